@@ -1,0 +1,162 @@
+// The actor port: everything the rest of the project sees of the actor runtime. nact stays behind it.
+// Guarantees: one message at a time per actor, in arrival order, system messages first; an async handler holds
+// the actor until it settles; a mailbox is bounded and says so (RESOURCE_EXHAUSTED) instead of growing; stop
+// runs leaves first and can be awaited; a reference stays good across processes and names one incarnation.
+
+import type { NsmError } from '../../protocols/errors.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { Random } from '../../protocols/ports/random.ts';
+
+declare const messageType: unique symbol;
+
+/** Where an actor lives. `node` is the actor system's name; empty parts never occur. */
+export interface ActorAddress {
+  readonly node: string;
+  /** Names from the root down, unencoded (they may hold `@`, `/` and so on). */
+  readonly path: readonly string[];
+  /** Tells this life of the actor from an earlier or later one of the same path. */
+  readonly incarnation: string;
+}
+
+/** A typed reference. The same reference works for an actor of another process. */
+export interface ActorRef<in Message> {
+  readonly address: ActorAddress;
+  /** Never throws and never waits; what cannot be delivered is a dead letter. */
+  tell(message: Message): void;
+  readonly [messageType]?: (message: Message) => void;
+}
+
+/** The way back to an asker; exactly one of the two is called, later calls are ignored. */
+export interface ReplyTo<in Reply> {
+  tell(reply: Reply): void;
+  fail(error: NsmError): void;
+}
+
+export interface AskOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Delivered to a watcher once the watched incarnation has ended, also when it had ended before the watch. */
+export interface Terminated {
+  readonly address: ActorAddress;
+  readonly reason: 'stopped' | 'crashed' | 'unreachable';
+}
+
+/** Named timers of one actor. Starting a name again replaces it; a replaced or cancelled timer never delivers. */
+export interface ActorTimers<Message> {
+  start(name: string, delayMs: number, message: Message): void;
+  cancel(name: string): void;
+  cancelAll(): void;
+}
+
+export interface ActorContext<Message> {
+  readonly self: ActorRef<Message>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Bound to this actor's path. */
+  readonly log: Log;
+  /** Aborted when the actor is told to stop, so that a handler in flight can give up. */
+  readonly signal: AbortSignal;
+  readonly timers: ActorTimers<Message>;
+  spawn<State, ChildMessage>(
+    behavior: Behavior<State, ChildMessage>,
+    name: string,
+  ): ActorRef<ChildMessage>;
+  /** The live child of that name, if any. */
+  child(name: string): ActorRef<never> | undefined;
+  readonly childCount: number;
+  /** Delivers `onTerminated(...)` to this actor when the other ends. */
+  watch(ref: ActorRef<never>, onTerminated: (event: Terminated) => Message): void;
+  unwatch(ref: ActorRef<never>): void;
+  /** Ends this actor after the current message: children first, then `onStop`. What is queued becomes dead letters. */
+  stop(): void;
+  /** Stops a child, leaves first; resolves when it is gone. */
+  stopChild(ref: ActorRef<never>): Promise<void>;
+  /** Sets the current message aside (bounded) until `unstashAll`. */
+  stash(): void;
+  unstashAll(): void;
+}
+
+/** What the supervisor does when a handler throws (a programmer's error: operating errors are values). */
+export interface Supervision {
+  /** `restart`: state from `initial` again, mailbox kept, children stopped. */
+  readonly onCrash: 'restart' | 'resume' | 'stop' | 'escalate';
+  /** More crashes than this within the window and `whenExceeded` applies. */
+  readonly crashesMax: number;
+  readonly windowMs: number;
+  readonly whenExceeded: 'stop' | 'escalate';
+  /** Pause before a restarted actor takes messages again, doubled with each crash in the window up to the maximum. */
+  readonly backoffMs: number;
+  readonly backoffMsMax: number;
+}
+
+export interface MailboxOptions {
+  readonly depthMax: number;
+  /** `reject`: the new message is a dead letter, an ask fails with RESOURCE_EXHAUSTED. `dropOldest` suits telemetry. */
+  readonly overflow: 'reject' | 'dropOldest';
+}
+
+/** How an actor behaves. `receive` returns the next state. */
+export interface Behavior<State, Message> {
+  /** Run at spawn and at every restart; a throw here counts as a crash. */
+  readonly initial: (context: ActorContext<Message>) => State;
+  readonly receive: (
+    state: State,
+    message: Message,
+    context: ActorContext<Message>,
+  ) => State | Promise<State>;
+  /** Best effort: correctness must not depend on it. */
+  readonly onStop?: (state: State, context: ActorContext<Message>) => void | Promise<void>;
+  readonly supervision?: Supervision;
+  readonly mailbox?: MailboxOptions;
+  /** Stops the actor after this long without a message. */
+  readonly passivateAfterMs?: number;
+}
+
+/** One row of the tree view. */
+export interface ActorView {
+  readonly address: ActorAddress;
+  readonly mailboxDepth: number;
+  readonly stashDepth: number;
+  readonly childCount: number;
+  readonly crashes: number;
+  readonly busyMs: number;
+  readonly children: readonly ActorView[];
+}
+
+export interface DeadLetter {
+  readonly target: ActorAddress;
+  readonly message: unknown;
+  readonly reason: 'noSuchActor' | 'stopped' | 'overflow' | 'unreachable' | 'lateReply';
+}
+
+export interface ActorSystemOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly mailbox?: MailboxOptions;
+  readonly onDeadLetter?: (letter: DeadLetter) => void;
+}
+
+export interface ActorSystem {
+  readonly name: string;
+  spawn<State, Message>(behavior: Behavior<State, Message>, name: string): ActorRef<Message>;
+  /**
+   * Sends a message built around the way back and waits for the one reply. Errors: DEADLINE_EXCEEDED, CANCELLED,
+   * RESOURCE_EXHAUSTED (mailbox full), UNAVAILABLE (the actor is not there or ended before it answered), or what
+   * the actor failed it with.
+   */
+  ask<Message, Reply>(
+    target: ActorRef<Message>,
+    build: (replyTo: ReplyTo<Reply>) => Message,
+    options: AskOptions,
+  ): Promise<Reply>;
+  tree(): readonly ActorView[];
+  readonly deadLetters: number;
+  readonly actorCount: number;
+  /** Stops everything, leaves first, within the deadline; throws DEADLINE_EXCEEDED naming what would not stop. */
+  stop(timeoutMs: number): Promise<void>;
+}

@@ -1,0 +1,116 @@
+// What a forwarder asks of a data plane: make a wire so, take a wire away, say what is there.
+// Every operation is idempotent, tagged with the installation and the forwarder (given to the driver when it is
+// made) and the wire's id, and undoes itself when it fails half way. The client's end of a wire is never
+// replaced while the wire exists: `ensure` with another endpoint end retargets it atomically.
+
+/** How long a data-plane operation may take. */
+export interface Budget {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A route on one end of a wire. */
+export interface WireRoute {
+  /** Destination in CIDR form. */
+  readonly prefix: string;
+  /** Absent: the destination is on the link itself. */
+  readonly gateway?: string;
+}
+
+/** An interface in a workload's network namespace. */
+export interface KernelEnd {
+  readonly kind: 'kernel';
+  /** `file://` or `inode://<dev>/<ino>` URL of the namespace. */
+  readonly netns: string;
+  /** At most 15 bytes. */
+  readonly interfaceName: string;
+  /** Locally administered, derived: `protocols/nsm/derived-mac.ts`. */
+  readonly macAddress: string;
+  /** CIDR strings. */
+  readonly addresses: readonly string[];
+  readonly routes: readonly WireRoute[];
+  readonly neighbors: readonly { readonly ip: string; readonly macAddress: string }[];
+}
+
+/** A VXLAN tunnel to another node's forwarder. */
+export interface VxlanEnd {
+  readonly kind: 'vxlan';
+  readonly localIp: string;
+  readonly remoteIp: string;
+  /** UDP port that this node listens on. */
+  readonly localPort: number;
+  /** UDP port that the other node listens on. */
+  readonly remotePort: number;
+  readonly vni: number;
+}
+
+export type WireEnd = KernelEnd | VxlanEnd;
+
+/** One vWire as one forwarder sees it. */
+export interface Wire {
+  /** The forwarder's own path segment id. */
+  readonly id: string;
+  readonly payload: 'IP' | 'ETHERNET';
+  /** MTU of both ends in bytes; 0 leaves the driver's choice. */
+  readonly mtu: number;
+  /** Towards the client. */
+  readonly client: WireEnd;
+  /** Towards the Endpoint. */
+  readonly endpoint: WireEnd;
+}
+
+/** What `list` found under one wire's tag. */
+export interface ObservedWire {
+  readonly id: string;
+  /** Format version of the tag. */
+  readonly version: number;
+  /** False where a part is missing: `ensure` completes it, `remove` takes the rest away. */
+  readonly complete: boolean;
+  /** Names of the objects found, for people. */
+  readonly objects: readonly string[];
+}
+
+export interface WireCounters {
+  readonly rxBytes: bigint;
+  readonly txBytes: bigint;
+  readonly rxPackets: bigint;
+  readonly txPackets: bigint;
+  readonly drops: bigint;
+}
+
+/** Counters as the workloads see them: rx is what the workload received. */
+export interface WireStatistics {
+  readonly client?: WireCounters;
+  readonly endpoint?: WireCounters;
+}
+
+/** What a data plane can do here, found out by trying. */
+export interface DataplaneCapabilities {
+  /** Mechanism types usable on this machine, for example KERNEL, VXLAN. */
+  readonly mechanisms: readonly string[];
+  /** One line per feature that is missing, with what follows from it. */
+  readonly missing: readonly string[];
+}
+
+/** Something happened to a wire that this driver did not do. */
+export interface DataplaneEvent {
+  readonly kind: 'objectGone' | 'linkDown' | 'linkUp';
+  readonly wireId: string;
+  readonly side: 'client' | 'endpoint';
+}
+
+export interface Dataplane {
+  readonly kind: 'kernel' | 'ovs' | 'vpp' | 'simulated';
+  probe(budget: Budget): Promise<DataplaneCapabilities>;
+  /**
+   * Creates, completes or retargets the wire. Errors: NOT_FOUND (namespace), INVALID_ARGUMENT (name, address),
+   * ALREADY_EXISTS (interface name taken, or VNI taken with `rule: 'vni'`), UNIMPLEMENTED (mechanism).
+   */
+  ensure(wire: Wire, budget: Budget): Promise<void>;
+  /** Removes everything under these ids; an unknown id is no error. */
+  remove(ids: readonly string[], budget: Budget): Promise<void>;
+  list(budget: Budget): Promise<readonly ObservedWire[]>;
+  statistics(ids: readonly string[], budget: Budget): Promise<ReadonlyMap<string, WireStatistics>>;
+  watch(listener: (event: DataplaneEvent) => void): () => void;
+  close(): Promise<void>;
+}
