@@ -1,0 +1,28 @@
+// The real clocks of a process. Monotonic time comes from the performance timer, so a step of the wall clock
+// never moves it; the wall clock is the operating system's.
+
+import { performance } from 'node:perf_hooks';
+import type { Clock, Timer, WallClock } from '../../protocols/ports/clock.ts';
+
+/** Node fires a timer of more than 2^31-1 ms at once, so a longer wait is made of steps of at most this. */
+const timeoutMsMax = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  after: (delayMs, callback) => startTimer(delayMs, callback),
+};
+
+export const systemWallClock: WallClock = { epochMs: () => Date.now() };
+
+function startTimer(delayMs: number, callback: () => void): Timer {
+  let handle: NodeJS.Timeout;
+  const arm = (remainingMs: number): void => {
+    const stepMs = Math.min(remainingMs, timeoutMsMax);
+    handle = setTimeout(() => {
+      if (remainingMs > stepMs) arm(remainingMs - stepMs);
+      else callback();
+    }, stepMs);
+  };
+  arm(Math.max(0, delayMs));
+  return { cancel: () => clearTimeout(handle) };
+}
