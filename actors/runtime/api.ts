@@ -4,20 +4,14 @@
 // runs leaves first and can be awaited; a reference stays good across processes and names one incarnation.
 
 import type { NsmError } from '../../protocols/errors.ts';
+import type { ActorAddress, ActorLink } from '../../protocols/ports/actor-link.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 
-declare const messageType: unique symbol;
+export type { ActorAddress } from '../../protocols/ports/actor-link.ts';
 
-/** Where an actor lives. `node` is the actor system's name; empty parts never occur. */
-export interface ActorAddress {
-  readonly node: string;
-  /** Names from the root down, unencoded (they may hold `@`, `/` and so on). */
-  readonly path: readonly string[];
-  /** Tells this life of the actor from an earlier or later one of the same path. */
-  readonly incarnation: string;
-}
+declare const messageType: unique symbol;
 
 /** A typed reference. The same reference works for an actor of another process. */
 export interface ActorRef<in Message> {
@@ -38,13 +32,19 @@ export interface AskOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Delivered to a watcher once the watched incarnation has ended, also when it had ended before the watch. */
+/**
+ * Delivered to a watcher once the watched incarnation has ended, also when it had ended before the watch. It comes
+ * after everything that the watched actor had sent to the watcher, and the mailbox's bound does not apply to it.
+ */
 export interface Terminated {
   readonly address: ActorAddress;
   readonly reason: 'stopped' | 'crashed' | 'unreachable';
 }
 
-/** Named timers of one actor. Starting a name again replaces it; a replaced or cancelled timer never delivers. */
+/**
+ * Named timers of one actor. Starting a name again replaces it; a replaced or cancelled timer never delivers, even
+ * if it was due already. Due timers go ahead of queued messages and past the mailbox's bound. A restart cancels all.
+ */
 export interface ActorTimers<Message> {
   start(name: string, delayMs: number, message: Message): void;
   cancel(name: string): void;
@@ -74,14 +74,24 @@ export interface ActorContext<Message> {
   stop(): void;
   /** Stops a child, leaves first; resolves when it is gone. */
   stopChild(ref: ActorRef<never>): Promise<void>;
-  /** Sets the current message aside (bounded) until `unstashAll`. */
+  /** As `ActorSystem.ask`; it is also cancelled when this actor stops. Await it only where holding the actor is meant. */
+  ask<TargetMessage, Reply>(
+    target: ActorRef<TargetMessage>,
+    build: (replyTo: ReplyTo<Reply>) => TargetMessage,
+    options: AskOptions,
+  ): Promise<Reply>;
+  /** Sets the current message aside until `unstashAll`; at most as many as the mailbox holds, then it is a dead letter. */
   stash(): void;
   unstashAll(): void;
 }
 
 /** What the supervisor does when a handler throws (a programmer's error: operating errors are values). */
 export interface Supervision {
-  /** `restart`: state from `initial` again, mailbox kept, children stopped. */
+  /**
+   * `restart`: state from `initial` again; mailbox kept with the stash put back before it; children stopped, timers
+   * and watches dropped. `resume`: next message, old state. `escalate`: this actor stops and its parent crashes in turn.
+   * The message that crashed is gone; who asked it gets INTERNAL.
+   */
   readonly onCrash: 'restart' | 'resume' | 'stop' | 'escalate';
   /** More crashes than this within the window and `whenExceeded` applies. */
   readonly crashesMax: number;
@@ -137,8 +147,29 @@ export interface ActorSystemOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** For behaviours that say nothing; by default 1,024 messages, `reject`. */
   readonly mailbox?: MailboxOptions;
   readonly onDeadLetter?: (letter: DeadLetter) => void;
+  /** An actor without parent escalated and has been told to stop: the process should end. */
+  readonly onEscalation?: (address: ActorAddress, error: NsmError) => void;
+  /** How long a stop waits for a handler in flight, and again for `onStop`; 5,000 ms by default. */
+  readonly stopHandlerMs?: number;
+  /** The way to other processes; without it, references to other nodes are unreachable. */
+  readonly link?: ActorLink;
+  /** A node that has not been heard for this long, the link being up, counts as unreachable; 5,000 ms by default. */
+  readonly unreachableAfterMs?: number;
+}
+
+/**
+ * How the messages of one kind of actor cross processes. `decode` and `decodeReply` throw INVALID_ARGUMENT for bytes
+ * that they do not understand. A message that carries a `ReplyTo` is encoded without it and gets another one
+ * at the other end; `replyTo` is absent when the message was told, not asked.
+ */
+export interface ActorCodec<Message, Reply = unknown> {
+  encode(message: Message): Uint8Array;
+  decode(bytes: Uint8Array, replyTo: ReplyTo<Reply> | undefined): Message;
+  encodeReply(reply: Reply): Uint8Array;
+  decodeReply(bytes: Uint8Array): Reply;
 }
 
 export interface ActorSystem {
@@ -154,6 +185,16 @@ export interface ActorSystem {
     build: (replyTo: ReplyTo<Reply>) => Message,
     options: AskOptions,
   ): Promise<Reply>;
+  /** Makes an actor reachable from other nodes, for as long as it lives. */
+  exportActor<Message, Reply>(ref: ActorRef<Message>, codec: ActorCodec<Message, Reply>): void;
+  /**
+   * The reference for an address of any node. The incarnation `*` (`anyIncarnation`) means whichever life is there
+   * when a message arrives.
+   */
+  refOf<Message, Reply>(
+    address: ActorAddress,
+    codec: ActorCodec<Message, Reply>,
+  ): ActorRef<Message>;
   tree(): readonly ActorView[];
   readonly deadLetters: number;
   readonly actorCount: number;
