@@ -1,3 +1,6 @@
+// How tests run: real processes (forks) rather than threads, since tests enter namespaces and open sockets, and two
+// workers, since data-plane tests load the machine they measure.
+
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

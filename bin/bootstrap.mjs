@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+// What `npm test` and `npm run demo` start: brings this clone into a state in which vwire runs, then runs the
+// command. Plain JavaScript without a dependency, since it runs before the npm packages exist.
+// Usage: node bin/bootstrap.mjs <prepare | test | any vwire command> [arguments]
+// Invariants: stdout belongs to the command; signals and the exit code pass through; nothing is installed outside
+// node_modules/, dist/ and the cache directory.
+
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, buildIsFresh } from './bootstrap/build.mjs';
+import { provideDebianParts } from './bootstrap/debian.mjs';
+import { withLock } from './bootstrap/lock.mjs';
+import { installPackages, packagesAreInstalled } from './bootstrap/packages.mjs';
+import { BootstrapError } from './bootstrap/steps.mjs';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+/** Keep equal to `engines` in package.json; test/bin/bootstrap.test.ts compares them. */
+const nodeVersionMin = [20, 19];
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const [majorMin, minorMin] = nodeVersionMin;
+  if (major > majorMin || (major === majorMin && minor >= minorMin)) return;
+  throw new BootstrapError(
+    `vwire needs Node ${nodeVersionMin.join('.')} or later, found ${process.versions.node} at ${process.execPath}`,
+  );
+}
+
+/** The first of the usual cache directories that can be written. */
+function findCacheFolder() {
+  const { XDG_CACHE_HOME: xdg, HOME: home } = process.env;
+  const candidates = [
+    ...(xdg ? [join(xdg, 'vwire')] : []),
+    ...(home ? [join(home, '.cache/vwire')] : []),
+    join(root, 'node_modules/.cache/vwire'),
+  ];
+  for (const folder of candidates) {
+    try {
+      mkdirSync(folder, { recursive: true });
+      accessSync(folder, constants.W_OK);
+      return folder;
+    } catch {
+      // The next candidate may do.
+    }
+  }
+  throw new BootstrapError(
+    `no cache directory can be written; tried ${candidates.join(', ')}. Set XDG_CACHE_HOME to one that can.`,
+  );
+}
+
+async function prepareClone(cache) {
+  if (packagesAreInstalled(root) && buildIsFresh(root)) return;
+  const clone = createHash('sha256').update(root).digest('hex').slice(0, 16);
+  await withLock(join(cache, `clone-${clone}.lock`), async () => {
+    if (!packagesAreInstalled(root)) await installPackages(root);
+    if (!buildIsFresh(root)) await build(root);
+  });
+}
+
+function commandLine(command, args) {
+  const script = command === 'test' ? 'node_modules/vitest/vitest.mjs' : 'dist/bin/vwire.js';
+  return [join(root, script), ...(command === 'test' ? ['run'] : [command]), ...args];
+}
+
+/** Runs the command in place of this process: same stdio, same signals, same end. */
+async function run(command, args, env) {
+  const child = spawn(process.execPath, commandLine(command, args), {
+    cwd: command === 'test' ? root : process.cwd(),
+    env: { ...process.env, ...env },
+    stdio: 'inherit',
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']) {
+    process.on(signal, () => child.kill(signal));
+  }
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) =>
+      resolve(signal === null ? code : 128 + osConstants.signals[signal]),
+    );
+  });
+}
+
+async function main() {
+  const [command = '--help', ...args] = process.argv.slice(2);
+  checkNode();
+  const cache = findCacheFolder();
+  await prepareClone(cache);
+  const parts = await provideDebianParts(cache);
+  return command === 'prepare' ? 0 : run(command, args, parts);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof BootstrapError)) throw error;
+  process.stderr.write(`vwire: ${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,158 @@
+// Everything that `vwire` can be told to do: one row per role and command, read by the command frame, its help and
+// the shell completion. Invariant: loading this file loads nothing else, so that help stays fast.
+
+export interface CatalogOption {
+  /** In commander's notation: `-o, --output <format>`. */
+  readonly flags: string;
+  readonly text: string;
+  readonly choices?: readonly string[];
+}
+
+export interface CatalogRow {
+  readonly name: string;
+  /** A role runs until it is told to stop; a command does one thing and ends. */
+  readonly kind: 'role' | 'command';
+  readonly summary: string;
+  /** Operands in commander's notation: `<id>` demanded, `[kind]` optional, `[args...]` any number. */
+  readonly operands: string;
+  /** Words that the shell offers for the first operand. */
+  readonly operandChoices?: readonly string[];
+  readonly options: readonly CatalogOption[];
+  /** Command line and what it does. */
+  readonly examples: readonly (readonly [string, string])[];
+}
+
+const outputOption: CatalogOption = {
+  flags: '-o, --output <format>',
+  text: 'table for people, json or yaml for programs',
+  choices: ['table', 'json', 'yaml'],
+};
+
+const stateOption: CatalogOption = {
+  flags: '--state-dir <path>',
+  text: 'state directory of the installation, as VWIRE_STATE_DIR',
+};
+
+const role = (name: string, summary: string, example: readonly [string, string]): CatalogRow => ({
+  name,
+  kind: 'role',
+  summary,
+  operands: '',
+  options: [],
+  examples: [example],
+});
+
+const roles: readonly CatalogRow[] = [
+  role('node', 'one node: supervises nsmgr and forwarder as its children', [
+    'VWIRE_NODE=node-1 vwire node',
+    'run the node node-1 until SIGTERM',
+  ]),
+  role('registry', 'registry domain: services, endpoints, watchers', [
+    'NSM_LISTEN_ON=tcp://127.0.0.1:5002 vwire registry',
+    'serve the registry on loopback',
+  ]),
+  role('nsmgr', 'network service manager of a node; needs no privilege', [
+    'NSM_REGISTRY_URL=tcp://127.0.0.1:5002 vwire nsmgr',
+    'run a manager that uses that registry',
+  ]),
+  role('forwarder', 'builds the wires in the kernel; needs CAP_NET_ADMIN and CAP_SYS_ADMIN', [
+    'NSM_TUNNEL_IP=10.0.0.1 vwire forwarder',
+    'run a forwarder whose tunnels start at 10.0.0.1',
+  ]),
+  role('nse', 'icmp-responder Endpoint: answers pings on the wires that it is given', [
+    'NSM_SERVICE_NAMES=my-service NSM_CIDR_PREFIX=172.16.0.0/24 vwire nse icmp-responder',
+    'offer my-service with addresses of that prefix',
+  ]),
+  role('nsc', 'client: requests Network Services and keeps them up', [
+    'NSM_NETWORK_SERVICES=kernel://my-service/nsm-1 vwire nsc',
+    'request my-service on the interface nsm-1',
+  ]),
+].map((row) =>
+  row.name === 'nse' ? { ...row, operands: '<kind>', operandChoices: ['icmp-responder'] } : row,
+);
+
+const commands: readonly CatalogRow[] = [
+  {
+    name: 'up',
+    kind: 'command',
+    summary: 'run a whole mesh on this machine: bus, registry, manager, forwarder',
+    operands: '',
+    options: [
+      stateOption,
+      { flags: '--bus <bus>', text: 'nats or memory', choices: ['nats', 'memory'] },
+    ],
+    examples: [['vwire up', 'everything on this machine, until Ctrl-C']],
+  },
+  {
+    name: 'demo',
+    kind: 'command',
+    summary: 'two nodes, a local and a remote wire, pings, and a complete teardown',
+    operands: '',
+    options: [
+      { flags: '--json', text: 'print the result as one JSON line at the end' },
+      { flags: '--keep', text: 'leave everything up and say how to look around' },
+      {
+        flags: '--sabotage <part>',
+        text: 'break a part before the ping; the demo must notice',
+        choices: ['wire', 'endpoint', 'forwarder'],
+      },
+    ],
+    examples: [
+      ['vwire demo', 'show both wires'],
+      ['vwire demo --sabotage wire', 'prove that a broken wire is noticed'],
+    ],
+  },
+  {
+    name: 'status',
+    kind: 'command',
+    summary: 'what runs, what is wrong with it, and what to do',
+    operands: '',
+    options: [stateOption, outputOption],
+    examples: [['vwire status', 'one line per part']],
+  },
+  {
+    name: 'get',
+    kind: 'command',
+    summary: 'list services, endpoints, connections or nodes',
+    operands: '<kind>',
+    operandChoices: ['services', 'endpoints', 'connections', 'nodes'],
+    options: [stateOption, outputOption],
+    examples: [
+      ['vwire get connections', 'every wire of this mesh'],
+      ['vwire get endpoints -o json', 'the same for programs'],
+    ],
+  },
+  {
+    name: 'describe',
+    kind: 'command',
+    summary: 'everything about one connection: hops, mechanisms, addresses, age, expiry',
+    operands: '<kind> <id>',
+    operandChoices: ['connection'],
+    options: [stateOption, outputOption],
+    examples: [['vwire describe connection nsc-0', 'hop by hop']],
+  },
+  {
+    name: 'completion',
+    kind: 'command',
+    summary: 'print a completion script for your shell',
+    operands: '<shell>',
+    operandChoices: ['bash', 'zsh'],
+    options: [],
+    examples: [['source <(vwire completion bash)', 'complete in this shell']],
+  },
+];
+
+export const catalog: readonly CatalogRow[] = [...roles, ...commands];
+
+/** Exit codes, the same for all roles and commands. */
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 64,
+} as const;
+
+export const exitCodeTexts: readonly (readonly [number, string])[] = [
+  [exitCodes.ok, 'done, or stopped after a clean drain'],
+  [exitCodes.failed, 'failed; the last line says what and what to do'],
+  [exitCodes.usage, 'wrong command line or configuration; nothing was started'],
+];

@@ -1,0 +1,61 @@
+// The typed configuration of each role, read from an environment. Only bin/ reads the environment.
+// Errors: ConfigError naming every wrong variable. Unknown names are no error: `warnings` lists them.
+
+import { commonVariables } from './common.ts';
+import {
+  type ForwarderConfig,
+  forwarderIgnoredNames,
+  forwarderVariables,
+} from './roles/forwarder.ts';
+import { type NscConfig, nscVariables } from './roles/nsc.ts';
+import { type NseConfig, nseVariables } from './roles/nse.ts';
+import { type NsmgrConfig, nsmgrVariables } from './roles/nsmgr.ts';
+import { type RegistryConfig, registryVariables } from './roles/registry.ts';
+import {
+  type ConfigOf,
+  type Environment,
+  readVariables,
+  unknownVariables,
+  type Variables,
+} from './variables.ts';
+
+export type CommonConfig = ConfigOf<typeof commonVariables>;
+
+/** Variables of a role by the role's name on the command line; the order is that of the documentation. */
+export const roleVariables: Readonly<Record<string, Variables>> = {
+  registry: registryVariables,
+  nsmgr: nsmgrVariables,
+  forwarder: forwarderVariables,
+  nse: nseVariables,
+  nsc: nscVariables,
+};
+
+/** Set by bin/bootstrap.mjs, meant for `up` and `demo`, and inherited by their children. */
+const inheritedNames: readonly string[] = ['VWIRE_NATS_SERVER'];
+
+export const loadNsmgrConfig = (environment: Environment): NsmgrConfig =>
+  readVariables('nsmgr', nsmgrVariables, environment);
+
+export const loadRegistryConfig = (environment: Environment): RegistryConfig =>
+  readVariables('registry', registryVariables, environment);
+
+export const loadForwarderConfig = (environment: Environment): ForwarderConfig =>
+  readVariables('forwarder', forwarderVariables, environment);
+
+export const loadNseConfig = (environment: Environment): NseConfig =>
+  readVariables('nse', nseVariables, environment);
+
+export const loadNscConfig = (environment: Environment): NscConfig =>
+  readVariables('nsc', nscVariables, environment);
+
+/** What roles without variables of their own (`node`, `up`) read. */
+export const loadCommonConfig = (environment: Environment): CommonConfig =>
+  readVariables('vwire', commonVariables, environment);
+
+/** Warnings about names that the role does not know, to be logged at start-up. */
+export function configWarnings(role: string, environment: Environment): readonly string[] {
+  const variables = roleVariables[role] ?? commonVariables;
+  const known = Object.values(variables).map(({ name }) => name);
+  const ignored = role === 'forwarder' ? forwarderIgnoredNames : [];
+  return unknownVariables(role, [...known, ...ignored, ...inheritedNames], environment);
+}

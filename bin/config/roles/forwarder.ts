@@ -1,0 +1,76 @@
+// Configuration of the kernel forwarder: the variables of the reference's forwarder-vpp that have a meaning without
+// VPP. The others are accepted silently, so that a manifest written for it works unchanged.
+
+import { clientPolicies, commonVariables, maxTokenLifetime } from '../common.ts';
+import { duration, integer, ipAddress, labels, text, texts, url } from '../kinds.ts';
+import { type ConfigOf, optionalVariable, variable } from '../variables.ts';
+
+export const forwarderVariables = {
+  name: variable(
+    'NSM_NAME',
+    text,
+    'forwarder',
+    'name in paths, in the registry and in kernel tags',
+  ),
+  labels: variable('NSM_LABELS', labels, 'p2p:true', 'labels of its registration'),
+  networkServiceName: variable(
+    'NSM_NSNAME',
+    text,
+    'forwarder',
+    'Network Service under which it registers',
+  ),
+  connectTo: variable(
+    'NSM_CONNECT_TO',
+    url,
+    'unix:///connect.to.socket',
+    'the manager of its node',
+  ),
+  listenOn: variable('NSM_LISTEN_ON', url, 'unix:///listen.on.socket', 'where it serves'),
+  maxTokenLifetimeMs: maxTokenLifetime,
+  registryClientPolicies: variable(
+    'NSM_REGISTRY_CLIENT_POLICIES',
+    texts,
+    clientPolicies,
+    'rules for registry calls that it makes, by the names of the reference',
+  ),
+  dialTimeoutMs: variable('NSM_DIAL_TIMEOUT', duration, '750ms', 'time to reach the next hop'),
+  tunnelIp: optionalVariable(
+    'NSM_TUNNEL_IP',
+    ipAddress,
+    'outer address of remote wires; without it only local wires are made',
+  ),
+  vxlanPort: variable(
+    'NSM_VXLAN_PORT',
+    integer(0, 65535),
+    '0',
+    'UDP port of VXLAN; 0 stands for 4789',
+  ),
+  ...commonVariables,
+} as const;
+
+export type ForwarderConfig = ConfigOf<typeof forwarderVariables>;
+
+/** Known to forwarder-vpp, without meaning for the kernel. */
+export const forwarderIgnoredNames: readonly string[] = [
+  'NSM_PROMETHEUS_LISTEN_ON',
+  'NSM_PROMETHEUS_CA_FILE',
+  'NSM_PROMETHEUS_KEY_FILE',
+  'NSM_PROMETHEUS_CERT_FILE',
+  'NSM_PROMETHEUS_MONITOR_CERTIFICATE',
+  'NSM_PROMETHEUS_SERVER_HEADER_TIMEOUT',
+  'NSM_PROMETHEUS_MAX_BIND_THRESHOLD',
+  'NSM_VPP_API_SOCKET',
+  'NSM_VPP_INIT',
+  'NSM_VPP_INIT_PARAMS',
+  'NSM_VPP_MIN_OPERATION_TIMEOUT',
+  'NSM_RESOURCE_POLL_TIMEOUT',
+  'NSM_DEVICE_PLUGIN_PATH',
+  'NSM_POD_RESOURCES_PATH',
+  'NSM_DEVICE_SELECTOR_FILE',
+  'NSM_SRIOV_CONFIG_FILE',
+  'NSM_PCI_DEVICES_PATH',
+  'NSM_PCI_DRIVERS_PATH',
+  'NSM_CGROUP_PATH',
+  'NSM_VFIO_PATH',
+  'NSM_MECHANISM_PRIORITY',
+];

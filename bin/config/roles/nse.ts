@@ -1,0 +1,81 @@
+// Configuration of the icmp-responder Endpoint, with the reference's names and defaults.
+
+import { clientPolicies, commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
+import {
+  boolean,
+  cidrGroups,
+  dnsConfigs,
+  duration,
+  labels,
+  oneOf,
+  text,
+  texts,
+  url,
+} from '../kinds.ts';
+import { type ConfigOf, variable } from '../variables.ts';
+
+export const nseVariables = {
+  name: variable('NSM_NAME', text, 'icmp-server', 'name of the Endpoint'),
+  baseDir: variable('NSM_BASE_DIR', text, './', 'directory of its socket'),
+  connectTo: variable('NSM_CONNECT_TO', url, connectToDefault, 'the manager of its node'),
+  maxTokenLifetimeMs: maxTokenLifetime,
+  registryClientPolicies: variable(
+    'NSM_REGISTRY_CLIENT_POLICIES',
+    texts,
+    clientPolicies,
+    'rules for registry calls that it makes, by the names of the reference',
+  ),
+  ipamPolicy: variable(
+    'NSM_IPAM_POLICY',
+    oneOf('polite', 'strict'),
+    'polite',
+    'polite keeps addresses that a client brings along, strict only those of its own prefixes',
+  ),
+  serviceNames: variable(
+    'NSM_SERVICE_NAMES',
+    texts,
+    'icmp-responder',
+    'Network Services that it offers',
+  ),
+  payload: variable('NSM_PAYLOAD', oneOf('ETHERNET', 'IP'), 'ETHERNET', 'payload of the services'),
+  labels: variable('NSM_LABELS', labels, '', 'labels of its registration, for every service'),
+  dnsConfigs: variable(
+    'NSM_DNS_CONFIGS',
+    dnsConfigs,
+    '[]',
+    'name servers and search domains for its clients',
+  ),
+  cidrPrefixes: variable(
+    'NSM_CIDR_PREFIX',
+    cidrGroups,
+    '169.254.0.0/16',
+    'address pools; a client gets one address pair from each group',
+  ),
+  idleTimeoutMs: variable(
+    'NSM_IDLE_TIMEOUT',
+    duration,
+    '0',
+    'ends itself after this time without a client; 0: never',
+  ),
+  registerService: variable(
+    'NSM_REGISTER_SERVICE',
+    boolean,
+    'true',
+    'register the Network Services as well',
+  ),
+  unregisterItself: variable(
+    'NSM_UNREGISTER_ITSELF',
+    boolean,
+    'false',
+    'unregister at the end instead of leaving it to expiry',
+  ),
+  pbrConfigPath: variable(
+    'NSM_PBR_CONFIG_PATH',
+    text,
+    '/etc/policy-based-routing/config.yaml',
+    'policy routes for its clients, where the file exists',
+  ),
+  ...commonVariables,
+} as const;
+
+export type NseConfig = ConfigOf<typeof nseVariables>;

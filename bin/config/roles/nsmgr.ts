@@ -1,0 +1,50 @@
+// Configuration of the manager, with the reference's names and defaults (its own spelling `nmgr` included).
+
+import {
+  clientPolicies,
+  commonVariables,
+  connectToDefault,
+  maxTokenLifetime,
+  serverPolicies,
+} from '../common.ts';
+import { duration, text, texts, url, urls } from '../kinds.ts';
+import { type ConfigOf, variable } from '../variables.ts';
+
+export const nsmgrVariables = {
+  name: variable('NSM_NAME', text, 'nmgr', 'name of the manager in paths and in the registry'),
+  listenOn: variable(
+    'NSM_LISTEN_ON',
+    urls,
+    connectToDefault,
+    'where it serves; the first tcp URL is the public one',
+  ),
+  registryUrl: variable(
+    'NSM_REGISTRY_URL',
+    url,
+    'tcp://localhost:5001',
+    'the registry; set but empty: one of its own, in memory',
+  ),
+  maxTokenLifetimeMs: maxTokenLifetime,
+  registryServerPolicies: variable(
+    'NSM_REGISTRY_SERVER_POLICIES',
+    texts,
+    serverPolicies,
+    'rules for registry calls that it serves, by the names of the reference',
+  ),
+  registryClientPolicies: variable(
+    'NSM_REGISTRY_CLIENT_POLICIES',
+    texts,
+    clientPolicies,
+    'rules for registry calls that it makes, by the names of the reference',
+  ),
+  dialTimeoutMs: variable('NSM_DIAL_TIMEOUT', duration, '750ms', 'time to reach the next hop'),
+  forwarderNetworkServiceName: variable(
+    'NSM_FORWARDER_NETWORK_SERVICE_NAME',
+    text,
+    'forwarder',
+    'Network Service under which forwarders register',
+  ),
+  ...commonVariables,
+} as const;
+
+export type NsmgrConfig = ConfigOf<typeof nsmgrVariables>;

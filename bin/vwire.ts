@@ -1,0 +1,68 @@
+#!/usr/bin/env node
+// The one executable: finds the role or command in the catalog, loads its module and nothing else, and turns what it
+// returns or throws into the exit code. Invariant: `--help` loads no role, so that it stays fast.
+
+import { readFileSync } from 'node:fs';
+import { catalog, exitCodes } from './commands/catalog.ts';
+import { generalHelp, wantsHelp } from './commands/help.ts';
+import { nearestName } from './commands/nearest-name.ts';
+
+/** What bin/roles/<name>.ts and bin/commands/<name>.ts export. */
+interface CommandModule {
+  run(args: readonly string[]): Promise<number>;
+}
+
+const folders = { role: 'roles', command: 'commands' } as const;
+
+/** The manifest lies one folder above the sources and two above the compiled file. */
+function version(): string {
+  const depth = import.meta.url.endsWith('.ts') ? '..' : '../..';
+  const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+async function runNamed(name: string, args: readonly string[]): Promise<number> {
+  const row = catalog.find((candidate) => candidate.name === name);
+  if (row === undefined) {
+    const near = nearestName(
+      name,
+      catalog.map((candidate) => candidate.name),
+    );
+    const hint = near === undefined ? 'Try: vwire --help' : `Did you mean: vwire ${near}`;
+    process.stderr.write(`vwire: there is no role or command "${name}". ${hint}\n`);
+    return exitCodes.usage;
+  }
+  if (wantsHelp(args)) {
+    const { commandHelp } = await import('./commands/command-help.ts');
+    process.stdout.write(await commandHelp(name));
+    return exitCodes.ok;
+  }
+  const module = (await import(`./${folders[row.kind]}/${name}.ts`)) as CommandModule;
+  return module.run(args);
+}
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  if (name === '--version' || name === '-V') {
+    process.stdout.write(`${version()}\n`);
+    return exitCodes.ok;
+  }
+  if (name === undefined || name === '--help' || name === '-h') {
+    process.stdout.write(generalHelp());
+    return name === undefined ? exitCodes.usage : exitCodes.ok;
+  }
+  return name === 'help' ? runNamed(args[0] ?? 'help', ['--help']) : runNamed(name, args);
+}
+
+/** A wrong command line or configuration and an operating error are explained; anything else keeps its stack. */
+async function explain(error: unknown): Promise<number> {
+  const { describeError, NsmError } = await import('../protocols/errors.ts');
+  if (error instanceof Error && (error.name === 'UsageError' || error.name === 'ConfigError')) {
+    process.stderr.write(`vwire: ${error.message}\n`);
+    return exitCodes.usage;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`vwire: ${error instanceof NsmError ? describeError(error) : text}\n`);
+  return exitCodes.failed;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch(explain);
