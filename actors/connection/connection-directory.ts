@@ -1,0 +1,122 @@
+// The live connection actors of one process by id. Spawns on the first Request, forgets at the end. Invariant: an
+// id has at most one live actor. The runtime keeps parents small by sharding, so all of them stand at the top.
+
+import { describeError, NsmError } from '../../protocols/errors.ts';
+import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { ActorRef, ActorSystem } from '../runtime/api.ts';
+import { connectionBehavior, type ConnectionMessage } from './connection.ts';
+import type { ConnectionTable, Intent } from './connection-table.ts';
+import type { Call, Hop, HopMemory } from './hop.ts';
+import type { Monitor } from './monitor.ts';
+import type { NextHopMonitors } from './next-hop-monitors.ts';
+
+/** Connections that one process serves at the most. */
+const connectionsMax = 100_000;
+
+export interface DirectorySetup {
+  /** Component name, for errors. */
+  readonly name: string;
+  readonly system: ActorSystem;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly hop: Hop;
+  readonly table: ConnectionTable;
+  readonly monitor: Monitor;
+  /** Absent at the last hop. */
+  readonly nextHopMonitors?: NextHopMonitors;
+  readonly ownCallTimeoutMs: number;
+}
+
+/** A Request that has stepped into this hop's view of the path. */
+export interface EnteredRequest {
+  readonly connection: Connection;
+  readonly preferences: readonly Mechanism[];
+  readonly closeAfterMs: number;
+  readonly call: Call;
+}
+
+export interface ConnectionDirectory {
+  request(entered: EnteredRequest): Promise<Connection>;
+  /** An id that is not there counts as closed. */
+  close(id: string, call: Call): Promise<void>;
+  /** Takes up what the journal holds, as established connections. */
+  adopt(intents: readonly Intent[]): void;
+  /** Tells one connection something; false where there is no such connection. */
+  tell(id: string, message: ConnectionMessage): boolean;
+  /** Closes all, within the time given; used where a role ends for good. */
+  closeAll(timeoutMs: number): Promise<void>;
+  readonly size: number;
+}
+
+export function createConnectionDirectory(setup: DirectorySetup): ConnectionDirectory {
+  const live = new Map<string, ActorRef<ConnectionMessage>>();
+  let spawned = 0;
+
+  const follow = (id: string, memory: HopMemory | undefined): void =>
+    setup.nextHopMonitors?.follow(id, memory?.nextUrl, (message) => live.get(id)?.tell(message));
+
+  const spawn = (id: string): ActorRef<ConnectionMessage> => {
+    if (live.size >= connectionsMax) throw tooMany(setup.name);
+    spawned += 1;
+    const behavior = connectionBehavior({ ...setup, id, follow, onEnded: () => live.delete(id) });
+    // The number keeps the name free while an actor of the same id is still on its way out.
+    const ref: ActorRef<ConnectionMessage> = setup.system.spawn(behavior, `${id}#${spawned}`);
+    live.set(id, ref);
+    return ref;
+  };
+
+  const close = async (id: string, call: Call): Promise<void> => {
+    const ref = live.get(id);
+    if (ref === undefined) return;
+    const timeoutMs = remaining(call, setup.clock);
+    await setup.system.ask<ConnectionMessage, void>(
+      ref,
+      (replyTo) => ({ type: 'close', call, replyTo }),
+      { timeoutMs },
+    );
+  };
+
+  return {
+    request: ({ connection, preferences, closeAfterMs, call }) =>
+      setup.system.ask<ConnectionMessage, Connection>(
+        live.get(connection.id) ?? spawn(connection.id),
+        (replyTo) => ({ type: 'request', connection, preferences, closeAfterMs, call, replyTo }),
+        { timeoutMs: remaining(call, setup.clock), signal: call.signal },
+      ),
+    close,
+    adopt(intents) {
+      for (const intent of intents) if (intent.established) spawn(intent.connection.id);
+    },
+    tell(id, message) {
+      const ref = live.get(id);
+      ref?.tell(message);
+      return ref !== undefined;
+    },
+    async closeAll(timeoutMs) {
+      const { signal } = new AbortController();
+      const call: Call = { deadlineMs: setup.clock.nowMs() + timeoutMs, signal, headers: {} };
+      const results = await Promise.allSettled([...live.keys()].map((id) => close(id, call)));
+      for (const result of results) {
+        if (result.status === 'fulfilled') continue;
+        setup.log.warn('closing at the end failed', { error: describeError(result.reason) });
+      }
+    },
+    get size() {
+      return live.size;
+    },
+  };
+}
+
+function remaining(call: Call, clock: Clock): number {
+  return Math.max(1, call.deadlineMs - clock.nowMs());
+}
+
+function tooMany(hop: string): NsmError {
+  return new NsmError('RESOURCE_EXHAUSTED', 'this hop holds as many connections as it may', {
+    hop,
+    rule: 'connections-max',
+    expected: `at most ${connectionsMax}`,
+  });
+}

@@ -1,0 +1,140 @@
+// Every connection of one process as it is intended to be: the memory that a restarted actor, a new monitor and,
+// through the journal, the next life of the process resume from. An id has at most one record.
+
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { describeError, NsmError } from '../../protocols/errors.ts';
+import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  type ConnectionRecord,
+  ConnectionRecordSchema,
+} from '../../protocols/nsm/gen/vwire_journal_pb.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Journal } from '../../protocols/ports/journal.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { HopMemory } from './hop.ts';
+
+const recordVersion = 1;
+
+/** A connection that this hop has established, or has begun to. */
+export interface Intent {
+  readonly connection: Connection;
+  readonly preferences: readonly Mechanism[];
+  readonly memory: HopMemory;
+  /** When this hop closes it by itself, on the monotonic clock. */
+  readonly closeAtMs: number;
+  readonly established: boolean;
+}
+
+export interface ConnectionTable {
+  get(id: string): Intent | undefined;
+  all(): IterableIterator<Intent>;
+  readonly size: number;
+  put(intent: Intent): Promise<void>;
+  delete(id: string): Promise<void>;
+  /** Fills the table from the journal; what another boot wrote counts from now with its remaining time unknown. */
+  load(): Promise<readonly Intent[]>;
+}
+
+export interface ConnectionTableSetup {
+  readonly journal?: Journal;
+  readonly clock: Clock;
+  /** Identifies the boot whose monotonic clock is meant. */
+  readonly bootId: string;
+  /** Longest time that an intent of another boot may still be worth: the maximum token lifetime. */
+  readonly lifetimeMsMax: number;
+  readonly log: Log;
+}
+
+export function createConnectionTable(setup: ConnectionTableSetup): ConnectionTable {
+  const intents = new Map<string, Intent>();
+  return {
+    get: (id) => intents.get(id),
+    all: () => intents.values(),
+    get size() {
+      return intents.size;
+    },
+    async put(intent) {
+      intents.set(intent.connection.id, intent);
+      await setup.journal?.put(intent.connection.id, encodeIntent(intent, setup.bootId));
+    },
+    async delete(id) {
+      if (intents.delete(id)) await setup.journal?.delete(id);
+    },
+    async load() {
+      if (setup.journal === undefined) return [];
+      for (const [id, bytes] of await setup.journal.load()) {
+        const intent = decodeIntent(id, bytes, setup);
+        if (intent !== undefined) intents.set(id, intent);
+      }
+      return [...intents.values()];
+    },
+  };
+}
+
+function encodeIntent(intent: Intent, bootId: string): Uint8Array {
+  const memory: Record<string, string> = {};
+  if (intent.memory.nextUrl !== undefined) memory['nextUrl'] = intent.memory.nextUrl;
+  if (intent.memory.nextName !== undefined) memory['nextName'] = intent.memory.nextName;
+  const record = create(ConnectionRecordSchema, {
+    version: recordVersion,
+    memory,
+    bootId,
+    closeAtMs: BigInt(Math.max(0, Math.round(intent.closeAtMs))),
+    established: intent.established,
+  });
+  // Assigned, not passed to create: create would copy them, and unknown fields of a newer peer with them.
+  record.connection = intent.connection;
+  record.mechanismPreferences = [...intent.preferences];
+  if (intent.memory.onwardMechanism !== undefined) {
+    record.onwardMechanism = intent.memory.onwardMechanism;
+  }
+  return toBinary(ConnectionRecordSchema, record);
+}
+
+function decodeIntent(
+  id: string,
+  bytes: Uint8Array,
+  setup: ConnectionTableSetup,
+): Intent | undefined {
+  try {
+    const record = fromBinary(ConnectionRecordSchema, bytes);
+    if (record.version > recordVersion || record.connection === undefined) {
+      throw new NsmError(
+        'DATA_LOSS',
+        'the journal holds a connection that this version cannot read',
+        {
+          connectionId: id,
+          expected: `record version <= ${recordVersion} with a connection`,
+          found: `version ${record.version}`,
+        },
+      );
+    }
+    return intentFromRecord(record, record.connection, setup);
+  } catch (error) {
+    setup.log.error('a journaled connection could not be read; its objects stay quarantined', {
+      connectionId: id,
+      error: describeError(error),
+    });
+    return undefined;
+  }
+}
+
+function intentFromRecord(
+  record: ConnectionRecord,
+  connection: Connection,
+  setup: ConnectionTableSetup,
+): Intent {
+  const { nextUrl, nextName } = record.memory;
+  const sameBoot = record.bootId === setup.bootId;
+  return {
+    connection,
+    preferences: record.mechanismPreferences,
+    memory: {
+      ...(nextUrl === undefined ? {} : { nextUrl }),
+      ...(nextName === undefined ? {} : { nextName }),
+      ...(record.onwardMechanism === undefined ? {} : { onwardMechanism: record.onwardMechanism }),
+    },
+    closeAtMs: sameBoot ? Number(record.closeAtMs) : setup.clock.nowMs() + setup.lifetimeMsMax,
+    established: record.established,
+  };
+}

@@ -1,0 +1,302 @@
+// One connection at one hop, from its first Request to its end. It replaces the reference's begin, timeout and
+// monitor elements. Invariants: one operation at a time, in order of arrival; Close uses the last connection that
+// was returned, whatever the caller sent; what the actor starts by itself (expiry, a vanished wire) takes the same
+// road as what a caller asks for; an id is absent or owned by exactly one actor; a failed refresh leaves what works.
+
+import { asNsmError, describeError, invariant, NsmError } from '../../protocols/errors.ts';
+import {
+  type Connection,
+  ConnectionEventType,
+  type Mechanism,
+  State,
+} from '../../protocols/nsm/gen/connection_pb.ts';
+import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
+import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
+import { supervision } from '../runtime/supervision.ts';
+import type { ConnectionTable, Intent } from './connection-table.ts';
+import type { Call, Hop, HopMemory } from './hop.ts';
+import type { Monitor } from './monitor.ts';
+
+export interface NextHopChanged {
+  readonly type: 'nextHopChanged';
+  readonly entry: Connection;
+  readonly event: ConnectionEventType;
+}
+
+/** What others may tell a connection. */
+export type ConnectionMessage =
+  | {
+      readonly type: 'request';
+      /** In this hop's view of the path. */
+      readonly connection: Connection;
+      readonly preferences: readonly Mechanism[];
+      /** From now until this hop closes the connection unless it is refreshed. */
+      readonly closeAfterMs: number;
+      readonly call: Call;
+      readonly replyTo: ReplyTo<Connection>;
+    }
+  | { readonly type: 'close'; readonly call: Call; readonly replyTo: ReplyTo<void> }
+  /** The next hop's monitor said something about this connection. */
+  | NextHopChanged
+  | { readonly type: 'nextHopLost' }
+  /** Something that the wire cannot live without is gone, for example the client's network namespace. */
+  | { readonly type: 'wireGone'; readonly reason: string };
+
+type PrivateMessage = { readonly type: 'expired' };
+type Message = ConnectionMessage | PrivateMessage;
+type Context = ActorContext<Message>;
+
+type ConnectionState =
+  | { readonly phase: 'idle' }
+  | { readonly phase: 'established'; readonly intent: Intent }
+  | { readonly phase: 'closed' };
+
+export interface ConnectionSetup {
+  readonly id: string;
+  readonly hop: Hop;
+  readonly table: ConnectionTable;
+  readonly monitor: Monitor;
+  /** Time for an operation that nobody outside waits for: closing after expiry. */
+  readonly ownCallTimeoutMs: number;
+  /** Follows the next hop's monitor for this connection; called after every change of the next hop. */
+  readonly follow: (id: string, memory: HopMemory | undefined) => void;
+  /** The actor will take no further message. */
+  readonly onEnded: (id: string) => void;
+}
+
+export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionState, Message> {
+  return {
+    supervision: supervision.connection,
+    // A restarted actor, of this process or the next one, resumes from the recorded intent.
+    initial: (context) => resume(setup, context),
+    receive: (state, message, context) => {
+      switch (message.type) {
+        case 'request':
+          return onRequest(setup, context, state, message);
+        case 'nextHopChanged':
+          return onNextHopChanged(setup, state, message);
+        case 'nextHopLost':
+          return onNextHopLost(setup, state);
+        case 'wireGone':
+          return end(setup, context, state, message.reason);
+        case 'expired':
+          return end(setup, context, state, 'expired');
+        case 'close':
+          return onClose(setup, context, state, message);
+      }
+    },
+  };
+}
+
+function resume(setup: ConnectionSetup, context: Context): ConnectionState {
+  const intent = setup.table.get(setup.id);
+  if (intent === undefined || !intent.established) return { phase: 'idle' };
+  armExpiry(context, intent);
+  setup.follow(setup.id, intent.memory);
+  return { phase: 'established', intent };
+}
+
+async function onRequest(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  message: Extract<Message, { type: 'request' }>,
+): Promise<ConnectionState> {
+  const { call, replyTo } = message;
+  if (isOver(call, context)) {
+    replyTo.fail(gaveUp(setup.id, 'before its turn came'));
+    return state.phase === 'idle' ? finish(setup, context, state) : state;
+  }
+  try {
+    const next = await establish(setup, context, state, message);
+    replyTo.tell(next.intent.connection);
+    return next;
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    replyTo.fail(error);
+    if (!(thrown instanceof NsmError)) throw thrown;
+    if (state.phase !== 'established') return finish(setup, context, state);
+    context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
+    return withState(setup, state, State.DOWN);
+  }
+}
+
+async function establish(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  message: Extract<Message, { type: 'request' }>,
+): Promise<Extract<ConnectionState, { phase: 'established' }>> {
+  const { connection, preferences, call } = message;
+  const closeAtMs = context.clock.nowMs() + message.closeAfterMs;
+  const previous = state.phase === 'established' ? state.intent : undefined;
+  const result = await setup.hop.request({
+    connection,
+    preferences,
+    previous,
+    reselect: connection.state === State.RESELECT_REQUESTED,
+    call,
+    // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
+    recordIntent: (memory) =>
+      setup.table.put({
+        connection: previous?.connection ?? connection,
+        preferences,
+        memory,
+        closeAtMs,
+        established: previous !== undefined,
+      }),
+  });
+  const established: Connection = { ...result.connection, state: State.UP };
+  invariant(established.id === setup.id, `hop answered id ${established.id} for ${setup.id}`);
+  if (previous === undefined && isOver(call, context)) {
+    // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
+    await closeQuietly(setup, context, established, result.memory);
+    throw gaveUp(setup.id, 'while it was being built');
+  }
+  const intent: Intent = {
+    connection: established,
+    preferences,
+    memory: result.memory,
+    closeAtMs,
+    established: true,
+  };
+  await setup.table.put(intent);
+  armExpiry(context, intent);
+  setup.monitor.publish(ConnectionEventType.UPDATE, established);
+  setup.follow(setup.id, intent.memory);
+  if (previous === undefined) context.log.info('established', { connectionId: setup.id });
+  return transition(state, { phase: 'established', intent });
+}
+
+function onNextHopChanged(
+  setup: ConnectionSetup,
+  state: ConnectionState,
+  message: NextHopChanged,
+): ConnectionState | Promise<ConnectionState> {
+  if (state.phase !== 'established') return state;
+  const view = viewOfNextHopEvent(
+    state.intent.connection,
+    message.entry,
+    message.event === ConnectionEventType.DELETE,
+    message.event === ConnectionEventType.INITIAL_STATE_TRANSFER,
+  );
+  return view === undefined ? state : withConnection(setup, state, view);
+}
+
+function onNextHopLost(
+  setup: ConnectionSetup,
+  state: ConnectionState,
+): ConnectionState | Promise<ConnectionState> {
+  return state.phase === 'established' ? withState(setup, state, State.DOWN) : state;
+}
+
+async function onClose(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  message: Extract<Message, { type: 'close' }>,
+): Promise<ConnectionState> {
+  try {
+    if (state.phase === 'established') {
+      await setup.hop.close(state.intent.connection, state.intent.memory, message.call);
+    }
+    message.replyTo.tell(undefined);
+  } catch (error) {
+    message.replyTo.fail(asNsmError(error));
+  }
+  return finish(setup, context, state);
+}
+
+/** Ends the connection on this hop's own account. */
+async function end(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  reason: string,
+): Promise<ConnectionState> {
+  if (state.phase !== 'established') return state;
+  context.log.info('closed by this hop', { connectionId: setup.id, reason });
+  await closeQuietly(setup, context, state.intent.connection, state.intent.memory);
+  return finish(setup, context, state);
+}
+
+async function closeQuietly(
+  setup: ConnectionSetup,
+  context: Context,
+  connection: Connection,
+  memory: HopMemory,
+): Promise<void> {
+  const call: Call = {
+    deadlineMs: context.clock.nowMs() + setup.ownCallTimeoutMs,
+    signal: context.signal,
+    headers: {},
+  };
+  try {
+    await setup.hop.close(connection, memory, call);
+  } catch (error) {
+    context.log.warn('closing failed in part', {
+      connectionId: setup.id,
+      error: describeError(error),
+    });
+  }
+}
+
+/** Forgets the connection, tells the monitors, and ends the actor. */
+async function finish(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+): Promise<ConnectionState> {
+  setup.onEnded(setup.id);
+  setup.follow(setup.id, undefined);
+  await setup.table.delete(setup.id);
+  if (state.phase === 'established') {
+    setup.monitor.publish(ConnectionEventType.DELETE, state.intent.connection);
+  }
+  context.stop();
+  return transition(state, { phase: 'closed' });
+}
+
+function withState(
+  setup: ConnectionSetup,
+  state: Extract<ConnectionState, { phase: 'established' }>,
+  wireState: State,
+): ConnectionState | Promise<ConnectionState> {
+  if (state.intent.connection.state === wireState) return state;
+  return withConnection(setup, state, { ...state.intent.connection, state: wireState });
+}
+
+async function withConnection(
+  setup: ConnectionSetup,
+  state: Extract<ConnectionState, { phase: 'established' }>,
+  connection: Connection,
+): Promise<ConnectionState> {
+  const intent: Intent = { ...state.intent, connection };
+  await setup.table.put(intent);
+  setup.monitor.publish(ConnectionEventType.UPDATE, connection);
+  return { phase: 'established', intent };
+}
+
+function armExpiry(context: Context, intent: Intent): void {
+  const delayMs = Math.max(0, intent.closeAtMs - context.clock.nowMs());
+  context.timers.start('expiry', delayMs, { type: 'expired' });
+}
+
+function isOver(call: Call, context: Context): boolean {
+  return call.signal.aborted || context.clock.nowMs() >= call.deadlineMs;
+}
+
+function gaveUp(connectionId: string, when: string): NsmError {
+  return new NsmError('CANCELLED', `the caller gave the Request up ${when}`, { connectionId });
+}
+
+const allowed: Readonly<Record<ConnectionState['phase'], readonly ConnectionState['phase'][]>> = {
+  idle: ['established', 'closed'],
+  established: ['established', 'closed'],
+  closed: [],
+};
+
+function transition<Next extends ConnectionState>(state: ConnectionState, next: Next): Next {
+  invariant(allowed[state.phase].includes(next.phase), `${state.phase} -> ${next.phase}`);
+  return next;
+}

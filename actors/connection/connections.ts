@@ -1,0 +1,88 @@
+// The door of one process for NetworkService and MonitorConnection: it checks a message, steps into the path,
+// writes the tokens, hands the rest to the connection's actor, and gives the caller back the caller's own view.
+
+import { create } from '@bufbuild/protobuf';
+import { EmptySchema } from '@bufbuild/protobuf/wkt';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { closeDelayMs } from '../../protocols/nsm/expiry.ts';
+import { MonitorConnection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
+import { enterPath, leavePath } from '../../protocols/nsm/path.ts';
+import { validateRequest } from '../../protocols/nsm/request-validation.ts';
+import type { WallClock } from '../../protocols/ports/clock.ts';
+import type { Random } from '../../protocols/ports/random.ts';
+import { type CallContext, type ServedService, serve } from '../../protocols/ports/rpc.ts';
+import {
+  type ConnectionDirectory,
+  createConnectionDirectory,
+  type DirectorySetup,
+} from './connection-directory.ts';
+import type { Call } from './hop.ts';
+import { createMonitor } from './monitor.ts';
+import { expiryOfPrevious, type TokenSource, withTokens } from './tokens.ts';
+
+export interface ConnectionsSetup extends Omit<DirectorySetup, 'monitor'> {
+  readonly wallClock: WallClock;
+  readonly random: Random;
+  readonly tokens: TokenSource;
+}
+
+export interface Connections {
+  readonly services: readonly ServedService[];
+  readonly directory: ConnectionDirectory;
+}
+
+export function createConnections(setup: ConnectionsSetup): Connections {
+  const monitor = createMonitor(() => establishedOf(setup));
+  const directory = createConnectionDirectory({ ...setup, monitor });
+  const newId = (): string => setup.random.uuid();
+
+  const networkService = serve(NetworkService, {
+    request: (message, context) =>
+      named(setup.name, async () => {
+        validateRequest(message);
+        const entered = enterPath(message.connection, setup.name, newId);
+        const answer = await directory.request({
+          connection: await withTokens(entered, context, setup),
+          preferences: message.mechanismPreferences,
+          closeAfterMs: closeDelayMs({
+            expiresInMs: expiryOfPrevious(entered, context, setup),
+            callRemainingMs: context.deadlineMs - setup.clock.nowMs(),
+          }),
+          call: callOf(context),
+        });
+        return leavePath(answer, message.connection ?? entered);
+      }),
+    close: (message, context) =>
+      named(setup.name, async () => {
+        const { id } = enterPath(message, setup.name, newId);
+        await directory.close(id, callOf(context));
+        return create(EmptySchema);
+      }),
+  });
+
+  const monitorConnection = serve(MonitorConnection, {
+    monitorConnections: (selector, context) => monitor.subscribe(selector, context.signal),
+  });
+
+  return { services: [networkService, monitorConnection], directory };
+}
+
+function* establishedOf(setup: Pick<ConnectionsSetup, 'table'>) {
+  for (const intent of setup.table.all()) if (intent.established) yield intent.connection;
+}
+
+function callOf({ deadlineMs, signal, headers, operation }: CallContext): Call {
+  return { deadlineMs, signal, headers, ...(operation === undefined ? {} : { operation }) };
+}
+
+/** Puts the hop's name into a refusal that does not name one yet. */
+async function named<T>(hop: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    if (error.details.hop !== undefined) throw error;
+    throw new NsmError(error.code, error.message, { ...error.details, hop, cause: error });
+  }
+}

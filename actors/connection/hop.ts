@@ -1,0 +1,82 @@
+// What a role (manager, forwarder, endpoint) does with a connection. The connection actor decides when, one
+// operation at a time per connection; the hop does it. A hop that throws has undone what that call made.
+
+import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { Headers, Operation } from '../../protocols/ports/rpc.ts';
+
+/** The time and the metadata that one operation may use. */
+export interface Call {
+  /** On the process's monotonic clock. */
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+  readonly headers: Headers;
+  readonly operation?: Operation;
+}
+
+/** What a role keeps per connection beside the connection itself. */
+export interface HopMemory {
+  /** URL of the next hop; absent at the last one. */
+  readonly nextUrl?: string;
+  /** Name under which the next hop was chosen: forwarder or Endpoint. */
+  readonly nextName?: string;
+  /** The mechanism agreed with the next hop, where it is not the caller's. */
+  readonly onwardMechanism?: Mechanism;
+}
+
+export interface HopRequest {
+  /** In this hop's own view of the path, tokens updated. */
+  readonly connection: Connection;
+  readonly preferences: readonly Mechanism[];
+  /** What an earlier call returned; undefined on the first request. */
+  readonly previous: { readonly connection: Connection; readonly memory: HopMemory } | undefined;
+  /** The client asks for another Endpoint: choose anew, and leave the old next hop once the new path is ready. */
+  readonly reselect: boolean;
+  readonly call: Call;
+  /** Records the intent before the data plane is touched, so that a crash leaves nothing unexplained. */
+  recordIntent(memory: HopMemory): Promise<void>;
+}
+
+export interface HopResult {
+  /** In this hop's own view of the path, with the mechanism that the caller agreed on. */
+  readonly connection: Connection;
+  readonly memory: HopMemory;
+}
+
+export interface Hop {
+  request(request: HopRequest): Promise<HopResult>;
+  /** Best effort in every part: goes on after a failure and throws the first one at the end. */
+  close(connection: Connection, memory: HopMemory, call: Call): Promise<void>;
+}
+
+/** Somebody who may become the next hop. */
+export interface Candidate {
+  readonly name: string;
+  readonly url: string;
+}
+
+/** What has been sent on, or is to be. */
+export interface Sent {
+  readonly connection: Connection;
+  readonly preferences: readonly Mechanism[];
+}
+
+/** Calling next hops; made by `createNextHop`. */
+export interface NextHop {
+  /** Sends the Request on. The answer comes back in this hop's view of the path. */
+  request(url: string, sent: Sent, call: Call): Promise<Connection>;
+  close(url: string, connection: Connection, call: Call): Promise<void>;
+  /**
+   * The first candidate that succeeds. One that fails is skipped; one that hangs may use half of the time that is
+   * left unless it is the last. Throws one error that names every candidate with its reason.
+   */
+  tryInOrder<Result>(
+    candidates: readonly Candidate[],
+    call: Call,
+    attempt: (candidate: Candidate, call: Call) => Promise<Result>,
+  ): Promise<Result>;
+  /**
+   * After a reselect: closes the connection at the next hop that is no longer used. Best effort, since that hop may
+   * be the very reason for the reselect; what it does not hear its own expiry cleans up.
+   */
+  leaveReplaced(previous: HopRequest['previous'], next: HopMemory, call: Call): Promise<void>;
+}

@@ -1,0 +1,113 @@
+// MonitorConnections of one process: the initial transfer from the connection table, then every change, to each
+// subscriber in order. A subscriber that does not keep up is ended and resyncs; it never delays another one.
+
+import { create } from '@bufbuild/protobuf';
+import { NsmError } from '../../protocols/errors.ts';
+import {
+  type Connection,
+  type ConnectionEvent,
+  ConnectionEventSchema,
+  ConnectionEventType,
+  type MonitorScopeSelector,
+} from '../../protocols/nsm/gen/connection_pb.ts';
+import { matchesSelector } from '../../protocols/nsm/monitor-selector.ts';
+
+/** Changes that may wait for one subscriber. */
+const queueDepthMax = 8192;
+
+/** Changes that one event carries at the most; what has piled up goes out together. */
+const changesPerEventMax = 64;
+
+export interface Monitor {
+  publish(type: ConnectionEventType, connection: Connection): void;
+  /** Ends when `signal` is aborted; throws RESOURCE_EXHAUSTED at a subscriber that does not keep up. */
+  subscribe(selector: MonitorScopeSelector, signal: AbortSignal): AsyncIterable<ConnectionEvent>;
+  readonly subscribers: number;
+}
+
+interface Change {
+  readonly type: ConnectionEventType;
+  readonly connection: Connection;
+}
+
+interface Subscriber {
+  readonly selector: MonitorScopeSelector;
+  queue: Change[];
+  overflowed: boolean;
+  wake: (() => void) | undefined;
+}
+
+export function createMonitor(current: () => Iterable<Connection>): Monitor {
+  const subscribers = new Set<Subscriber>();
+  return {
+    get subscribers() {
+      return subscribers.size;
+    },
+    publish(type, connection) {
+      for (const subscriber of subscribers) {
+        if (matchesSelector(subscriber.selector, connection)) {
+          offer(subscriber, { type, connection });
+        }
+      }
+    },
+    async *subscribe(selector, signal) {
+      const subscriber: Subscriber = { selector, queue: [], overflowed: false, wake: undefined };
+      const onAbort = (): void => subscriber.wake?.();
+      signal.addEventListener('abort', onAbort);
+      subscribers.add(subscriber);
+      try {
+        const initial = [...current()].filter((each) => matchesSelector(selector, each));
+        yield eventOf(ConnectionEventType.INITIAL_STATE_TRANSFER, initial);
+        while (!signal.aborted) {
+          const waiting = subscriber.queue;
+          subscriber.queue = [];
+          yield* eventsOf(waiting);
+          if (waiting.length > 0) continue;
+          if (subscriber.overflowed) throw tooSlow();
+          await new Promise<void>((resolve) => (subscriber.wake = resolve));
+        }
+      } finally {
+        subscribers.delete(subscriber);
+        signal.removeEventListener('abort', onAbort);
+      }
+    },
+  };
+}
+
+function offer(subscriber: Subscriber, change: Change): void {
+  if (subscriber.overflowed) return;
+  if (subscriber.queue.length >= queueDepthMax) subscriber.overflowed = true;
+  else subscriber.queue.push(change);
+  subscriber.wake?.();
+  subscriber.wake = undefined;
+}
+
+/** Joins neighbours of one type about different connections, so that the order per connection stays. */
+function* eventsOf(changes: readonly Change[]): Iterable<ConnectionEvent> {
+  let batch = new Map<string, Connection>();
+  let type: ConnectionEventType | undefined;
+  for (const change of changes) {
+    const full = batch.size >= changesPerEventMax || batch.has(change.connection.id);
+    if (type !== undefined && (full || change.type !== type)) {
+      yield eventOf(type, batch.values());
+      batch = new Map();
+    }
+    type = change.type;
+    batch.set(change.connection.id, change.connection);
+  }
+  if (type !== undefined) yield eventOf(type, batch.values());
+}
+
+function eventOf(type: ConnectionEventType, connections: Iterable<Connection>): ConnectionEvent {
+  const event = create(ConnectionEventSchema, { type });
+  for (const connection of connections) event.connections[connection.id] = connection;
+  return event;
+}
+
+function tooSlow(): NsmError {
+  return new NsmError('RESOURCE_EXHAUSTED', 'the monitor does not read its events fast enough', {
+    rule: 'monitor-queue',
+    expected: `at most ${queueDepthMax} events waiting`,
+    remedy: 'open the stream again: it begins with the current state',
+  });
+}

@@ -1,0 +1,151 @@
+// Calling the next hop for a connection, and trying several next hops in order. A hop repairs nothing here: it
+// passes the request on within the caller's time, and checks that the answer is about the same connection.
+
+import { create } from '@bufbuild/protobuf';
+import { asNsmError, describeError, type ErrorCode, NsmError } from '../../protocols/errors.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  NetworkService,
+  NetworkServiceRequestSchema,
+} from '../../protocols/nsm/gen/networkservice_pb.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import type { Call, Candidate, HopMemory, HopRequest, NextHop, Sent } from './hop.ts';
+
+export interface NextHopSetup {
+  /** Own component name, for errors. */
+  readonly name: string;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export function createNextHop(setup: NextHopSetup): NextHop {
+  return {
+    request: (url, sent, call) => requestNextHop(setup, url, sent, call),
+    close: (url, connection, call) => closeNextHop(setup, url, connection, call),
+    tryInOrder: (candidates, call, attempt) => tryInOrder(setup, { candidates, call, attempt }),
+    leaveReplaced: (previous, next, call) => leaveReplaced(setup, previous, next, call),
+  };
+}
+
+async function requestNextHop(
+  setup: NextHopSetup,
+  url: string,
+  sent: Sent,
+  call: Call,
+): Promise<Connection> {
+  const request = create(NetworkServiceRequestSchema);
+  // Assigned, not passed to create: create would copy the connection field by field.
+  request.connection = sent.connection;
+  request.mechanismPreferences = [...sent.preferences];
+  const client = setup.dialer.dial(url).client(NetworkService);
+  const answer = await client.request(request, unaryOptions(setup, call));
+  if (answer.id !== sent.connection.id || answer.path?.index !== sent.connection.path?.index) {
+    throw new NsmError('UNKNOWN', 'the next hop answered about another connection', {
+      hop: setup.name,
+      expected: `id ${sent.connection.id} at path index ${sent.connection.path?.index}`,
+      found: `id ${answer.id} at path index ${answer.path?.index}`,
+      remedy: `check what listens at ${url}`,
+    });
+  }
+  return answer;
+}
+
+async function closeNextHop(
+  setup: NextHopSetup,
+  url: string,
+  connection: Connection,
+  call: Call,
+): Promise<void> {
+  await setup.dialer.dial(url).client(NetworkService).close(connection, unaryOptions(setup, call));
+}
+
+async function leaveReplaced(
+  setup: NextHopSetup,
+  previous: HopRequest['previous'],
+  next: HopMemory,
+  call: Call,
+): Promise<void> {
+  const url = previous?.memory.nextUrl;
+  if (previous === undefined || url === undefined || url === next.nextUrl) return;
+  const { mechanism: asked, ...rest } = previous.connection;
+  const mechanism = previous.memory.onwardMechanism ?? asked;
+  const connection: Connection = mechanism === undefined ? rest : { ...rest, mechanism };
+  try {
+    await closeNextHop(setup, url, connection, call);
+  } catch (error) {
+    setup.log.info('the next hop that was left did not hear of it; its expiry cleans up', {
+      connectionId: connection.id,
+      url,
+      error: describeError(error),
+    });
+  }
+}
+
+function unaryOptions(setup: NextHopSetup, call: Call): UnaryOptions {
+  const timeoutMs = call.deadlineMs - setup.clock.nowMs();
+  if (timeoutMs <= 0) {
+    throw new NsmError('DEADLINE_EXCEEDED', 'no time is left for the next hop', {
+      hop: setup.name,
+    });
+  }
+  return { timeoutMs, signal: call.signal };
+}
+
+interface Attempts<Result> {
+  readonly candidates: readonly Candidate[];
+  readonly call: Call;
+  readonly attempt: (candidate: Candidate, call: Call) => Promise<Result>;
+}
+
+async function tryInOrder<Result>(
+  setup: NextHopSetup,
+  { candidates, call, attempt }: Attempts<Result>,
+): Promise<Result> {
+  const failures: { candidate: Candidate; error: NsmError }[] = [];
+  for (const [position, candidate] of candidates.entries()) {
+    const remainingMs = call.deadlineMs - setup.clock.nowMs();
+    if (remainingMs <= 0 || call.signal.aborted) break;
+    const isLast = position === candidates.length - 1;
+    const deadlineMs = isLast ? call.deadlineMs : call.deadlineMs - remainingMs / 2;
+    try {
+      return await attempt(candidate, { ...call, deadlineMs });
+    } catch (thrown) {
+      if (!(thrown instanceof NsmError)) throw thrown;
+      failures.push({ candidate, error: asNsmError(thrown) });
+    }
+  }
+  throw allFailed(setup.name, candidates.length, failures);
+}
+
+/** Failures that are spelled out in one error. */
+const failuresNamedMax = 5;
+
+function allFailed(
+  hop: string,
+  candidates: number,
+  failures: readonly { candidate: Candidate; error: NsmError }[],
+): NsmError {
+  const [first] = failures;
+  // One candidate: its own refusal says it best.
+  if (candidates === 1 && first !== undefined) return first.error;
+  const same = failures.every(({ error }) => error.code === first?.error.code);
+  const code: ErrorCode =
+    first === undefined ? 'DEADLINE_EXCEEDED' : same ? first.error.code : 'UNAVAILABLE';
+  const named = failures
+    .slice(0, failuresNamedMax)
+    .map(({ candidate, error }) => `${candidate.name}: ${describeError(error)}`);
+  const unnamed = failures.length - named.length;
+  return new NsmError(
+    code,
+    `${failures.length} of ${candidates} candidates failed, none succeeded`,
+    {
+      hop,
+      rule: 'try-in-order',
+      found: named.join(' | ') + (unnamed > 0 ? ` | and ${unnamed} more` : ''),
+      expected: 'one candidate that answers',
+    },
+  );
+}

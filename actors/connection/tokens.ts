@@ -1,0 +1,90 @@
+// The reference's updatetoken element: the caller's token and expiry from the call's metadata go into the previous
+// path segment, this hop's own into its own segment. Until identities exist the token is empty and only the expiry
+// counts; the expiry of the previous segment is what this hop closes the connection by.
+
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { NsmError } from '../../protocols/errors.ts';
+import { timestampFromEpochMs, timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
+import { withSegment } from '../../protocols/nsm/path.ts';
+import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
+import type { WallClock } from '../../protocols/ports/clock.ts';
+import type { CallContext } from '../../protocols/ports/rpc.ts';
+
+/** Metadata keys of the reference (nsm-wire 6.4). */
+export const tokenHeader = 'nsm-client-token';
+export const tokenExpiresHeader = 'nsm-client-token-expires';
+
+/** Makes this process's own path tokens. */
+export interface TokenSource {
+  /** `audience` is the SPIFFE ID of the peer, where one is known. */
+  token(audience: string | undefined): Promise<{ token: string; expiresAtEpochMs: number }>;
+}
+
+/** Tokens of a process without identity: empty, and as long-lived as configured. */
+export function emptyTokens(wallClock: WallClock, lifetimeMs: number): TokenSource {
+  return {
+    token: () => Promise.resolve({ token: '', expiresAtEpochMs: wallClock.epochMs() + lifetimeMs }),
+  };
+}
+
+interface TokenSetup {
+  readonly name: string;
+  readonly wallClock: WallClock;
+  readonly tokens: TokenSource;
+}
+
+/** Milliseconds until the previous segment's token expires. Throws INVALID_ARGUMENT where nothing says when. */
+export function expiryOfPrevious(
+  connection: Connection,
+  context: CallContext,
+  setup: TokenSetup,
+): number {
+  const index = connection.path?.index ?? 0;
+  const header = context.headers[tokenExpiresHeader];
+  const expires =
+    header === undefined
+      ? connection.path?.pathSegments[index - 1]?.expires
+      : parseTokenExpiry(header);
+  if (expires === undefined) {
+    throw new NsmError('INVALID_ARGUMENT', 'the previous path segment says no expiry', {
+      hop: setup.name,
+      rule: 'update-token',
+      expected: `metadata ${tokenExpiresHeader}, or expires in path segment ${index - 1}`,
+      found: 'neither',
+      connectionId: connection.id,
+    });
+  }
+  const inMs = timestampToEpochMs(expires) - setup.wallClock.epochMs();
+  if (inMs <= 0) {
+    throw new NsmError('INVALID_ARGUMENT', 'the token of the previous path segment has expired', {
+      hop: setup.name,
+      rule: 'tokens_expired',
+      expected: 'an expiry in the future',
+      found: `${Math.round(-inMs)} ms ago`,
+      remedy: 'refresh with a new token; compare the clocks of both machines',
+      connectionId: connection.id,
+    });
+  }
+  return inMs;
+}
+
+/** The connection with the caller's token in the previous segment and an own one in this hop's segment. */
+export async function withTokens(
+  connection: Connection,
+  context: CallContext,
+  setup: TokenSetup,
+): Promise<Connection> {
+  const index = connection.path?.index ?? 0;
+  const callerToken = context.headers[tokenHeader];
+  const callerExpires = context.headers[tokenExpiresHeader];
+  const own = await setup.tokens.token(context.peer.spiffeId);
+  const signed = withSegment(connection, index, {
+    token: own.token,
+    expires: timestampFromEpochMs(own.expiresAtEpochMs),
+  });
+  if (callerToken === undefined || callerExpires === undefined) return signed;
+  return withSegment(signed, index - 1, {
+    token: callerToken,
+    expires: parseTokenExpiry(callerExpires),
+  });
+}

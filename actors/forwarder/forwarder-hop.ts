@@ -1,0 +1,171 @@
+// The forwarder's part of a connection: it selects the Endpoint, agrees on a mechanism with each side, and makes
+// the data plane equal to what was agreed. Order of a Request: mechanism towards the client, Endpoint and the
+// next hop's answer, then the wire; a failure undoes what this Request made, and no more.
+
+import { describeError, NsmError } from '../../protocols/errors.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type {
+  Call,
+  Candidate,
+  Hop,
+  HopMemory,
+  HopRequest,
+  HopResult,
+  NextHop,
+} from '../connection/hop.ts';
+import type { Discovery } from '../discovery/discovery.ts';
+import { agreeWithClient, type MechanismSetup, onwardOffer } from './mechanisms.ts';
+import { endpointCandidates, type SelectionSetup } from './select-endpoint.ts';
+import { wireOf } from './wire-of.ts';
+
+export interface ForwarderHopSetup extends MechanismSetup, SelectionSetup {
+  readonly clock: Clock;
+  readonly nextHop: NextHop;
+  readonly dataplane: Dataplane;
+  readonly discovery: Discovery;
+  readonly log: Log;
+  /** Time for undoing on this hop's own account. */
+  readonly undoTimeoutMs: number;
+}
+
+/** UDP ports that a tunnel may move to when the agreed VNI is taken on this node. */
+const portMovesMax = 4;
+
+export function forwarderHop(setup: ForwarderHopSetup): Hop {
+  return {
+    async request(request) {
+      const client = agreeWithClient(setup, request);
+      try {
+        const { candidates, payload } = await endpointCandidates(setup, request);
+        const connection = { ...request.connection, mechanism: client, payload };
+        const result = await setup.nextHop.tryInOrder(candidates, request.call, (endpoint, call) =>
+          connect(setup, { ...request, connection, call }, endpoint),
+        );
+        await setup.nextHop.leaveReplaced(request.previous, result.memory, request.call);
+        return result;
+      } catch (error) {
+        if (request.previous === undefined) setup.vnis.release(request.connection.id);
+        throw error;
+      }
+    },
+    close: (connection, memory, call) => close(setup, connection, memory, call),
+  };
+}
+
+/** One try with one Endpoint; repeated on another UDP port while the peer's VNI is taken on this node. */
+async function connect(
+  setup: ForwarderHopSetup,
+  request: HopRequest,
+  endpoint: Candidate,
+): Promise<HopResult> {
+  for (let move = 0; ; move += 1) {
+    try {
+      return await connectOnce(setup, request, endpoint, setup.vxlanPort + move);
+    } catch (error) {
+      const taken = error instanceof NsmError && error.details.rule === 'vni';
+      if (!taken || move === portMovesMax) throw error;
+      setup.log.info('moved a tunnel to another UDP port: its VNI is taken on this node', {
+        connectionId: request.connection.id,
+      });
+    }
+  }
+}
+
+async function connectOnce(
+  setup: ForwarderHopSetup,
+  request: HopRequest,
+  endpoint: Candidate,
+  listenPort: number,
+): Promise<HopResult> {
+  const { connection, previous, call } = request;
+  const client = connection.mechanism;
+  const offer = onwardOffer(setup, { request, url: endpoint.url, listenPort });
+  const { mechanism: _, ...withoutMechanism } = connection;
+  const asked: Connection = {
+    ...withoutMechanism,
+    networkServiceEndpointName: endpoint.name,
+    ...(offer.mechanism === undefined ? {} : { mechanism: offer.mechanism }),
+  };
+  const answer = await setup.nextHop.request(
+    endpoint.url,
+    { connection: asked, preferences: offer.preferences },
+    call,
+  );
+  const memory: HopMemory = {
+    nextUrl: endpoint.url,
+    nextName: endpoint.name,
+    ...(answer.mechanism === undefined ? {} : { onwardMechanism: answer.mechanism }),
+  };
+  try {
+    const wire = wireOf({ answer, client, onward: answer.mechanism, hop: setup.name });
+    await request.recordIntent(memory);
+    await setup.dataplane.ensure(wire, { timeoutMs: timeLeft(setup, call), signal: call.signal });
+  } catch (error) {
+    if (previous === undefined) await undo(setup, answer, memory);
+    throw error;
+  }
+  return { connection: withClientMechanism(answer, client), memory };
+}
+
+function withClientMechanism(answer: Connection, client: Connection['mechanism']): Connection {
+  const { mechanism: _, ...rest } = answer;
+  return client === undefined ? rest : { ...rest, mechanism: client };
+}
+
+/** The driver has undone its own part; what is left is the next hop's. */
+async function undo(
+  setup: ForwarderHopSetup,
+  connection: Connection,
+  memory: HopMemory,
+): Promise<void> {
+  const call: Call = {
+    deadlineMs: setup.clock.nowMs() + setup.undoTimeoutMs,
+    signal: new AbortController().signal,
+    headers: {},
+  };
+  try {
+    await closeOnward(setup, connection, memory, call);
+  } catch (error) {
+    setup.log.warn('closing the next hop after a failure failed; its expiry cleans up', {
+      connectionId: connection.id,
+      error: describeError(error),
+    });
+  }
+}
+
+/** Takes the wire down without waiting for anybody's permission, and tells the next hop. */
+async function close(
+  setup: ForwarderHopSetup,
+  connection: Connection,
+  memory: HopMemory,
+  call: Call,
+): Promise<void> {
+  const results = await Promise.allSettled([
+    setup.dataplane.remove([connection.id], { timeoutMs: setup.undoTimeoutMs }),
+    closeOnward(setup, connection, memory, call),
+  ]);
+  setup.vnis.release(connection.id);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+async function closeOnward(
+  setup: ForwarderHopSetup,
+  connection: Connection,
+  memory: HopMemory,
+  call: Call,
+): Promise<void> {
+  if (memory.nextUrl === undefined) return;
+  const { mechanism: _, ...rest } = connection;
+  const onward: Connection =
+    memory.onwardMechanism === undefined ? rest : { ...rest, mechanism: memory.onwardMechanism };
+  await setup.nextHop.close(memory.nextUrl, onward, call);
+}
+
+function timeLeft(setup: ForwarderHopSetup, call: Call): number {
+  const leftMs = call.deadlineMs - setup.clock.nowMs();
+  if (leftMs > 0) return leftMs;
+  throw new NsmError('DEADLINE_EXCEEDED', 'no time is left to build the wire', { hop: setup.name });
+}
