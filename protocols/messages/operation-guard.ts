@@ -1,0 +1,209 @@
+// Makes an operation happen once, in order, although a bus may deliver it late or twice. One guard per listening
+// component. Per key it keeps the highest (incarnation, epoch) seen and refuses an older one; a repeated id is
+// answered from the pending or recorded answer. A key belongs to one sender (as a rule its connection id): the
+// incarnations of two senders cannot be compared. Bounded: beyond the bounds the entry unused for longest goes.
+
+import { NsmError } from '../errors.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Operation } from '../ports/rpc.ts';
+
+export interface OperationGuardOptions {
+  readonly clock: Clock;
+  /** How long a key is remembered after its last use; the default is NSM's token lifetime of 10 minutes. */
+  readonly keepKeyMs?: number;
+  readonly keysMax?: number;
+  /** How long an answer is kept for a duplicate: longer than any call waits. */
+  readonly keepAnswerMs?: number;
+  readonly answersMax?: number;
+}
+
+export interface OperationGuard {
+  /**
+   * Runs `execute` unless the operation is old or a duplicate. Errors: ABORTED for an older epoch, for a key that
+   * is closed, and for a duplicate whose answer is kept no longer; otherwise what `execute` failed with. An
+   * execution that `isAbandoned` says was given up by its caller leaves no answer: the same id may run again.
+   */
+  run<Answer>(
+    scope: string,
+    operation: Operation,
+    execute: () => Promise<Answer>,
+    isAbandoned: () => boolean,
+  ): Promise<Answer>;
+  /** Remembers the key until `untilMs` of the clock and refuses everything of up to this epoch. */
+  tombstone(scope: string, operation: Operation, untilMs: number): void;
+  readonly keyCount: number;
+  readonly answerCount: number;
+}
+
+interface KeyEntry {
+  incarnation: number;
+  epoch: number;
+  lastId: string;
+  keepUntilMs: number;
+  closed: boolean;
+}
+
+interface AnswerEntry {
+  readonly answer: Promise<unknown>;
+  settled: boolean;
+  keepUntilMs: number;
+}
+
+export function createOperationGuard(options: OperationGuardOptions): OperationGuard {
+  return new Guard(options);
+}
+
+/** Thrown inside the guard alone: the execution that a duplicate joined was given up by its own caller. */
+const abandoned = Symbol('abandoned');
+
+class Guard implements OperationGuard {
+  readonly #clock: Clock;
+  readonly #keepKeyMs: number;
+  readonly #keysMax: number;
+  readonly #keepAnswerMs: number;
+  readonly #answersMax: number;
+  // Both in order of last use, which a Map keeps when an entry is taken out and put back.
+  readonly #keys = new Map<string, KeyEntry>();
+  readonly #answers = new Map<string, AnswerEntry>();
+
+  constructor(options: OperationGuardOptions) {
+    this.#clock = options.clock;
+    this.#keepKeyMs = options.keepKeyMs ?? 600_000;
+    this.#keysMax = options.keysMax ?? 100_000;
+    this.#keepAnswerMs = options.keepAnswerMs ?? 60_000;
+    this.#answersMax = options.answersMax ?? 4096;
+  }
+
+  get keyCount(): number {
+    return this.#keys.size;
+  }
+
+  get answerCount(): number {
+    return this.#answers.size;
+  }
+
+  async run<Answer>(
+    scope: string,
+    operation: Operation,
+    execute: () => Promise<Answer>,
+    isAbandoned: () => boolean,
+  ): Promise<Answer> {
+    const answerName = `${scope} ${operation.id}`;
+    for (;;) {
+      this.#forgetOld();
+      const recorded = this.#answers.get(answerName);
+      if (recorded === undefined) break;
+      try {
+        return (await recorded.answer) as Answer;
+      } catch (error) {
+        if (error !== abandoned) throw error;
+        if (isAbandoned()) throw givenUp();
+      }
+    }
+    this.#admit(`${scope} ${operation.key}`, operation);
+    return await this.#execute(answerName, execute, isAbandoned);
+  }
+
+  tombstone(scope: string, operation: Operation, untilMs: number): void {
+    const name = `${scope} ${operation.key}`;
+    this.#keys.delete(name);
+    this.#keys.set(name, {
+      incarnation: operation.incarnation,
+      epoch: operation.epoch,
+      lastId: operation.id,
+      keepUntilMs: untilMs,
+      closed: true,
+    });
+    this.#forgetOld();
+  }
+
+  #admit(name: string, operation: Operation): void {
+    const seen = this.#keys.get(name);
+    if (seen !== undefined) refuseOld(seen, operation);
+    const keepUntilMs = this.#clock.nowMs() + this.#keepKeyMs;
+    this.#keys.delete(name);
+    this.#keys.set(name, {
+      incarnation: operation.incarnation,
+      epoch: operation.epoch,
+      lastId: operation.id,
+      keepUntilMs,
+      closed: false,
+    });
+  }
+
+  async #execute<Answer>(
+    name: string,
+    execute: () => Promise<Answer>,
+    isAbandoned: () => boolean,
+  ): Promise<Answer> {
+    const running = execute();
+    const shared = running.then(
+      (answer) => answer,
+      (error: unknown) => {
+        throw isAbandoned() ? abandoned : error;
+      },
+    );
+    // A duplicate may never come, so a failure here is not an unhandled one.
+    shared.catch(() => {});
+    const entry: AnswerEntry = { answer: shared, settled: false, keepUntilMs: Infinity };
+    this.#answers.set(name, entry);
+    try {
+      const answer = await running;
+      this.#record(name, entry);
+      return answer;
+    } catch (error) {
+      if (isAbandoned()) this.#answers.delete(name);
+      else this.#record(name, entry);
+      throw error;
+    }
+  }
+
+  #record(name: string, entry: AnswerEntry): void {
+    if (this.#answers.get(name) !== entry) return;
+    entry.settled = true;
+    entry.keepUntilMs = this.#clock.nowMs() + this.#keepAnswerMs;
+    this.#answers.delete(name);
+    this.#answers.set(name, entry);
+  }
+
+  #forgetOld(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [name, entry] of this.#keys) {
+      if (entry.keepUntilMs > nowMs && this.#keys.size <= this.#keysMax) break;
+      this.#keys.delete(name);
+    }
+    for (const [name, entry] of this.#answers) {
+      if (this.#answers.size <= this.#answersMax && (!entry.settled || entry.keepUntilMs > nowMs)) {
+        break;
+      }
+      this.#answers.delete(name);
+    }
+  }
+}
+
+function refuseOld(seen: KeyEntry, operation: Operation): void {
+  const older =
+    operation.incarnation < seen.incarnation ||
+    (operation.incarnation === seen.incarnation && operation.epoch < seen.epoch);
+  const same = operation.incarnation === seen.incarnation && operation.epoch === seen.epoch;
+  if (older || (same && seen.closed)) {
+    throw new NsmError('ABORTED', 'a newer operation on the same key came first', {
+      rule: 'operation-epoch',
+      expected: `incarnation ${seen.incarnation}, epoch ${seen.closed ? 'above' : 'from'} ${seen.epoch}`,
+      found: `incarnation ${operation.incarnation}, epoch ${operation.epoch}`,
+      connectionId: operation.key,
+    });
+  }
+  if (same && seen.lastId === operation.id) {
+    throw new NsmError('ABORTED', 'the operation was executed and its answer is kept no longer', {
+      rule: 'operation-answer',
+      found: `operation ${operation.id}`,
+      remedy: 'send a new operation with a higher epoch',
+      connectionId: operation.key,
+    });
+  }
+}
+
+function givenUp(): NsmError {
+  return new NsmError('CANCELLED', 'the caller gave the operation up');
+}

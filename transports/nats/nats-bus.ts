@@ -1,0 +1,211 @@
+// The connection of a process to the bus: reconnects for ever, notices a silent server by pings, and says when the
+// bus is there. Loss of the bus is never evidence against a peer: what was under way ends as UNAVAILABLE, and a new
+// call waits for the bus within its own deadline.
+
+import type { ConnectionOptions, NatsConnection, Status } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
+import { NsmError } from '../../protocols/errors.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { Headers } from '../../protocols/ports/rpc.ts';
+import { asLibraryHeaders, encodeHeaderBlock } from './header-block.ts';
+
+export interface NatsBusOptions {
+  /** `nats://host:port`, several separated by commas. */
+  readonly url: string;
+  /** Shown by the server's monitoring. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For the first connection. */
+  readonly connectTimeoutMs?: number;
+  /** A server that misses two pings in a row counts as lost. */
+  readonly pingIntervalMs?: number;
+  /** Anything else of the library: credentials, TLS. */
+  readonly connection?: Partial<ConnectionOptions>;
+}
+
+export type BusStatus = 'connected' | 'disconnected' | 'closed';
+
+export interface BusMessage {
+  readonly headers: Headers;
+  readonly body: Uint8Array;
+  readonly reply?: string;
+}
+
+export interface NatsBus {
+  /** For JetStream and KV. */
+  readonly connection: NatsConnection;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly status: BusStatus;
+  /** Clock time of the last reconnect; -Infinity before the first. */
+  readonly reconnectedAtMs: number;
+  onStatus(listener: (status: BusStatus) => void): () => void;
+  /** Resolves when connected. Errors: UNAVAILABLE after `timeoutMs`, CANCELLED. */
+  ready(timeoutMs: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Sends at once or not at all: false where the bus is not there. Errors: RESOURCE_EXHAUSTED naming size and
+   * limit where the message exceeds the server's max_payload.
+   */
+  publish(subject: string, message: BusMessage): boolean;
+  close(): Promise<void>;
+}
+
+export async function connectNats(options: NatsBusOptions): Promise<NatsBus> {
+  const timeoutMs = options.connectTimeoutMs ?? 5000;
+  try {
+    const connection = await connect({
+      servers: options.url.split(','),
+      name: options.name,
+      timeout: timeoutMs,
+      reconnect: true,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+      reconnectJitter: 100,
+      pingInterval: options.pingIntervalMs ?? 2000,
+      maxPingOut: 2,
+      // A stack per request is only of use to somebody debugging the library, and costs much.
+      noAsyncTraces: true,
+      ...options.connection,
+    });
+    return new ConnectedBus(connection, options);
+  } catch (cause) {
+    throw new NsmError('UNAVAILABLE', 'the bus cannot be reached', {
+      rule: 'bus-connect',
+      expected: `a nats-server at ${options.url} within ${timeoutMs} ms`,
+      found: cause instanceof Error ? cause.message : String(cause),
+      remedy: 'start nats-server or correct the URL of the bus',
+      cause,
+    });
+  }
+}
+
+class ConnectedBus implements NatsBus {
+  readonly connection: NatsConnection;
+  readonly clock: Clock;
+  readonly log: Log;
+  #status: BusStatus = 'connected';
+  #reconnectedAtMs = -Infinity;
+  #payloadMax: number;
+  readonly #listeners = new Set<(status: BusStatus) => void>();
+
+  constructor(connection: NatsConnection, options: NatsBusOptions) {
+    this.connection = connection;
+    this.clock = options.clock;
+    this.log = options.log.child({ bus: options.name });
+    this.#payloadMax = connection.info?.max_payload ?? 1024 * 1024;
+    void this.#follow();
+  }
+
+  get status(): BusStatus {
+    return this.#status;
+  }
+
+  get reconnectedAtMs(): number {
+    return this.#reconnectedAtMs;
+  }
+
+  onStatus(listener: (status: BusStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    if (this.#status === 'connected') return Promise.resolve();
+    if (this.#status === 'closed') return Promise.reject(busClosed());
+    return new Promise((resolve, reject) => {
+      const settle = (error?: NsmError): void => {
+        timer.cancel();
+        stop();
+        signal?.removeEventListener('abort', onAbort);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const onAbort = (): void =>
+        settle(new NsmError('CANCELLED', 'the caller gave up waiting for the bus'));
+      const timer = this.clock.after(timeoutMs, () => settle(busLost(timeoutMs)));
+      const stop = this.onStatus((status) =>
+        settle(status === 'connected' ? undefined : busClosed()),
+      );
+      signal?.addEventListener('abort', onAbort);
+    });
+  }
+
+  publish(subject: string, message: BusMessage): boolean {
+    if (this.#status !== 'connected') return false;
+    const block = encodeHeaderBlock(message.headers);
+    const size = block.length + message.body.length;
+    if (size > this.#payloadMax) {
+      throw new NsmError('RESOURCE_EXHAUSTED', 'the message is too large for the bus', {
+        rule: 'payload',
+        expected: `at most ${this.#payloadMax} bytes`,
+        found: `${size} bytes`,
+        remedy: 'raise max_payload of nats-server or send less',
+      });
+    }
+    const { reply } = message;
+    try {
+      this.connection.publish(subject, message.body, {
+        headers: asLibraryHeaders(block),
+        ...(reply === undefined ? {} : { reply }),
+      });
+      return true;
+    } catch (cause) {
+      // The library refuses on a connection that closed since its last status.
+      this.log.debug('did not publish', { cause });
+      return false;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+    this.#become('closed');
+  }
+
+  async #follow(): Promise<void> {
+    for await (const status of this.connection.status()) this.#onStatus(status);
+    this.#become('closed');
+  }
+
+  #onStatus(status: Status): void {
+    switch (status.type) {
+      case 'disconnect':
+        this.log.warn('lost the bus', { server: status.server });
+        this.#become('disconnected');
+        break;
+      case 'reconnect':
+        this.log.info('reached the bus again', { server: status.server });
+        this.#payloadMax = this.connection.info?.max_payload ?? this.#payloadMax;
+        this.#reconnectedAtMs = this.clock.nowMs();
+        this.#become('connected');
+        break;
+      case 'error':
+        this.log.warn('the bus reported an error', { error: status.error.message });
+        break;
+      case 'staleConnection':
+        this.log.warn('the bus answered no ping');
+        break;
+      default:
+        this.log.debug('the bus changed', { type: status.type });
+    }
+  }
+
+  #become(status: BusStatus): void {
+    if (this.#status === status || this.#status === 'closed') return;
+    this.#status = status;
+    for (const listener of [...this.#listeners]) listener(status);
+  }
+}
+
+export function busLost(timeoutMs: number): NsmError {
+  return new NsmError('UNAVAILABLE', 'the bus did not come back in time', {
+    rule: 'bus',
+    expected: `the bus within ${Math.round(timeoutMs)} ms`,
+    remedy: 'look after nats-server; the process reconnects by itself',
+  });
+}
+
+export function busClosed(): NsmError {
+  return new NsmError('UNAVAILABLE', 'the connection to the bus is closed', { rule: 'bus' });
+}

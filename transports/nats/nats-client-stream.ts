@@ -1,0 +1,262 @@
+// One stream over the bus, at its caller. Messages come numbered to the inbox; credit goes out as they are taken;
+// each end shows by beats that it is alive. The caller's beats ask for an answer, so a callee that is gone is noticed
+// with the next beat ("no responders") and one that merely hangs after three.
+
+import type { DescMethod, Message } from '@bufbuild/protobuf';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import type { FrameKind } from '../../protocols/messages/call-envelope.ts';
+import {
+  callHeader,
+  decodeError,
+  encodeCall,
+  encodeFrame,
+  errorHeader,
+  frameHeader,
+} from '../../protocols/messages/call-envelope.ts';
+import { FrameReceiver } from '../../protocols/messages/frame-receiver.ts';
+import type { Pump } from '../../protocols/messages/pump.ts';
+import { Room, startPump } from '../../protocols/messages/pump.ts';
+import type { StreamRequests } from '../../protocols/messages/rpc-client.ts';
+import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rpc-client.ts';
+import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
+import type { Timer } from '../../protocols/ports/clock.ts';
+import type { StreamOptions } from '../../protocols/ports/rpc.ts';
+import {
+  decodeBody,
+  encodeBody,
+  resubscribeMs,
+  resyncsMax,
+  unreadable,
+  unsettledPeer,
+} from './nats-client-unary.ts';
+import type { BusCaller, ClientCall, Reception } from './nats-dialer.ts';
+import { noResponders } from './nats-dialer.ts';
+import { beatsMissedMax } from './stream-ticker.ts';
+
+/** Messages that a sender may be ahead of its receiver. */
+export const streamWindow = 64;
+
+const retryMs = 50;
+const noBody = new Uint8Array(0);
+
+export function startBusStream(
+  caller: BusCaller,
+  method: DescMethod,
+  requests: StreamRequests,
+  options: StreamOptions,
+): AsyncIterator<Message> {
+  const stream = new ClientStream(caller, method, requests, options);
+  void stream.start();
+  return stream.answers;
+}
+
+class ClientStream implements ClientCall {
+  readonly #caller: BusCaller;
+  readonly #method: DescMethod;
+  readonly #requests: StreamRequests;
+  readonly #options: StreamOptions;
+  readonly #receiver: FrameReceiver<Message>;
+  readonly #deadlineMs: number;
+  readonly #room = new Room(0);
+  #pump: Pump | undefined;
+  #id = '';
+  #timer: Timer | undefined;
+  #retry: Timer | undefined;
+  #resyncs = 0;
+  #isOpen = false;
+  #heardAtMs: number;
+  #ended = false;
+  readonly #onAbort = (): void => this.#giveUp(cancelledByCaller(this.#method));
+
+  constructor(
+    caller: BusCaller,
+    method: DescMethod,
+    requests: StreamRequests,
+    options: StreamOptions,
+  ) {
+    this.#caller = caller;
+    this.#method = method;
+    this.#requests = requests;
+    this.#options = options;
+    this.#heardAtMs = caller.bus.clock.nowMs();
+    this.#deadlineMs =
+      options.timeoutMs === undefined ? Infinity : this.#heardAtMs + options.timeoutMs;
+    this.#receiver = new FrameReceiver<Message>({
+      window: streamWindow,
+      sendCredit: (total) => this.#control('credit', total),
+      onReturn: this.#onAbort,
+    });
+  }
+
+  get answers(): AsyncIterator<Message> {
+    return this.#receiver.queue;
+  }
+
+  async start(): Promise<void> {
+    const { bus, ticker } = this.#caller;
+    const { timeoutMs, signal } = this.#options;
+    signal?.addEventListener('abort', this.#onAbort);
+    if (timeoutMs !== undefined) {
+      this.#timer = bus.clock.after(timeoutMs, () =>
+        this.#giveUp(deadlineExceeded(this.#method, timeoutMs)),
+      );
+    }
+    try {
+      if (bus.status !== 'connected') {
+        await bus.ready(Math.min(timeoutMs ?? Infinity, this.#openMs()), signal);
+      }
+      if (this.#ended) return;
+      this.#id = this.#caller.begin(this);
+      this.#heardAtMs = bus.clock.nowMs();
+      ticker.add(this);
+      this.#open();
+    } catch (error) {
+      this.#end(asNsmError(error));
+    }
+  }
+
+  onFrame({ frame, headers, body }: Reception): void {
+    this.#heardAtMs = this.#caller.bus.clock.nowMs();
+    try {
+      switch (frame.kind) {
+        case 'resync':
+          this.#resyncs += 1;
+          if (this.#resyncs > resyncsMax) throw unsettledPeer(this.#caller);
+          this.#open();
+          break;
+        case 'data':
+          this.#opened();
+          if (this.#receiver.admit(frame.count)) {
+            this.#receiver.queue.push(decodeBody(this.#method.output, body));
+          }
+          break;
+        case 'beat':
+          this.#opened();
+          this.#receiver.checkCount(frame.count);
+          break;
+        case 'credit':
+          this.#opened();
+          this.#room.grant(frame.count);
+          break;
+        case 'end':
+          this.#receiver.checkCount(frame.count);
+          this.#end(undefined);
+          break;
+        case 'refuse':
+          this.#end(decodeError(headers[errorHeader]) ?? unreadable('a refusal'));
+          break;
+        case 'answer':
+        case 'cancel':
+          break;
+      }
+    } catch (error) {
+      this.#giveUp(asNsmError(error));
+    }
+  }
+
+  onNoResponders(): void {
+    const { clock, reconnectedAtMs } = this.#caller.bus;
+    if (!this.#isOpen && clock.nowMs() - reconnectedAtMs <= resubscribeMs) {
+      this.#retry = clock.after(retryMs, () => this.#open());
+    } else this.#end(noResponders(this.#caller));
+  }
+
+  onBusLost(error: NsmError): void {
+    this.#end(error);
+  }
+
+  tick(nowMs: number): void {
+    if (this.#caller.ticker.isSilent(this.#heardAtMs, nowMs)) {
+      this.#giveUp(silentPeer(this.#caller));
+    } else if (this.#isOpen) this.#control('beat', this.#room.used);
+  }
+
+  #openMs(): number {
+    return this.#caller.ticker.beatMs * beatsMissedMax;
+  }
+
+  #open(): void {
+    if (this.#ended) return;
+    const { bus, peer, subject } = this.#caller;
+    const nowMs = bus.clock.nowMs();
+    const startByMs = Math.min(this.#deadlineMs, this.#heardAtMs + this.#openMs());
+    const line = encodeCall({
+      id: this.#id,
+      instance: peer.instance,
+      startBy: peer.translate(startByMs, nowMs),
+      deadline: peer.translate(this.#deadlineMs, nowMs),
+      window: streamWindow,
+    });
+    const request = this.#requests;
+    try {
+      const body = request.kind === 'one' ? encodeBody(this.#method, request.message) : noBody;
+      const suffix = methodSuffix(this.#method.parent.typeName, this.#method.name);
+      bus.publish(`${subject}.${suffix}`, {
+        headers: { ...this.#options.headers, [callHeader]: line },
+        body,
+        reply: this.#caller.inbox(this.#id),
+      });
+    } catch (error) {
+      this.#end(asNsmError(error));
+    }
+  }
+
+  /** The callee has begun: now requests may flow. */
+  #opened(): void {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    const requests = this.#requests;
+    if (requests.kind === 'one') return;
+    this.#pump = startPump(() => requests.messages, {
+      room: () => this.#room.wait(),
+      write: (message) => {
+        const body = encodeBody(this.#method, message);
+        this.#control('data', this.#room.take(), body);
+      },
+      end: (error) => {
+        if (error === undefined) this.#control('end', this.#room.used);
+        else this.#giveUp(error);
+      },
+    });
+  }
+
+  #control(kind: FrameKind, count: number, body: Uint8Array = noBody): void {
+    const { bus, subject, peer } = this.#caller;
+    const instance = peer.instance ?? '-';
+    const line = encodeFrame({ kind, count, instance, sentAt: bus.clock.nowMs() });
+    const headers = { [frameHeader]: line };
+    const reply = this.#caller.inbox(this.#id);
+    bus.publish(`${subject}.${callToken}.${this.#id}`, { headers, body, reply });
+  }
+
+  #giveUp(error: NsmError): void {
+    if (this.#ended) return;
+    if (this.#id !== '' && this.#caller.peer.instance !== undefined) this.#control('cancel', 0);
+    if (error.code === 'CANCELLED' || error.code === 'DEADLINE_EXCEEDED') {
+      this.#receiver.queue.abort(error);
+    }
+    this.#end(error);
+  }
+
+  #end(error: NsmError | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#timer?.cancel();
+    this.#retry?.cancel();
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#caller.ticker.delete(this);
+    if (this.#id !== '') this.#caller.end(this.#id);
+    this.#pump?.stop();
+    this.#receiver.queue.end(error);
+  }
+}
+
+function silentPeer(caller: BusCaller): NsmError {
+  const silentMs = caller.ticker.beatMs * beatsMissedMax;
+  return new NsmError('UNAVAILABLE', 'the peer fell silent', {
+    rule: 'stream-beat',
+    expected: `a sign of life every ${caller.ticker.beatMs} ms`,
+    found: `none for ${silentMs} ms from ${caller.url}`,
+    remedy: 'open the stream again and resync',
+  });
+}

@@ -1,0 +1,224 @@
+// One unary call over the bus: one crossing each way once the callee's clock is known (peer-time.ts). After a
+// reconnect of the bus "no responders" may only mean that the callee has not subscribed again yet, so for a short
+// while the call is sent again instead of failing.
+
+import type { DescMethod, Message } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import {
+  callHeader,
+  decodeError,
+  encodeCall,
+  encodeFrame,
+  encodeOperation,
+  errorHeader,
+  frameHeader,
+  operationHeader,
+} from '../../protocols/messages/call-envelope.ts';
+import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rpc-client.ts';
+import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
+import type { Timer } from '../../protocols/ports/clock.ts';
+import type { UnaryOptions } from '../../protocols/ports/rpc.ts';
+import { userHeaders } from './header-block.ts';
+import { busClosed } from './nats-bus.ts';
+import type { BusCaller, ClientCall, Reception } from './nats-dialer.ts';
+import { noResponders } from './nats-dialer.ts';
+
+/** How long after a reconnect a callee may need to subscribe again, and how often it is tried meanwhile. */
+export const resubscribeMs = 2000;
+const retryMs = 50;
+/** Instances of a callee that answer one call with "send it again for my clock" before it fails. */
+export const resyncsMax = 3;
+
+export async function callBusUnary(
+  caller: BusCaller,
+  method: DescMethod,
+  request: Message,
+  options: UnaryOptions,
+): Promise<Message> {
+  const deadlineMs = caller.bus.clock.nowMs() + options.timeoutMs;
+  const body = encodeBody(method, request);
+  if (caller.bus.status !== 'connected') await caller.bus.ready(options.timeoutMs, options.signal);
+  return await new Promise((resolve, reject) => {
+    const call = new UnaryCall({ caller, method, body, options, deadlineMs, resolve, reject });
+    call.start();
+  });
+}
+
+interface UnaryCallInit {
+  readonly caller: BusCaller;
+  readonly method: DescMethod;
+  readonly body: Uint8Array;
+  readonly options: UnaryOptions;
+  readonly deadlineMs: number;
+  readonly resolve: (message: Message) => void;
+  readonly reject: (error: NsmError) => void;
+}
+
+class UnaryCall implements ClientCall {
+  readonly #init: UnaryCallInit;
+  #id = '';
+  #timer: Timer | undefined;
+  #retry: Timer | undefined;
+  #resyncs = 0;
+  #settled = false;
+  readonly #onAbort = (): void => this.#giveUp(cancelledByCaller(this.#init.method));
+
+  constructor(init: UnaryCallInit) {
+    this.#init = init;
+  }
+
+  start(): void {
+    const { caller, options, deadlineMs, method } = this.#init;
+    try {
+      this.#id = caller.begin(this);
+    } catch (error) {
+      this.#fail(asNsmError(error));
+      return;
+    }
+    const { clock } = caller.bus;
+    this.#timer = clock.after(deadlineMs - clock.nowMs(), () =>
+      this.#giveUp(deadlineExceeded(method, options.timeoutMs)),
+    );
+    options.signal?.addEventListener('abort', this.#onAbort);
+    this.#send();
+  }
+
+  onFrame({ frame, headers, body }: Reception): void {
+    switch (frame.kind) {
+      case 'answer':
+        this.#onAnswer(headers, body);
+        break;
+      case 'refuse':
+        this.#fail(decodeError(headers[errorHeader]) ?? unreadable('a refusal'));
+        break;
+      case 'resync':
+        this.#resyncs += 1;
+        if (this.#resyncs <= resyncsMax) this.#send();
+        else this.#fail(unsettledPeer(this.#init.caller));
+        break;
+      default:
+    }
+  }
+
+  onNoResponders(): void {
+    const { caller } = this.#init;
+    const { clock, reconnectedAtMs } = caller.bus;
+    if (clock.nowMs() - reconnectedAtMs > resubscribeMs) this.#fail(noResponders(caller));
+    else this.#retry = clock.after(retryMs, () => this.#send());
+  }
+
+  onBusLost(error: NsmError): void {
+    this.#fail(error);
+  }
+
+  #send(): void {
+    const { caller, method, body, options, deadlineMs } = this.#init;
+    const deadline = caller.peer.translate(deadlineMs, caller.bus.clock.nowMs());
+    const { instance } = caller.peer;
+    const call = { id: this.#id, instance, startBy: deadline, deadline, window: 0 };
+    try {
+      const headers: Record<string, string> = {
+        ...options.headers,
+        [callHeader]: encodeCall(call),
+      };
+      if (options.operation !== undefined) {
+        headers[operationHeader] = encodeOperation(options.operation);
+      }
+      const subject = `${caller.subject}.${methodSuffix(method.parent.typeName, method.name)}`;
+      const reply = caller.inbox(this.#id);
+      if (!caller.bus.publish(subject, { headers, body, reply })) this.#fail(busClosed());
+    } catch (error) {
+      this.#fail(asNsmError(error));
+    }
+  }
+
+  #onAnswer(headers: Reception['headers'], body: Uint8Array): void {
+    const { method, options, resolve } = this.#init;
+    let message: Message;
+    try {
+      message = decodeBody(method.output, body);
+    } catch (error) {
+      this.#fail(asNsmError(error));
+      return;
+    }
+    if (!this.#settle()) return;
+    options.onHeaders?.(userHeaders(headers));
+    resolve(message);
+  }
+
+  /** The callee is told, so that its handler does not go on for nobody. */
+  #giveUp(error: NsmError): void {
+    if (this.#settled) return;
+    const { bus, subject, peer } = this.#init.caller;
+    sendControl(bus, `${subject}.${callToken}.${this.#id}`, 'cancel', peer.instance);
+    this.#fail(error);
+  }
+
+  #fail(error: NsmError): void {
+    if (this.#settle()) this.#init.reject(error);
+  }
+
+  #settle(): boolean {
+    if (this.#settled) return false;
+    this.#settled = true;
+    this.#timer?.cancel();
+    this.#retry?.cancel();
+    this.#init.options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#init.caller.end(this.#id);
+    return true;
+  }
+}
+
+const noBody = new Uint8Array(0);
+
+function sendControl(
+  bus: BusCaller['bus'],
+  subject: string,
+  kind: 'cancel',
+  instance: string | undefined,
+): void {
+  // Nobody there has begun anything as long as no instance is known.
+  if (instance === undefined) return;
+  const line = encodeFrame({ kind, count: 0, instance, sentAt: bus.clock.nowMs() });
+  bus.publish(subject, { headers: { [frameHeader]: line }, body: noBody });
+}
+
+export function encodeBody(method: DescMethod, request: Message): Uint8Array {
+  try {
+    return toBinary(method.input, request);
+  } catch (cause) {
+    throw new NsmError('INVALID_ARGUMENT', `the request is no ${method.input.typeName}`, {
+      rule: 'request-encoding',
+      found: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    });
+  }
+}
+
+export function decodeBody(schema: DescMethod['output'], body: Uint8Array): Message {
+  try {
+    return fromBinary(schema, body);
+  } catch (cause) {
+    throw new NsmError('INTERNAL', `the peer's answer is no ${schema.typeName}`, {
+      rule: 'answer-encoding',
+      found: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    });
+  }
+}
+
+export function unreadable(what: string): NsmError {
+  return new NsmError('UNKNOWN', `the peer sent ${what} that cannot be read`, {
+    rule: 'answer-encoding',
+  });
+}
+
+export function unsettledPeer(caller: BusCaller): NsmError {
+  return new NsmError('UNAVAILABLE', 'the component does not settle on one instance', {
+    rule: 'instance',
+    expected: `one process serving ${caller.url}`,
+    found: `another instance in each of ${resyncsMax} answers`,
+    remedy: 'look for two processes with the same component name',
+  });
+}

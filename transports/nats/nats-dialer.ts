@@ -1,0 +1,199 @@
+// The calling side of the bus: one inbox subscription per process for all answers, told apart by the call's id, and
+// what is known of each callee's clock. Call ids begin with a secret of the dialer, so that only a process that is
+// called can name one.
+
+import { randomBytes } from 'node:crypto';
+import type { Message } from '@bufbuild/protobuf';
+import type { Msg, Subscription } from '@nats-io/transport-node';
+import { createInbox } from '@nats-io/transport-node';
+import { NsmError } from '../../protocols/errors.ts';
+import type { Frame } from '../../protocols/messages/call-envelope.ts';
+import { decodeFrame, frameHeader } from '../../protocols/messages/call-envelope.ts';
+import { PeerTime } from '../../protocols/messages/peer-time.ts';
+import type { Invoker } from '../../protocols/messages/rpc-client.ts';
+import { createChannel } from '../../protocols/messages/rpc-client.ts';
+import { componentSubject, parseBusUrl } from '../../protocols/messages/subjects.ts';
+import type { Channel, Dialer, Headers } from '../../protocols/ports/rpc.ts';
+import { readHeaderBlock } from './header-block.ts';
+import type { BusStatus, NatsBus } from './nats-bus.ts';
+import { busClosed } from './nats-bus.ts';
+import { startBusStream } from './nats-client-stream.ts';
+import { callBusUnary } from './nats-client-unary.ts';
+import { StreamTicker } from './stream-ticker.ts';
+
+export interface NatsDialerOptions {
+  /** Calls and streams under way; beyond it a call is refused with RESOURCE_EXHAUSTED. */
+  readonly callsMax?: number;
+  /** How often either end of a stream shows that it is alive; must be the same in the whole mesh. */
+  readonly beatMs?: number;
+}
+
+export const defaultBeatMs = 1000;
+
+/** A frame of the callee with what came along. */
+export interface Reception {
+  readonly frame: Frame;
+  readonly headers: Headers;
+  readonly body: Uint8Array;
+}
+
+/** A call under way, as the inbox sees it. */
+export interface ClientCall {
+  onFrame(reception: Reception): void;
+  /** The server says that nobody subscribes to the callee's subject. */
+  onNoResponders(): void;
+  onBusLost(error: NsmError): void;
+}
+
+/** What a call needs of its dialer and callee. */
+export interface BusCaller {
+  readonly bus: NatsBus;
+  readonly url: string;
+  /** `nsm.<domain>.<node>.<component>` of the callee. */
+  readonly subject: string;
+  readonly peer: PeerTime;
+  readonly ticker: StreamTicker;
+  /** Errors: RESOURCE_EXHAUSTED. */
+  begin(call: ClientCall): string;
+  end(id: string): void;
+  inbox(id: string): string;
+}
+
+export function createNatsDialer(bus: NatsBus, options: NatsDialerOptions = {}): Dialer {
+  return new NatsDialer(bus, options);
+}
+
+/** Callees remembered; one that is forgotten costs its next call one more crossing. */
+const calleesMax = 10_000;
+
+class NatsDialer implements Dialer {
+  readonly #bus: NatsBus;
+  readonly #callsMax: number;
+  readonly #ticker: StreamTicker;
+  readonly #inbox: string;
+  readonly #subscription: Subscription;
+  readonly #stopStatus: () => void;
+  readonly #calls = new Map<string, { readonly call: ClientCall; readonly peer: PeerTime }>();
+  readonly #channels = new Map<string, Channel>();
+  readonly #secret = randomBytes(9).toString('base64url');
+  #nextCall = 0;
+  #closed = false;
+
+  constructor(bus: NatsBus, options: NatsDialerOptions) {
+    this.#bus = bus;
+    this.#callsMax = options.callsMax ?? 10_000;
+    this.#ticker = new StreamTicker(bus.clock, options.beatMs ?? defaultBeatMs);
+    this.#inbox = createInbox();
+    this.#subscription = bus.connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, message) => {
+        if (error === null) this.#onMessage(message);
+      },
+    });
+    this.#stopStatus = bus.onStatus((status) => this.#onStatus(status));
+  }
+
+  dial(url: string): Channel {
+    const known = this.#channels.get(url);
+    if (known !== undefined) return known;
+    const subject = componentSubject(parseBusUrl(url));
+    const channel = createChannel(url, this.#invoker(url, subject));
+    if (this.#channels.size >= calleesMax) {
+      this.#channels.delete(this.#channels.keys().next().value as string);
+    }
+    this.#channels.set(url, channel);
+    return channel;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopStatus();
+    this.#failAll(dialerClosed());
+    this.#channels.clear();
+    if (this.#bus.status !== 'closed') this.#subscription.unsubscribe();
+    await Promise.resolve();
+  }
+
+  #invoker(url: string, subject: string): Invoker {
+    const peer = new PeerTime();
+    const caller: BusCaller = {
+      bus: this.#bus,
+      url,
+      subject,
+      peer,
+      ticker: this.#ticker,
+      begin: (call) => this.#begin(call, peer),
+      end: (id) => void this.#calls.delete(id),
+      inbox: (id) => `${this.#inbox}.${id}`,
+    };
+    return {
+      unary: (method, request, options): Promise<Message> =>
+        callBusUnary(caller, method, request, options),
+      stream: (method, requests, options) => startBusStream(caller, method, requests, options),
+    };
+  }
+
+  #begin(call: ClientCall, peer: PeerTime): string {
+    if (this.#closed) throw dialerClosed();
+    if (this.#calls.size >= this.#callsMax) {
+      throw new NsmError('RESOURCE_EXHAUSTED', 'too many calls are under way', {
+        rule: 'calls-under-way',
+        expected: `at most ${this.#callsMax}`,
+        remedy: 'call again later',
+      });
+    }
+    this.#nextCall += 1;
+    const id = `${this.#secret}-${this.#nextCall.toString(36)}`;
+    this.#calls.set(id, { call, peer });
+    return id;
+  }
+
+  #onMessage(message: Msg): void {
+    const id = message.subject.slice(this.#inbox.length + 1);
+    const entry = this.#calls.get(id);
+    // Late for a call that has ended: nobody waits for it.
+    if (entry === undefined) return;
+    try {
+      const { status, headers } = readHeaderBlock(message);
+      if (status === 503) {
+        entry.call.onNoResponders();
+        return;
+      }
+      const frame = decodeFrame(headers[frameHeader]);
+      if (frame === undefined) return;
+      entry.peer.observe(frame.instance, frame.sentAt, this.#bus.clock.nowMs());
+      entry.call.onFrame({ frame, headers, body: message.data });
+    } catch (error) {
+      this.#bus.log.warn('dropped a message that cannot be an answer', { error: String(error) });
+    }
+  }
+
+  #onStatus(status: BusStatus): void {
+    if (status === 'connected') return;
+    this.#failAll(
+      status === 'closed'
+        ? busClosed()
+        : new NsmError('UNAVAILABLE', 'the bus was lost while the call was under way', {
+            rule: 'bus',
+            remedy: 'call again; whether the peer executed the call is not known',
+          }),
+    );
+  }
+
+  #failAll(error: NsmError): void {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const { call } of calls) call.onBusLost(error);
+  }
+}
+
+function dialerClosed(): NsmError {
+  return new NsmError('UNAVAILABLE', 'the dialer is closed', { rule: 'dialer' });
+}
+
+export function noResponders(caller: BusCaller): NsmError {
+  return new NsmError('UNAVAILABLE', 'nobody on the bus serves this component', {
+    rule: 'responders',
+    expected: caller.url,
+    remedy: 'look whether the component runs and is connected to the same bus',
+  });
+}

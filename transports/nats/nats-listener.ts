@@ -1,0 +1,324 @@
+// The serving side of the bus: one wildcard subscription per component, taken apart here. A call is begun only when
+// it names this very instance and its time, told on this instance's clock, is not over (peer-time.ts); a stranger's
+// message is refused or dropped and never ends the process.
+
+import type { Message } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
+import type { Msg, Subscription } from '@nats-io/transport-node';
+import { nuid } from '@nats-io/transport-node';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import type { CallOpening, Frame, FrameKind } from '../../protocols/messages/call-envelope.ts';
+import {
+  callHeader,
+  decodeCall,
+  decodeFrame,
+  decodeOperation,
+  encodeError,
+  encodeFrame,
+  errorHeader,
+  frameHeader,
+  operationHeader,
+} from '../../protocols/messages/call-envelope.ts';
+import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
+import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
+import type { ServedMethod } from '../../protocols/messages/served-call.ts';
+import {
+  CallsInFlight,
+  listenerStopped,
+  ServedCall,
+  servedMethods,
+  unimplemented,
+} from '../../protocols/messages/served-call.ts';
+import {
+  callToken,
+  componentSubject,
+  decodeToken,
+  methodSuffix,
+  parseBusUrl,
+} from '../../protocols/messages/subjects.ts';
+import type {
+  Headers,
+  Listener,
+  Listening,
+  Operation,
+  Peer,
+  ServedService,
+} from '../../protocols/ports/rpc.ts';
+import { readHeaderBlock, userHeaders } from './header-block.ts';
+import type { NatsBus } from './nats-bus.ts';
+import { defaultBeatMs } from './nats-dialer.ts';
+import { serveBusStream } from './nats-served-stream.ts';
+import { serveBusUnary } from './nats-served-unary.ts';
+import { StreamTicker } from './stream-ticker.ts';
+
+export interface NatsListenerOptions {
+  /** Calls and streams in flight per component; beyond it a call is refused with RESOURCE_EXHAUSTED. */
+  readonly callsMax?: number;
+  /** As in NatsDialerOptions. */
+  readonly beatMs?: number;
+  /** The guard of one component; by default each has its own with default bounds. */
+  readonly createGuard?: () => OperationGuard;
+}
+
+/** A call in flight, as its component sees it. */
+export interface BusServedCall {
+  abort(reason: NsmError): void;
+  /** A frame of the caller for this call. */
+  onFrame(frame: Frame, body: Uint8Array): void;
+  onBusLost(): void;
+}
+
+/** A call that may begin. */
+export interface IncomingCall {
+  readonly host: BusHost;
+  readonly served: ServedMethod;
+  readonly opening: CallOpening;
+  readonly reply: string;
+  readonly request: Message;
+  readonly call: ServedCall;
+}
+
+/** One component. */
+export interface BusHost {
+  readonly bus: NatsBus;
+  readonly ticker: StreamTicker;
+  readonly guard: OperationGuard;
+  begin(id: string, call: BusServedCall): void;
+  end(id: string, call: BusServedCall): void;
+  /** Sends a frame to a caller's inbox. Errors: RESOURCE_EXHAUSTED. */
+  send(reply: string, kind: FrameKind, count: number, content?: FrameContent): void;
+  refuse(reply: string, error: NsmError): void;
+}
+
+export interface FrameContent {
+  readonly headers?: Headers;
+  readonly body?: Uint8Array;
+}
+
+const busPeer: Peer = Object.freeze({ binding: 'nats' });
+const noBody = new Uint8Array(0);
+
+export function createNatsListener(bus: NatsBus, options: NatsListenerOptions = {}): Listener {
+  return {
+    listen: async (url: string, services: readonly ServedService[]): Promise<Listening> => {
+      const host = new Host(bus, url, services, options);
+      await host.start();
+      return { url, close: (graceMs) => host.close(graceMs) };
+    },
+  };
+}
+
+/** How long `listen` waits for the server to have taken the subscription, so that no call meets nobody. */
+const subscribeTimeoutMs = 5000;
+
+class Host implements BusHost {
+  readonly bus: NatsBus;
+  readonly ticker: StreamTicker;
+  readonly guard: OperationGuard;
+  readonly #url: string;
+  readonly #subject: string;
+  readonly #instance = nuid.next();
+  readonly #methods = new Map<string, ServedMethod>();
+  readonly #inFlight: CallsInFlight<BusServedCall>;
+  readonly #calls = new Map<string, BusServedCall>();
+  #subscription: Subscription | undefined;
+  #stopStatus: (() => void) | undefined;
+  #closing = false;
+
+  constructor(
+    bus: NatsBus,
+    url: string,
+    services: readonly ServedService[],
+    options: NatsListenerOptions,
+  ) {
+    this.bus = bus;
+    this.#url = url;
+    this.#subject = componentSubject(parseBusUrl(url));
+    this.ticker = new StreamTicker(bus.clock, options.beatMs ?? defaultBeatMs);
+    this.guard = options.createGuard?.() ?? createOperationGuard({ clock: bus.clock });
+    this.#inFlight = new CallsInFlight(options.callsMax ?? 10_000);
+    for (const served of servedMethods(services).values()) {
+      const { method } = served;
+      this.#methods.set(methodSuffix(method.parent.typeName, method.name), served);
+    }
+  }
+
+  async start(): Promise<void> {
+    await this.bus.ready(subscribeTimeoutMs);
+    this.#subscription = this.bus.connection.subscribe(`${this.#subject}.>`, {
+      callback: (error, message) => {
+        if (error === null) this.#onMessage(message);
+      },
+    });
+    this.#stopStatus = this.bus.onStatus((status) => {
+      if (status !== 'connected') for (const call of [...this.#calls.values()]) call.onBusLost();
+    });
+    await this.#flush();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    const stopped = listenerStopped(this.#url);
+    const idle = this.#inFlight.idle();
+    const timer = this.bus.clock.after(graceMs, () => this.#inFlight.abortAll(stopped));
+    await idle;
+    timer.cancel();
+    this.#stopStatus?.();
+    if (this.bus.status === 'closed') return;
+    this.#subscription?.unsubscribe();
+    if (this.bus.status === 'connected') await this.#flush().catch(() => {});
+  }
+
+  begin(id: string, call: BusServedCall): void {
+    this.#calls.set(id, call);
+    this.#inFlight.begin(call);
+  }
+
+  end(id: string, call: BusServedCall): void {
+    if (this.#calls.get(id) === call) this.#calls.delete(id);
+    this.#inFlight.end(call);
+  }
+
+  send(reply: string, kind: FrameKind, count: number, content: FrameContent = {}): void {
+    const sentAt = this.bus.clock.nowMs();
+    const line = encodeFrame({ kind, count, instance: this.#instance, sentAt });
+    this.bus.publish(reply, {
+      headers: { ...content.headers, [frameHeader]: line },
+      body: content.body ?? noBody,
+    });
+  }
+
+  refuse(reply: string, error: NsmError): void {
+    this.send(reply, 'refuse', 0, { headers: { [errorHeader]: encodeError(error) } });
+  }
+
+  #flush(): Promise<void> {
+    const { clock, connection } = this.bus;
+    return new Promise((resolve, reject) => {
+      const timer = clock.after(subscribeTimeoutMs, () =>
+        reject(
+          new NsmError('UNAVAILABLE', 'the bus did not take the subscription in time', {
+            rule: 'bus-subscribe',
+            found: this.#url,
+          }),
+        ),
+      );
+      connection.flush().then(
+        () => {
+          timer.cancel();
+          resolve();
+        },
+        (cause: unknown) => {
+          timer.cancel();
+          reject(new NsmError('UNAVAILABLE', 'the bus was lost', { rule: 'bus-subscribe', cause }));
+        },
+      );
+    });
+  }
+
+  #onMessage(message: Msg): void {
+    const { reply } = message;
+    try {
+      const { headers } = readHeaderBlock(message);
+      const suffix = message.subject.slice(this.#subject.length + 1);
+      if (suffix.startsWith(`${callToken}.`)) {
+        this.#onControl(suffix.slice(callToken.length + 1), headers, message);
+      } else if (reply) this.#onCall(suffix, headers, message);
+    } catch (error) {
+      const refusal = asNsmError(error);
+      this.bus.log.debug('refused a message', { code: refusal.code, error: refusal.message });
+      if (reply) this.refuse(reply, refusal);
+    }
+  }
+
+  #onControl(id: string, headers: Headers, message: Msg): void {
+    const frame = decodeFrame(headers[frameHeader]);
+    if (frame === undefined) return;
+    const call = this.#calls.get(id);
+    if (call !== undefined) call.onFrame(frame, message.data);
+    else if (message.reply && frame.kind !== 'cancel') this.refuse(message.reply, unknownStream());
+  }
+
+  #onCall(suffix: string, headers: Headers, message: Msg): void {
+    const served = this.#methods.get(suffix);
+    if (served === undefined) throw unimplemented(readableSuffix(suffix), this.#url);
+    const reply = message.reply as string;
+    const opening = decodeCall(headers[callHeader]);
+    if (opening === undefined) throw notACall(callHeader, headers[callHeader]);
+    if (opening.instance !== this.#instance) {
+      this.send(reply, 'resync', 0);
+      return;
+    }
+    const nowMs = this.bus.clock.nowMs();
+    if (opening.startBy <= nowMs || opening.deadline <= nowMs) {
+      this.bus.log.debug('dropped a call whose time was over', { path: served.path });
+      return;
+    }
+    // The bus delivered one call twice: its first delivery answers.
+    if (this.#calls.has(opening.id)) return;
+    if (this.#closing) throw listenerStopped(this.#url);
+    const refusal = this.#inFlight.refusal();
+    if (refusal !== undefined) throw refusal;
+    this.#begin(served, opening, { reply, headers, body: message.data });
+  }
+
+  #begin(
+    served: ServedMethod,
+    opening: CallOpening,
+    { reply, headers, body }: { reply: string; headers: Headers; body: Uint8Array },
+  ): void {
+    const call = new ServedCall({
+      deadlineMs: opening.deadline,
+      headers: userHeaders(headers),
+      peer: busPeer,
+      operation: readOperation(headers[operationHeader]),
+    });
+    const request = decodeRequest(served, body);
+    const incoming: IncomingCall = { host: this, served, opening, reply, request, call };
+    if (served.method.methodKind === 'unary') serveBusUnary(incoming);
+    else serveBusStream(incoming);
+  }
+}
+
+function readOperation(line: string | undefined): Operation | undefined {
+  if (line === undefined) return undefined;
+  const operation = decodeOperation(line);
+  if (operation === undefined) throw notACall(operationHeader, line);
+  return operation;
+}
+
+export function decodeRequest(served: ServedMethod, body: Uint8Array): Message {
+  try {
+    return fromBinary(served.method.input, body);
+  } catch (cause) {
+    throw new NsmError('INVALID_ARGUMENT', 'the request cannot be decoded', {
+      rule: 'request-encoding',
+      expected: served.method.input.typeName,
+      found: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    });
+  }
+}
+
+function notACall(header: string, found: string | undefined): NsmError {
+  return new NsmError('INVALID_ARGUMENT', 'the message is no call', {
+    rule: header,
+    expected: `a well-formed header ${header}`,
+    found: found === undefined ? 'none' : JSON.stringify(found.slice(0, 200)),
+  });
+}
+
+function unknownStream(): NsmError {
+  return new NsmError('UNAVAILABLE', 'the stream is not open here', {
+    rule: 'stream',
+    remedy: 'open the stream again and resync',
+  });
+}
+
+function readableSuffix(suffix: string): string {
+  return suffix
+    .slice(0, 200)
+    .split('.')
+    .map((token) => decodeToken(token) ?? token)
+    .join('/');
+}
