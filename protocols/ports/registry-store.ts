@@ -10,7 +10,9 @@ export interface StoredEntry {
 
 export type StoreChange =
   | { readonly kind: 'put'; readonly entry: StoredEntry }
-  | { readonly kind: 'deleted'; readonly key: string; readonly revision: number };
+  | { readonly kind: 'deleted'; readonly key: string; readonly revision: number }
+  /** The store lost its history: revisions begin anew, and whoever holds entries writes them again. */
+  | { readonly kind: 'reset' };
 
 export interface RegistryStore {
   load(): Promise<readonly StoredEntry[]>;
