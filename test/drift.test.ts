@@ -1,4 +1,5 @@
-// Protects what is generated and committed: protobuf code and the configuration page say what their sources say.
+// Protects what is generated and committed: protobuf code and the configuration page say what their sources say,
+// and the lock file is complete.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -30,4 +31,18 @@ it('the generated protobuf code is what buf generates; `npm run gen` renews it',
 
 it('docs/configuration.md is generated from bin/config; `npm run docs` renews it', async () => {
   await expect(configurationPage()).toMatchFileSnapshot('../docs/configuration.md');
+});
+
+it('package-lock.json has a row for every optional package, which `npm ci` insists on', () => {
+  const lock = JSON.parse(readFileSync(join(repository, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.entries(lock.packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) =>
+        lock.packages[`node_modules/${name}`] === undefined &&
+        lock.packages[`${path}/node_modules/${name}`] === undefined,
+    ),
+  );
+  expect(missing).toEqual([]);
 });
