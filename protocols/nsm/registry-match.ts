@@ -11,7 +11,7 @@ import {
 import { containsLabels } from './labels.ts';
 
 /** True where the stored service answers the query: name and payload empty or equal, matches absent or equal. */
-export function matchesService(query: NetworkService, stored: NetworkService): boolean {
+export function serviceMatchesQuery(query: NetworkService, stored: NetworkService): boolean {
   return (
     (query.name === '' || query.name === stored.name) &&
     (query.payload === '' || query.payload === stored.payload) &&
@@ -30,7 +30,7 @@ function sameMatches(query: NetworkService, stored: NetworkService): boolean {
 }
 
 /** True where the stored endpoint answers the query; each field that the query leaves out accepts everything. */
-export function matchesEndpoint(
+export function endpointMatchesQuery(
   query: NetworkServiceEndpoint,
   stored: NetworkServiceEndpoint,
 ): boolean {
