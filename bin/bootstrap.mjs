@@ -89,7 +89,7 @@ async function main() {
   checkNode();
   const cache = findCacheFolder();
   await prepareClone(cache);
-  const parts = await provideDebianParts(cache);
+  const parts = await provideDebianParts(command, cache);
   return command === 'prepare' ? 0 : run(command, args, parts);
 }
 

@@ -20,9 +20,14 @@ import { delimiter, join } from 'node:path';
 import { withLock } from './lock.mjs';
 import { BootstrapError, runStep } from './steps.mjs';
 
-/** Which programs come from which package, and the variable under which vwire learns the path. */
-export const debianParts = [
-  { program: 'nats-server', package: 'nats-server', variable: 'VWIRE_NATS_SERVER' },
+/** Which programs come from which package, the variable under which vwire learns the path, and who needs them. */
+const debianParts = [
+  {
+    program: 'nats-server',
+    package: 'nats-server',
+    variable: 'VWIRE_NATS_SERVER',
+    commands: ['prepare', 'test', 'demo', 'up'],
+  },
 ];
 
 /** Where Debian keeps programs; an ordinary user's PATH lacks the sbin folders. */
@@ -186,10 +191,10 @@ async function fetchPart(part, cache) {
   return launcher;
 }
 
-/** Paths of all Debian parts by variable, each found on this machine or unpacked below `cache`. */
-export async function provideDebianParts(cache) {
+/** Paths of the parts that a command needs, by variable, each found on this machine or unpacked below `cache`. */
+export async function provideDebianParts(command, cache) {
   const found = {};
-  for (const part of debianParts) {
+  for (const part of debianParts.filter(({ commands }) => commands.includes(command))) {
     found[part.variable] = findOnSystem(part) ?? (await fetchPart(part, cache));
   }
   return found;
