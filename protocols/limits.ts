@@ -35,6 +35,8 @@ export const limits = {
   /** One configuration value, service URL list or template. */
   configTextLength: 65_536,
   templateLength: 4096,
+  /** A file of NetworkService documents. */
+  documentLength: 1_048_576,
   /** Free ranges that one prefix pool may break into. */
   poolRanges: 65_536,
 } as const;
