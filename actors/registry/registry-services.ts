@@ -26,13 +26,13 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import {
   type CallContext,
   type ServedService,
-  type ServiceClient,
   type StreamOptions,
   serve,
   type UnaryOptions,
 } from '../../protocols/ports/rpc.ts';
 import type { ActorRef, ActorSystem, AskOptions } from '../runtime/api.ts';
 import type { RegistryCommand } from './messages.ts';
+import type { RegistryClients } from './registry-clients.ts';
 import {
   echoRegistryPath,
   formatRegistryPath,
@@ -42,12 +42,6 @@ import {
 } from './registry-path.ts';
 import { checkName } from './validate.ts';
 import { WatchQueue } from './watch-queue.ts';
-
-/** Both registries of one peer. */
-export interface RegistryClients {
-  readonly services: ServiceClient<typeof NetworkServiceRegistry>;
-  readonly endpoints: ServiceClient<typeof NetworkServiceEndpointRegistry>;
-}
 
 export interface RegistryServicesSetup {
   readonly system: Pick<ActorSystem, 'ask'>;

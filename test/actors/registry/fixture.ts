@@ -6,8 +6,8 @@ import {
   type RegistryDomainSetup,
   spawnRegistryDomain,
 } from '../../../actors/registry/registry-domain.ts';
+import type { RegistryClients } from '../../../actors/registry/registry-clients.ts';
 import {
-  type RegistryClients,
   type RegistryServicesSetup,
   registryServices,
 } from '../../../actors/registry/registry-services.ts';

@@ -1,0 +1,225 @@
+// The pushed cache of a registry: one per registry client, one picture per network service that was asked for.
+// NSM concept: discover and roundrobin, without a query per Request. Invariants: a warm picture answers from
+// memory; nothing is called missing before the registry itself was asked; a picture is closed when nobody has
+// used it for a while; a registry that is away leaves the known entries in use.
+
+import { create } from '@bufbuild/protobuf';
+import { asNsmError, errorCodes, NsmError } from '../../protocols/errors.ts';
+import {
+  type NetworkService,
+  type NetworkServiceEndpoint,
+  NetworkServiceEndpointQuerySchema,
+} from '../../protocols/nsm/gen/registry_pb.ts';
+import type { Timer } from '../../protocols/ports/clock.ts';
+import { ServiceEntries } from './service-view.ts';
+import { ServiceWatch, type ServiceWatchSetup } from './service-watch.ts';
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The part of a call that discovery needs. */
+export interface DiscoveryCall {
+  /** On the process's monotonic clock; Infinity for none. */
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** A service as it is now; `endpoints` is live, so take it anew for each decision. */
+export interface ServiceView {
+  readonly networkService: NetworkService;
+  readonly endpoints: ReadonlyMap<string, NetworkServiceEndpoint>;
+  readonly endpointCount: number;
+  /** The registry is away: what is here may be outdated. */
+  readonly isStale: boolean;
+}
+
+export interface Discovery {
+  /** Errors: NOT_FOUND (the registry knows no such service), DEADLINE_EXCEEDED, CANCELLED, what the registry answers. */
+  discover(serviceName: string, call: DiscoveryCall): Promise<ServiceView>;
+  /** Undefined where the registry has no Endpoint of exactly that name. */
+  findEndpointByName(
+    name: string,
+    call: DiscoveryCall,
+  ): Promise<NetworkServiceEndpoint | undefined>;
+  /** The candidates in the order in which to try them; each call begins with the next (round robin per service). */
+  selectEndpoints(view: ServiceView, labels: Labels): readonly NetworkServiceEndpoint[];
+  /** Services held now, for people. */
+  readonly services: readonly { readonly name: string; readonly isStale: boolean }[];
+  close(): void;
+}
+
+export interface DiscoverySetup
+  extends Omit<ServiceWatchSetup, 'findTimeoutMs' | 'backoffMs' | 'backoffMsMax'> {
+  readonly findTimeoutMs?: number;
+  readonly backoffMs?: number;
+  readonly backoffMsMax?: number;
+  /** A service that nobody asked for during this time is let go. */
+  readonly idleMs?: number;
+  readonly servicesMax?: number;
+  /** Candidates that one choice returns at most. */
+  readonly candidatesMax?: number;
+}
+
+export function createDiscovery(setup: DiscoverySetup): Discovery {
+  return new DiscoveryCache(setup);
+}
+
+class DiscoveryCache implements Discovery {
+  #setup: Required<DiscoverySetup>;
+  /** Least recently used first. */
+  #watches = new Map<string, ServiceWatch>();
+  #sweep: Timer | undefined;
+  #isClosed = false;
+
+  constructor(setup: DiscoverySetup) {
+    this.#setup = {
+      findTimeoutMs: 5_000,
+      backoffMs: 50,
+      backoffMsMax: 5_000,
+      idleMs: 600_000,
+      servicesMax: 10_000,
+      candidatesMax: 64,
+      ...setup,
+    };
+  }
+
+  get services(): readonly { readonly name: string; readonly isStale: boolean }[] {
+    return [...this.#watches.values()].map(({ entries, isStale }) => ({
+      name: entries.name,
+      isStale,
+    }));
+  }
+
+  async discover(serviceName: string, call: DiscoveryCall): Promise<ServiceView> {
+    const watch = this.#use(serviceName);
+    if (!watch.isWarm) await this.#within(call, watch.ready());
+    const { entries } = watch;
+    if (entries.networkService === undefined || entries.endpoints.size === 0) {
+      await this.#confirm(watch, call);
+    }
+    const { networkService } = entries;
+    if (networkService === undefined) throw unknownService(serviceName);
+    return {
+      networkService,
+      endpoints: entries.endpoints,
+      endpointCount: entries.endpoints.size,
+      isStale: watch.isStale,
+    };
+  }
+
+  async findEndpointByName(
+    name: string,
+    call: DiscoveryCall,
+  ): Promise<NetworkServiceEndpoint | undefined> {
+    const nowEpochMs = this.#setup.wallClock.epochMs();
+    let outdated: NetworkServiceEndpoint | undefined;
+    for (const watch of this.#watches.values()) {
+      const known = watch.entries.endpoints.get(name);
+      if (known === undefined || !watch.entries.isLive(known, nowEpochMs)) continue;
+      if (!watch.isStale) return known;
+      outdated = known;
+    }
+    try {
+      return await this.#within(call, this.#findByName(name, call));
+    } catch (error) {
+      if (outdated !== undefined && errorCodes[asNsmError(error).code].retryable) return outdated;
+      throw error;
+    }
+  }
+
+  selectEndpoints(view: ServiceView, labels: Labels): readonly NetworkServiceEndpoint[] {
+    const watch = this.#watches.get(view.networkService.name);
+    const { wallClock, candidatesMax } = this.#setup;
+    return watch?.entries.select(labels, wallClock.epochMs(), candidatesMax) ?? [];
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#sweep?.cancel();
+    for (const watch of this.#watches.values()) watch.close();
+    this.#watches.clear();
+  }
+
+  #use(serviceName: string): ServiceWatch {
+    if (this.#isClosed) throw new NsmError('FAILED_PRECONDITION', 'the discovery cache is closed');
+    const known = this.#watches.get(serviceName);
+    const watch = known ?? new ServiceWatch(this.#setup, new ServiceEntries(serviceName));
+    watch.lastUsedMs = this.#setup.clock.nowMs();
+    this.#watches.delete(serviceName);
+    this.#watches.set(serviceName, watch);
+    if (known === undefined) this.#makeRoom();
+    return watch;
+  }
+
+  #makeRoom(): void {
+    for (const [name, watch] of this.#watches) {
+      if (this.#watches.size <= this.#setup.servicesMax) break;
+      watch.close();
+      this.#watches.delete(name);
+    }
+    this.#armSweep();
+  }
+
+  #armSweep(): void {
+    const { clock, idleMs } = this.#setup;
+    this.#sweep ??= clock.after(idleMs, () => {
+      this.#sweep = undefined;
+      for (const [name, watch] of this.#watches) {
+        if (clock.nowMs() - watch.lastUsedMs < idleMs) break;
+        watch.close();
+        this.#watches.delete(name);
+      }
+      if (this.#watches.size > 0) this.#armSweep();
+    });
+  }
+
+  /** A stale picture is good enough while the registry cannot be asked; an empty one is not. */
+  async #confirm(watch: ServiceWatch, call: DiscoveryCall): Promise<void> {
+    await this.#within(call, watch.confirm());
+  }
+
+  async #findByName(
+    name: string,
+    call: DiscoveryCall,
+  ): Promise<NetworkServiceEndpoint | undefined> {
+    const query = create(NetworkServiceEndpointQuerySchema, { networkServiceEndpoint: { name } });
+    const { clients, findTimeoutMs } = this.#setup;
+    const options = { signal: call.signal, timeoutMs: findTimeoutMs };
+    let found: NetworkServiceEndpoint | undefined;
+    for await (const { networkServiceEndpoint } of clients.endpoints.find(query, options)) {
+      if (networkServiceEndpoint?.name === name) found = networkServiceEndpoint;
+    }
+    return found;
+  }
+
+  /** Waits no longer than the call does; the work itself goes on for the others who wait for it. */
+  async #within<T>(call: DiscoveryCall, work: Promise<T>): Promise<T> {
+    const { clock, findTimeoutMs } = this.#setup;
+    const leftMs = Math.min(call.deadlineMs - clock.nowMs(), 2 * findTimeoutMs);
+    let cancel: () => void = () => {};
+    let timer: Timer | undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      timer = clock.after(Math.max(0, leftMs), () =>
+        reject(new NsmError('DEADLINE_EXCEEDED', 'the registry did not answer in time')),
+      );
+      cancel = () => reject(new NsmError('CANCELLED', 'the caller gave the discovery up'));
+      call.signal.addEventListener('abort', cancel, { once: true });
+      if (call.signal.aborted) cancel();
+    });
+    try {
+      return await Promise.race([work, givenUp]);
+    } finally {
+      timer?.cancel();
+      call.signal.removeEventListener('abort', cancel);
+      work.catch(() => {});
+    }
+  }
+}
+
+function unknownService(name: string): NsmError {
+  return new NsmError('NOT_FOUND', `network service ${name} is not registered`, {
+    rule: 'discover',
+    expected: `a network service named ${name}`,
+    found: 'none, neither in the cache nor by asking the registry',
+    remedy: 'register it, or compare its name with: vwire get services',
+  });
+}

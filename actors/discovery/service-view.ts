@@ -1,0 +1,120 @@
+// What the cache knows of one network service: the service, its Endpoints, and whose turn it is.
+// Invariants: a refresh of an Endpoint (only its expiry moves) leaves the memory of choices valid; while the
+// registry is away expiry is judged as of the moment it went, since nobody could refresh meanwhile.
+
+import { equals } from '@bufbuild/protobuf';
+import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
+import {
+  type NetworkService,
+  type NetworkServiceEndpoint,
+  NetworkServiceEndpointSchema,
+  NetworkServiceSchema,
+} from '../../protocols/nsm/gen/registry_pb.ts';
+import { matchEndpoints } from '../../protocols/nsm/match.ts';
+import { labelsSignature, type RelevantLabels, relevantLabels } from './labels-signature.ts';
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Choices remembered per service; past it all are forgotten, which costs one matching each. */
+const choicesMax = 256;
+
+export class ServiceEntries {
+  readonly name: string;
+  networkService: NetworkService | undefined;
+  readonly endpoints = new Map<string, NetworkServiceEndpoint>();
+  /** Set while the watch is broken, in ms since 1970. */
+  staleSinceEpochMs: number | undefined;
+  /** Grows with every change that can alter a choice. */
+  version = 0;
+  #choices = new Map<string, readonly string[]>();
+  #choicesVersion = -1;
+  #relevant: RelevantLabels | undefined;
+  #turn = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  setService(service: NetworkService | undefined): void {
+    const before = this.networkService;
+    const isSame =
+      before !== undefined &&
+      service !== undefined &&
+      equals(NetworkServiceSchema, before, service);
+    if (isSame || before === service) return;
+    this.networkService = service;
+    this.version += 1;
+  }
+
+  setEndpoint(endpoint: NetworkServiceEndpoint): void {
+    const before = this.endpoints.get(endpoint.name);
+    this.endpoints.set(endpoint.name, endpoint);
+    if (before === undefined || !differsOnlyInExpiry(before, endpoint)) this.version += 1;
+  }
+
+  deleteEndpoint(name: string): void {
+    if (this.endpoints.delete(name)) this.version += 1;
+  }
+
+  isLive(endpoint: NetworkServiceEndpoint, nowEpochMs: number): boolean {
+    const expires = endpoint.expirationTime;
+    if (expires === undefined) return true;
+    return timestampToEpochMs(expires) > Math.min(nowEpochMs, this.staleSinceEpochMs ?? nowEpochMs);
+  }
+
+  /**
+   * At most `limit` candidates in the order in which they should be tried; each call begins with the next one.
+   * Errors: INVALID_ARGUMENT where a template of the service cannot be rendered.
+   */
+  select(labels: Labels, nowEpochMs: number, limit: number): readonly NetworkServiceEndpoint[] {
+    const service = this.networkService;
+    if (service === undefined) return [];
+    const names = this.#choice(service, labels);
+    const picked = this.#rotate(names, nowEpochMs, limit);
+    if (picked.length > 0 || names.length === 0) return picked;
+    // Everybody that was picked has expired: a later match may fall through to those that have not.
+    const live = [...this.endpoints.values()].filter((each) => this.isLive(each, nowEpochMs));
+    const { candidates } = matchEndpoints({ service, labels, candidates: live });
+    return this.#rotate(candidates.map(nameOf), nowEpochMs, limit);
+  }
+
+  #choice(service: NetworkService, labels: Labels): readonly string[] {
+    if (this.#choicesVersion !== this.version || this.#choices.size >= choicesMax) {
+      this.#choices.clear();
+      this.#choicesVersion = this.version;
+      this.#relevant = relevantLabels(service);
+    }
+    const signature = labelsSignature(this.#relevant ?? relevantLabels(service), labels);
+    const known = this.#choices.get(signature);
+    if (known !== undefined) return known;
+    const candidates = [...this.endpoints.values()];
+    const names = matchEndpoints({ service, labels, candidates }).candidates.map(nameOf);
+    this.#choices.set(signature, names);
+    return names;
+  }
+
+  #rotate(
+    names: readonly string[],
+    nowEpochMs: number,
+    limit: number,
+  ): readonly NetworkServiceEndpoint[] {
+    const picked: NetworkServiceEndpoint[] = [];
+    const from = this.#turn;
+    this.#turn = (this.#turn + 1) % Number.MAX_SAFE_INTEGER;
+    for (let step = 0; step < names.length && picked.length < limit; step += 1) {
+      const endpoint = this.endpoints.get(names[(from + step) % names.length] ?? '');
+      if (endpoint !== undefined && this.isLive(endpoint, nowEpochMs)) picked.push(endpoint);
+    }
+    return picked;
+  }
+}
+
+function nameOf(endpoint: NetworkServiceEndpoint): string {
+  return endpoint.name;
+}
+
+function differsOnlyInExpiry(one: NetworkServiceEndpoint, other: NetworkServiceEndpoint): boolean {
+  const { expirationTime: _, ...before } = one;
+  const { expirationTime: __, ...after } = other;
+  return equals(NetworkServiceEndpointSchema, before, after);
+}
