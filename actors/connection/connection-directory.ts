@@ -11,6 +11,7 @@ import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
 import type { NextHopMonitors } from './next-hop-monitors.ts';
+import type { TokenSource } from './tokens.ts';
 
 /** Connections that one process serves at the most. */
 const connectionsMax = 100_000;
@@ -23,6 +24,7 @@ export interface DirectorySetup {
   readonly log: Log;
   readonly hop: Hop;
   readonly table: ConnectionTable;
+  readonly tokens: TokenSource;
   readonly monitor: Monitor;
   /** Absent at the last hop. */
   readonly nextHopMonitors?: NextHopMonitors;
@@ -60,9 +62,10 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
   const spawn = (id: string): ActorRef<ConnectionMessage> => {
     if (live.size >= connectionsMax) throw tooMany(setup.name);
     spawned += 1;
-    const behavior = connectionBehavior({ ...setup, id, follow, onEnded: () => live.delete(id) });
     // The number keeps the name free while an actor of the same id is still on its way out.
-    const ref: ActorRef<ConnectionMessage> = setup.system.spawn(behavior, `${id}#${spawned}`);
+    const name = `${id}#${spawned}`;
+    const behavior = connectionBehavior({ ...setup, id, follow, onEnded: () => live.delete(id) });
+    const ref: ActorRef<ConnectionMessage> = setup.system.spawn(behavior, name);
     live.set(id, ref);
     return ref;
   };

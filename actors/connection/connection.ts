@@ -16,6 +16,7 @@ import { supervision } from '../runtime/supervision.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
+import { type TokenSource, withTokens } from './tokens.ts';
 
 export interface NextHopChanged {
   readonly type: 'nextHopChanged';
@@ -42,7 +43,7 @@ export type ConnectionMessage =
   /** Something that the wire cannot live without is gone, for example the client's network namespace. */
   | { readonly type: 'wireGone'; readonly reason: string };
 
-type PrivateMessage = { readonly type: 'expired' };
+type PrivateMessage = { readonly type: 'expired' } | { readonly type: 'retire' };
 type Message = ConnectionMessage | PrivateMessage;
 type Context = ActorContext<Message>;
 
@@ -53,7 +54,10 @@ type ConnectionState =
 
 export interface ConnectionSetup {
   readonly id: string;
+  /** Component name. */
+  readonly name: string;
   readonly hop: Hop;
+  readonly tokens: TokenSource;
   readonly table: ConnectionTable;
   readonly monitor: Monitor;
   /** Time for an operation that nobody outside waits for: closing after expiry. */
@@ -83,6 +87,8 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
           return end(setup, context, state, 'expired');
         case 'close':
           return onClose(setup, context, state, message);
+        case 'retire':
+          return onRetire(setup, context, state);
       }
     },
   };
@@ -127,7 +133,8 @@ async function establish(
   state: ConnectionState,
   message: Extract<Message, { type: 'request' }>,
 ): Promise<Extract<ConnectionState, { phase: 'established' }>> {
-  const { connection, preferences, call } = message;
+  const { preferences, call } = message;
+  const connection = await withTokens(message.connection, call, setup.tokens);
   const closeAtMs = context.clock.nowMs() + message.closeAfterMs;
   const previous = state.phase === 'established' ? state.intent : undefined;
   const result = await setup.hop.request({
@@ -241,18 +248,30 @@ async function closeQuietly(
   }
 }
 
-/** Forgets the connection, tells the monitors, and ends the actor. */
+/** Forgets the connection and tells the monitors. The actor goes once nothing is queued behind. */
 async function finish(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
 ): Promise<ConnectionState> {
-  setup.onEnded(setup.id);
+  context.timers.cancelAll();
   setup.follow(setup.id, undefined);
   await setup.table.delete(setup.id);
   if (state.phase === 'established') {
     setup.monitor.publish(ConnectionEventType.DELETE, state.intent.connection);
   }
+  context.self.tell({ type: 'retire' });
+  return transition(state, { phase: 'idle' });
+}
+
+/** A Request that was queued behind a Close has begun a new life of the id; then there is nothing to retire. */
+function onRetire(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+): ConnectionState {
+  if (state.phase !== 'idle') return state;
+  setup.onEnded(setup.id);
   context.stop();
   return transition(state, { phase: 'closed' });
 }
@@ -291,8 +310,8 @@ function gaveUp(connectionId: string, when: string): NsmError {
 }
 
 const allowed: Readonly<Record<ConnectionState['phase'], readonly ConnectionState['phase'][]>> = {
-  idle: ['established', 'closed'],
-  established: ['established', 'closed'],
+  idle: ['established', 'idle', 'closed'],
+  established: ['established', 'idle'],
   closed: [],
 };
 

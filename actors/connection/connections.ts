@@ -19,12 +19,11 @@ import {
 } from './connection-directory.ts';
 import type { Call } from './hop.ts';
 import { createMonitor } from './monitor.ts';
-import { expiryOfPrevious, type TokenSource, withTokens } from './tokens.ts';
+import { expiryOfPrevious } from './tokens.ts';
 
 export interface ConnectionsSetup extends Omit<DirectorySetup, 'monitor'> {
   readonly wallClock: WallClock;
   readonly random: Random;
-  readonly tokens: TokenSource;
 }
 
 export interface Connections {
@@ -41,17 +40,16 @@ export function createConnections(setup: ConnectionsSetup): Connections {
     request: (message, context) =>
       named(setup.name, async () => {
         validateRequest(message);
-        const entered = enterPath(message.connection, setup.name, newId);
-        const answer = await directory.request({
-          connection: await withTokens(entered, context, setup),
-          preferences: message.mechanismPreferences,
-          closeAfterMs: closeDelayMs({
-            expiresInMs: expiryOfPrevious(entered, context, setup),
-            callRemainingMs: context.deadlineMs - setup.clock.nowMs(),
-          }),
-          call: callOf(context),
+        // Nothing is awaited before the actor has the message, so that calls keep their order of arrival.
+        const connection = enterPath(message.connection, setup.name, newId);
+        const call = callOf(context);
+        const closeAfterMs = closeDelayMs({
+          expiresInMs: expiryOfPrevious(connection, call, setup),
+          callRemainingMs: call.deadlineMs - setup.clock.nowMs(),
         });
-        return leavePath(answer, message.connection ?? entered);
+        const preferences = message.mechanismPreferences;
+        const answer = await directory.request({ connection, preferences, closeAfterMs, call });
+        return leavePath(answer, message.connection ?? connection);
       }),
     close: (message, context) =>
       named(setup.name, async () => {
@@ -72,8 +70,8 @@ function* establishedOf(setup: Pick<ConnectionsSetup, 'table'>) {
   for (const intent of setup.table.all()) if (intent.established) yield intent.connection;
 }
 
-function callOf({ deadlineMs, signal, headers, operation }: CallContext): Call {
-  return { deadlineMs, signal, headers, ...(operation === undefined ? {} : { operation }) };
+function callOf({ deadlineMs, signal, headers, peer, operation }: CallContext): Call {
+  return { deadlineMs, signal, headers, peer, ...(operation === undefined ? {} : { operation }) };
 }
 
 /** Puts the hop's name into a refusal that does not name one yet. */

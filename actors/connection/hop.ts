@@ -2,7 +2,7 @@
 // operation at a time per connection; the hop does it. A hop that throws has undone what that call made.
 
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
-import type { Headers, Operation } from '../../protocols/ports/rpc.ts';
+import type { Headers, Operation, Peer } from '../../protocols/ports/rpc.ts';
 
 /** The time and the metadata that one operation may use. */
 export interface Call {
@@ -10,6 +10,8 @@ export interface Call {
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
   readonly headers: Headers;
+  /** Who called; absent where this process started the operation itself. */
+  readonly peer?: Peer;
   readonly operation?: Operation;
 }
 

@@ -24,14 +24,16 @@ export interface NextHopMonitors {
   close(): void;
 }
 
+/** Pause before a stream is opened again, doubled with each failure up to the longest. */
+const reopenAfterMs = 100;
+const reopenAfterMsMax = 2_000;
+
 export interface NextHopMonitorsSetup {
   /** Own component name: the segment name that the next hop's events are selected by. */
   readonly name: string;
   readonly dialer: Dialer;
   readonly clock: Clock;
   readonly log: Log;
-  readonly reopenAfterMs: number;
-  readonly reopenAfterMsMax: number;
 }
 
 interface NextHop {
@@ -69,7 +71,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
     if (hop.failures === 0)
       for (const tell of hop.listeners.values()) tell({ type: 'nextHopLost' });
     hop.failures += 1;
-    const delayMs = Math.min(setup.reopenAfterMsMax, setup.reopenAfterMs * 2 ** (hop.failures - 1));
+    const delayMs = Math.min(reopenAfterMsMax, reopenAfterMs * 2 ** (hop.failures - 1));
     hop.reopen = setup.clock.after(delayMs, () => open(hop));
   };
 

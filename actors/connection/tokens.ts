@@ -8,7 +8,7 @@ import { timestampFromEpochMs, timestampToEpochMs } from '../../protocols/nsm/ex
 import { withSegment } from '../../protocols/nsm/path.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
-import type { CallContext } from '../../protocols/ports/rpc.ts';
+import type { Call } from './hop.ts';
 
 /** Metadata keys of the reference (nsm-wire 6.4). */
 export const tokenHeader = 'nsm-client-token';
@@ -27,20 +27,15 @@ export function emptyTokens(wallClock: WallClock, lifetimeMs: number): TokenSour
   };
 }
 
-interface TokenSetup {
+interface ExpirySetup {
   readonly name: string;
   readonly wallClock: WallClock;
-  readonly tokens: TokenSource;
 }
 
 /** Milliseconds until the previous segment's token expires. Throws INVALID_ARGUMENT where nothing says when. */
-export function expiryOfPrevious(
-  connection: Connection,
-  context: CallContext,
-  setup: TokenSetup,
-): number {
+export function expiryOfPrevious(connection: Connection, call: Call, setup: ExpirySetup): number {
   const index = connection.path?.index ?? 0;
-  const header = context.headers[tokenExpiresHeader];
+  const header = call.headers[tokenExpiresHeader];
   const expires =
     header === undefined
       ? connection.path?.pathSegments[index - 1]?.expires
@@ -71,13 +66,13 @@ export function expiryOfPrevious(
 /** The connection with the caller's token in the previous segment and an own one in this hop's segment. */
 export async function withTokens(
   connection: Connection,
-  context: CallContext,
-  setup: TokenSetup,
+  call: Call,
+  tokens: TokenSource,
 ): Promise<Connection> {
   const index = connection.path?.index ?? 0;
-  const callerToken = context.headers[tokenHeader];
-  const callerExpires = context.headers[tokenExpiresHeader];
-  const own = await setup.tokens.token(context.peer.spiffeId);
+  const callerToken = call.headers[tokenHeader];
+  const callerExpires = call.headers[tokenExpiresHeader];
+  const own = await tokens.token(call.peer?.spiffeId);
   const signed = withSegment(connection, index, {
     token: own.token,
     expires: timestampFromEpochMs(own.expiresAtEpochMs),

@@ -10,7 +10,7 @@ import {
   prefixOf,
   requirePrefix,
 } from '../../protocols/ipam/address.ts';
-import { clientMac, endpointMac } from '../../protocols/nsm/derived-mac.ts';
+import { clientMacAddress, endpointMacAddress } from '../../protocols/nsm/derived-mac.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   type IPContext,
@@ -92,12 +92,12 @@ function kernelEnd(input: WireInput, side: Side, mechanism: Mechanism): KernelEn
 /** Stable for the life of the connection: the id at the first manager survives refresh, healing and reselect. */
 function macOfClient(connection: Connection): string {
   const segments = connection.path?.pathSegments ?? [];
-  return clientMac(segments[1]?.id ?? segments[0]?.id ?? connection.id);
+  return clientMacAddress(segments[1]?.id ?? segments[0]?.id ?? connection.id);
 }
 
 /** The same for every replica that holds the address, so that a retarget needs no ARP. */
 function macOfEndpoint(connection: Connection, own: readonly string[]): string {
-  return endpointMac(connection.networkService, own[0] ?? connection.id);
+  return endpointMacAddress(connection.networkService, own[0] ?? connection.id);
 }
 
 function neighborsOf(ip: IPContext): KernelEnd['neighbors'] {

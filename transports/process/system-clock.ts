@@ -7,8 +7,11 @@ import type { Clock, Timer, WallClock } from '../../protocols/ports/clock.ts';
 /** Node fires a timer of more than 2^31-1 ms at once, so a longer wait is made of steps of at most this. */
 const timeoutMsMax = 2 ** 31 - 1;
 
+/** Added so that times in a journal mean the same to the next process of this boot (CLOCK_MONOTONIC counts from boot). */
+const startedMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
 export const systemClock: Clock = {
-  nowMs: () => performance.now(),
+  nowMs: () => startedMs + performance.now(),
   after: (delayMs, callback) => startTimer(delayMs, callback),
 };
 

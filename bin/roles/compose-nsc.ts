@@ -1,0 +1,78 @@
+// Puts a client together: one client actor per requested service, all through one manager.
+
+import {
+  type ClientMessage,
+  type ClientStatus,
+  clientBehavior,
+} from '../../actors/client/client.ts';
+import { createNextHop } from '../../actors/connection/next-hop.ts';
+import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
+import { emptyTokens } from '../../actors/connection/tokens.ts';
+import type { ActorRef } from '../../actors/runtime/api.ts';
+import { describeError } from '../../protocols/errors.ts';
+import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
+import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
+import type { ServiceUrl } from '../../protocols/nsm/service-url.ts';
+import type { Platform } from './platform.ts';
+import type { RunningRole } from './running-role.ts';
+
+export interface NscOptions {
+  readonly name: string;
+  /** URL of the manager. */
+  readonly connectTo: string;
+  readonly services: readonly ServiceUrl[];
+  /** Added to every request's labels where they are absent. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly requestTimeoutMs: number;
+  readonly maxTokenLifetimeMs: number;
+  /** `inode://` or `file://` URL of the client's own namespace. */
+  readonly netns: string;
+  readonly retry?: { readonly firstMs: number; readonly mostMs: number };
+  readonly onStatus: (service: ServiceUrl, connectionId: string, status: ClientStatus) => void;
+}
+
+const retryDefault = { firstMs: 100, mostMs: 5_000 };
+
+export function composeNsc(platform: Platform, options: NscOptions): RunningRole {
+  const { clock, log, dialer, wallClock, system } = platform;
+  const monitors = createNextHopMonitors({ ...platform, name: options.name });
+  const nextHop = createNextHop({ name: options.name, dialer, clock, log });
+  const tokens = emptyTokens(wallClock, options.maxTokenLifetimeMs);
+  const clients = options.services.map((service, index): ActorRef<ClientMessage> => {
+    const connectionId = `${options.name}-${index}`;
+    const interfaceName =
+      service.interfaceName ?? defaultInterfaceName(service.networkService, platform.random);
+    const behavior = clientBehavior({
+      ...options,
+      wallClock,
+      tokens,
+      dialer,
+      nextHop,
+      monitors,
+      connectionId,
+      networkService: service.networkService,
+      labels: { ...options.labels, ...service.labels },
+      preferences: [kernelMechanism({ netnsUrl: options.netns, interfaceName })],
+      retry: options.retry ?? retryDefault,
+      onStatus: (status) => options.onStatus(service, connectionId, status),
+    });
+    return system.spawn(behavior, connectionId);
+  });
+  return {
+    urls: [],
+    async stop(timeoutMs) {
+      const closing = clients.map((client) =>
+        system.ask<ClientMessage, void>(client, (replyTo) => ({ type: 'close', replyTo }), {
+          timeoutMs,
+        }),
+      );
+      for (const result of await Promise.allSettled(closing)) {
+        if (result.status === 'fulfilled') continue;
+        log.warn('a connection could not be closed; it expires by itself', {
+          error: describeError(result.reason),
+        });
+      }
+      monitors.close();
+    },
+  };
+}

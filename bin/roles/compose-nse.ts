@@ -1,0 +1,85 @@
+// Puts an Endpoint together: its hop, its connections, its registration. Used by `vwire nse` and by the library.
+
+import { createConnections } from '../../actors/connection/connections.ts';
+import { createConnectionTable } from '../../actors/connection/connection-table.ts';
+import { emptyTokens } from '../../actors/connection/tokens.ts';
+import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
+import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
+import type { Prefix } from '../../protocols/ipam/address.ts';
+import { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
+import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
+import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  mechanismType,
+  parameter,
+  parameterKey,
+  withParameters,
+} from '../../protocols/nsm/mechanism.ts';
+import type { Platform } from './platform.ts';
+import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+
+export interface NseOptions extends EndpointHooks {
+  readonly name: string;
+  /** URL of the manager. */
+  readonly connectTo: string;
+  /** Where the Endpoint serves. */
+  readonly listenOn: string;
+  readonly serviceNames: readonly string[];
+  readonly payload: 'IP' | 'ETHERNET';
+  /** Registered under every service name. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** An address pair from each group. */
+  readonly cidrPrefixes: readonly (readonly Prefix[])[];
+  readonly registerService: boolean;
+  readonly maxTokenLifetimeMs: number;
+  /** `inode://` or `file://` URL of the namespace that the wires end in. */
+  readonly netns: string;
+}
+
+/** Time for ending one connection on the Endpoint's own account. */
+const ownCallTimeoutMs = 15_000;
+
+export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
+  const { log, clock, wallClock, random, system, dialer, listener } = platform;
+  const connections = createConnections({
+    ...platform,
+    name: options.name,
+    hop: endpointHop({
+      name: options.name,
+      log,
+      ipam: new PointToPointIpam(options.cidrPrefixes),
+      completeMechanism: (asked, connection) =>
+        completeKernel(platform, options, asked, connection),
+      mechanismTypes: [mechanismType.kernel],
+      ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
+      ...(options.onClose === undefined ? {} : { onClose: options.onClose }),
+    }),
+    table: createConnectionTable({
+      clock,
+      bootId: platform.bootId,
+      lifetimeMsMax: options.maxTokenLifetimeMs,
+      log,
+    }),
+    tokens: emptyTokens(wallClock, options.maxTokenLifetimeMs),
+    ownCallTimeoutMs,
+  });
+  const listening = await listenOnAll(listener, [options.listenOn], connections.services);
+  const urls = listening.map(({ url }) => url);
+  return { urls, stop: (timeoutMs) => closeAll(listening, timeoutMs) };
+}
+
+/** This end of a KERNEL mechanism: the Endpoint's namespace, and a name of its own unless one was agreed on. */
+function completeKernel(
+  platform: Platform,
+  options: NseOptions,
+  asked: Mechanism,
+  connection: Connection,
+): Mechanism {
+  const name =
+    parameter(asked, parameterKey.name) ??
+    defaultInterfaceName(connection.networkService, platform.random);
+  return withParameters(asked, {
+    [parameterKey.inodeUrl]: options.netns,
+    [parameterKey.name]: name,
+  });
+}
