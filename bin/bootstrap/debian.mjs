@@ -169,6 +169,10 @@ async function unpack(part, folder, aptFolder) {
     writeLauncher(join(work, 'root'), part);
     mkdirSync(join(folder, '..'), { recursive: true });
     renameSync(join(work, 'root'), folder);
+  } catch (error) {
+    // The lists may be what is wrong: the next attempt reads them anew.
+    rmSync(join(aptFolder, 'updated'), { force: true });
+    throw error;
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
