@@ -120,16 +120,27 @@ export function decodeOperation(line: string): Operation | undefined {
 }
 
 const detailNames = ['hop', 'rule', 'expected', 'found', 'remedy', 'connectionId'] as const;
-/** Characters of a message or detail that travel; an error is for people and must fit a header. */
+/** Characters of a message or detail that travel: an error is for people, and must fit a header block. */
 const errorTextMax = 1500;
+const errorLineMax = 12 * 1024;
 
 export function encodeError(error: NsmError): string {
-  const parts: Record<string, string> = { code: error.code, message: cut(error.message) };
+  // A character takes up to nine once encoded, so a long text in another script is cut shorter.
+  let line = '';
+  for (const textMax of [errorTextMax, 300, 60]) {
+    line = encodeText(JSON.stringify(errorParts(error, textMax)));
+    if (line.length <= errorLineMax) break;
+  }
+  return line;
+}
+
+function errorParts(error: NsmError, textMax: number): Record<string, string> {
+  const parts: Record<string, string> = { code: error.code, message: cut(error.message, textMax) };
   for (const name of detailNames) {
     const value = error.details[name];
-    if (value !== undefined) parts[name] = cut(value);
+    if (value !== undefined) parts[name] = cut(String(value), textMax);
   }
-  return encodeText(JSON.stringify(parts));
+  return parts;
 }
 
 export function decodeError(line: string | undefined): NsmError | undefined {
@@ -140,14 +151,14 @@ export function decodeError(line: string | undefined): NsmError | undefined {
   const details: Record<string, string> = {};
   for (const name of detailNames) {
     const value = parts[name];
-    if (typeof value === 'string') details[name] = cut(value);
+    if (typeof value === 'string') details[name] = cut(value, errorTextMax);
   }
-  const text = typeof message === 'string' ? cut(message) : '';
+  const text = typeof message === 'string' ? cut(message, errorTextMax) : '';
   return new NsmError(code as ErrorCode, text, details as ErrorDetails);
 }
 
-function cut(text: string): string {
-  return text.length > errorTextMax ? `${text.slice(0, errorTextMax)}...` : text;
+function cut(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max - 3)}...` : text;
 }
 
 function parseRecord(json: string | undefined): Record<string, unknown> | undefined {

@@ -16,7 +16,7 @@ const legalName = /^[0-9a-z_.-]+$/;
 // Visible ASCII with spaces only inside; the empty value is legal.
 const legalValue = /^(?:[!-~](?:[ -~]*[!-~])?)?$/;
 const reservedName =
-  /^(?:grpc-|nats-|vwire-)|-bin$|^(?:te|content-type|user-agent|host|connection)$/;
+  /^(?:grpc-|nats-|vwire-)|-bin$|^(?:te|content-type|user-agent|host|connection|date)$/;
 
 /** Throws INVALID_ARGUMENT or RESOURCE_EXHAUSTED where a caller's or handler's headers break the rule. */
 export function checkHeaders(headers: Headers): void {

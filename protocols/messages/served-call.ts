@@ -188,7 +188,7 @@ export class CallsInFlight<Call extends { abort(reason: NsmError): void }> {
   }
 
   abortAll(reason: NsmError): void {
-    for (const call of [...this.#calls]) call.abort(reason);
+    for (const call of this.#calls) call.abort(reason);
   }
 
   /** Resolves once no call is in flight. */

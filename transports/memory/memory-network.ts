@@ -8,7 +8,6 @@ import type { OperationGuard } from '../../protocols/messages/operation-guard.ts
 import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
 import type { Invoker } from '../../protocols/messages/rpc-client.ts';
 import { createChannel } from '../../protocols/messages/rpc-client.ts';
-import type { ServedMethod } from '../../protocols/messages/served-call.ts';
 import {
   CallsInFlight,
   listenerStopped,
@@ -22,6 +21,7 @@ import type {
   Listening,
   ServedService,
 } from '../../protocols/ports/rpc.ts';
+import type { MemoryCaller, MemoryHost } from './memory-host.ts';
 import { startMemoryStream } from './memory-stream.ts';
 import { callMemoryUnary } from './memory-unary.ts';
 
@@ -36,27 +36,6 @@ export interface MemoryNetworkOptions {
 export interface MemoryNetwork {
   readonly dialer: Dialer;
   readonly listener: Listener;
-}
-
-/** A call as its listener sees it: something that can be ended. */
-export interface MemoryCall {
-  abort(reason: NsmError): void;
-}
-
-/** One listener of the network. */
-export interface MemoryHost {
-  readonly url: string;
-  readonly methods: ReadonlyMap<string, ServedMethod>;
-  readonly calls: CallsInFlight<MemoryCall>;
-  readonly guard: OperationGuard;
-}
-
-/** What a call needs of the network. */
-export interface MemoryCaller {
-  readonly clock: Clock;
-  readonly url: string;
-  /** The listener at the URL, or why there is none. */
-  host(): MemoryHost | NsmError;
 }
 
 export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {

@@ -22,7 +22,7 @@ import {
   unimplemented,
 } from '../../protocols/messages/served-call.ts';
 import type { StreamOptions } from '../../protocols/ports/rpc.ts';
-import type { MemoryCaller, MemoryHost } from './memory-network.ts';
+import type { MemoryCaller, MemoryHost } from './memory-host.ts';
 import { memoryPeer } from './memory-unary.ts';
 
 /** Messages that a sender may be ahead of its receiver. */
@@ -113,6 +113,7 @@ function run(
       ...sink,
       write: (message: Message): void => {
         checkAnswer(served, message);
+        call.takeHeaders();
         sink.write(message);
       },
     };

@@ -16,7 +16,7 @@ import {
   unimplemented,
 } from '../../protocols/messages/served-call.ts';
 import type { Peer, UnaryOptions } from '../../protocols/ports/rpc.ts';
-import type { MemoryCaller } from './memory-network.ts';
+import type { MemoryCaller } from './memory-host.ts';
 
 export const memoryPeer: Peer = Object.freeze({ binding: 'memory' });
 

@@ -169,32 +169,25 @@ class ConnectedBus implements NatsBus {
   }
 
   #onStatus(status: Status): void {
-    switch (status.type) {
-      case 'disconnect':
-        this.log.warn('lost the bus', { server: status.server });
-        this.#become('disconnected');
-        break;
-      case 'reconnect':
-        this.log.info('reached the bus again', { server: status.server });
-        this.#payloadMax = this.connection.info?.max_payload ?? this.#payloadMax;
-        this.#reconnectedAtMs = this.clock.nowMs();
-        this.#become('connected');
-        break;
-      case 'error':
-        this.log.warn('the bus reported an error', { error: status.error.message });
-        break;
-      case 'staleConnection':
-        this.log.warn('the bus answered no ping');
-        break;
-      default:
-        this.log.debug('the bus changed', { type: status.type });
-    }
+    const { type } = status;
+    if (type === 'disconnect') {
+      this.log.warn('lost the bus', { server: status.server });
+      this.#become('disconnected');
+    } else if (type === 'reconnect') {
+      this.log.info('reached the bus again', { server: status.server });
+      this.#payloadMax = this.connection.info?.max_payload ?? this.#payloadMax;
+      this.#reconnectedAtMs = this.clock.nowMs();
+      this.#become('connected');
+    } else if (type === 'error') {
+      this.log.warn('the bus reported an error', { error: status.error.message });
+    } else if (type === 'staleConnection') this.log.warn('the bus answered no ping');
+    else this.log.debug('the bus changed', { type });
   }
 
   #become(status: BusStatus): void {
     if (this.#status === status || this.#status === 'closed') return;
     this.#status = status;
-    for (const listener of [...this.#listeners]) listener(status);
+    for (const listener of this.#listeners) listener(status);
   }
 }
 

@@ -21,22 +21,20 @@ import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rp
 import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
 import type { StreamOptions } from '../../protocols/ports/rpc.ts';
+import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
 import {
   decodeBody,
   encodeBody,
+  noResponders,
   resubscribeMs,
   resyncsMax,
+  retryMs,
+  streamWindow,
   unreadable,
   unsettledPeer,
-} from './nats-client-unary.ts';
-import type { BusCaller, ClientCall, Reception } from './nats-dialer.ts';
-import { noResponders } from './nats-dialer.ts';
+} from './nats-client-call.ts';
 import { beatsMissedMax } from './stream-ticker.ts';
 
-/** Messages that a sender may be ahead of its receiver. */
-export const streamWindow = 64;
-
-const retryMs = 50;
 const noBody = new Uint8Array(0);
 
 export function startBusStream(

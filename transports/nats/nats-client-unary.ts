@@ -3,8 +3,8 @@
 // while the call is sent again instead of failing.
 
 import type { DescMethod, Message } from '@bufbuild/protobuf';
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import type { NsmError } from '../../protocols/errors.ts';
+import { asNsmError } from '../../protocols/errors.ts';
 import {
   callHeader,
   decodeError,
@@ -21,14 +21,17 @@ import type { Timer } from '../../protocols/ports/clock.ts';
 import type { UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { userHeaders } from './header-block.ts';
 import { busClosed } from './nats-bus.ts';
-import type { BusCaller, ClientCall, Reception } from './nats-dialer.ts';
-import { noResponders } from './nats-dialer.ts';
-
-/** How long after a reconnect a callee may need to subscribe again, and how often it is tried meanwhile. */
-export const resubscribeMs = 2000;
-const retryMs = 50;
-/** Instances of a callee that answer one call with "send it again for my clock" before it fails. */
-export const resyncsMax = 3;
+import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
+import {
+  decodeBody,
+  encodeBody,
+  noResponders,
+  resubscribeMs,
+  resyncsMax,
+  retryMs,
+  unreadable,
+  unsettledPeer,
+} from './nats-client-call.ts';
 
 export async function callBusUnary(
   caller: BusCaller,
@@ -85,19 +88,14 @@ class UnaryCall implements ClientCall {
   }
 
   onFrame({ frame, headers, body }: Reception): void {
-    switch (frame.kind) {
-      case 'answer':
-        this.#onAnswer(headers, body);
-        break;
-      case 'refuse':
-        this.#fail(decodeError(headers[errorHeader]) ?? unreadable('a refusal'));
-        break;
-      case 'resync':
-        this.#resyncs += 1;
-        if (this.#resyncs <= resyncsMax) this.#send();
-        else this.#fail(unsettledPeer(this.#init.caller));
-        break;
-      default:
+    // Other kinds belong to streams.
+    if (frame.kind === 'answer') this.#onAnswer(headers, body);
+    else if (frame.kind === 'refuse') {
+      this.#fail(decodeError(headers[errorHeader]) ?? unreadable('a refusal'));
+    } else if (frame.kind === 'resync') {
+      this.#resyncs += 1;
+      if (this.#resyncs <= resyncsMax) this.#send();
+      else this.#fail(unsettledPeer(this.#init.caller));
     }
   }
 
@@ -182,43 +180,4 @@ function sendControl(
   if (instance === undefined) return;
   const line = encodeFrame({ kind, count: 0, instance, sentAt: bus.clock.nowMs() });
   bus.publish(subject, { headers: { [frameHeader]: line }, body: noBody });
-}
-
-export function encodeBody(method: DescMethod, request: Message): Uint8Array {
-  try {
-    return toBinary(method.input, request);
-  } catch (cause) {
-    throw new NsmError('INVALID_ARGUMENT', `the request is no ${method.input.typeName}`, {
-      rule: 'request-encoding',
-      found: cause instanceof Error ? cause.message : String(cause),
-      cause,
-    });
-  }
-}
-
-export function decodeBody(schema: DescMethod['output'], body: Uint8Array): Message {
-  try {
-    return fromBinary(schema, body);
-  } catch (cause) {
-    throw new NsmError('INTERNAL', `the peer's answer is no ${schema.typeName}`, {
-      rule: 'answer-encoding',
-      found: cause instanceof Error ? cause.message : String(cause),
-      cause,
-    });
-  }
-}
-
-export function unreadable(what: string): NsmError {
-  return new NsmError('UNKNOWN', `the peer sent ${what} that cannot be read`, {
-    rule: 'answer-encoding',
-  });
-}
-
-export function unsettledPeer(caller: BusCaller): NsmError {
-  return new NsmError('UNAVAILABLE', 'the component does not settle on one instance', {
-    rule: 'instance',
-    expected: `one process serving ${caller.url}`,
-    found: `another instance in each of ${resyncsMax} answers`,
-    remedy: 'look for two processes with the same component name',
-  });
 }

@@ -7,16 +7,16 @@ import type { Message } from '@bufbuild/protobuf';
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { createInbox } from '@nats-io/transport-node';
 import { NsmError } from '../../protocols/errors.ts';
-import type { Frame } from '../../protocols/messages/call-envelope.ts';
 import { decodeFrame, frameHeader } from '../../protocols/messages/call-envelope.ts';
 import { PeerTime } from '../../protocols/messages/peer-time.ts';
 import type { Invoker } from '../../protocols/messages/rpc-client.ts';
 import { createChannel } from '../../protocols/messages/rpc-client.ts';
 import { componentSubject, parseBusUrl } from '../../protocols/messages/subjects.ts';
-import type { Channel, Dialer, Headers } from '../../protocols/ports/rpc.ts';
+import type { Channel, Dialer } from '../../protocols/ports/rpc.ts';
 import { readHeaderBlock } from './header-block.ts';
 import type { BusStatus, NatsBus } from './nats-bus.ts';
 import { busClosed } from './nats-bus.ts';
+import type { BusCaller, ClientCall } from './nats-client-call.ts';
 import { startBusStream } from './nats-client-stream.ts';
 import { callBusUnary } from './nats-client-unary.ts';
 import { StreamTicker } from './stream-ticker.ts';
@@ -29,35 +29,6 @@ export interface NatsDialerOptions {
 }
 
 export const defaultBeatMs = 1000;
-
-/** A frame of the callee with what came along. */
-export interface Reception {
-  readonly frame: Frame;
-  readonly headers: Headers;
-  readonly body: Uint8Array;
-}
-
-/** A call under way, as the inbox sees it. */
-export interface ClientCall {
-  onFrame(reception: Reception): void;
-  /** The server says that nobody subscribes to the callee's subject. */
-  onNoResponders(): void;
-  onBusLost(error: NsmError): void;
-}
-
-/** What a call needs of its dialer and callee. */
-export interface BusCaller {
-  readonly bus: NatsBus;
-  readonly url: string;
-  /** `nsm.<domain>.<node>.<component>` of the callee. */
-  readonly subject: string;
-  readonly peer: PeerTime;
-  readonly ticker: StreamTicker;
-  /** Errors: RESOURCE_EXHAUSTED. */
-  begin(call: ClientCall): string;
-  end(id: string): void;
-  inbox(id: string): string;
-}
 
 export function createNatsDialer(bus: NatsBus, options: NatsDialerOptions = {}): Dialer {
   return new NatsDialer(bus, options);
@@ -188,12 +159,4 @@ class NatsDialer implements Dialer {
 
 function dialerClosed(): NsmError {
   return new NsmError('UNAVAILABLE', 'the dialer is closed', { rule: 'dialer' });
-}
-
-export function noResponders(caller: BusCaller): NsmError {
-  return new NsmError('UNAVAILABLE', 'nobody on the bus serves this component', {
-    rule: 'responders',
-    expected: caller.url,
-    remedy: 'look whether the component runs and is connected to the same bus',
-  });
 }

@@ -2,12 +2,10 @@
 // it names this very instance and its time, told on this instance's clock, is not over (peer-time.ts); a stranger's
 // message is refused or dropped and never ends the process.
 
-import type { Message } from '@bufbuild/protobuf';
-import { fromBinary } from '@bufbuild/protobuf';
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { nuid } from '@nats-io/transport-node';
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
-import type { CallOpening, Frame, FrameKind } from '../../protocols/messages/call-envelope.ts';
+import type { CallOpening, FrameKind } from '../../protocols/messages/call-envelope.ts';
 import {
   callHeader,
   decodeCall,
@@ -47,6 +45,8 @@ import type {
 import { readHeaderBlock, userHeaders } from './header-block.ts';
 import type { NatsBus } from './nats-bus.ts';
 import { defaultBeatMs } from './nats-dialer.ts';
+import type { BusHost, BusServedCall, FrameContent, IncomingCall } from './nats-served-call.ts';
+import { decodeRequest } from './nats-served-call.ts';
 import { serveBusStream } from './nats-served-stream.ts';
 import { serveBusUnary } from './nats-served-unary.ts';
 import { StreamTicker } from './stream-ticker.ts';
@@ -58,41 +58,6 @@ export interface NatsListenerOptions {
   readonly beatMs?: number;
   /** The guard of one component; by default each has its own with default bounds. */
   readonly createGuard?: () => OperationGuard;
-}
-
-/** A call in flight, as its component sees it. */
-export interface BusServedCall {
-  abort(reason: NsmError): void;
-  /** A frame of the caller for this call. */
-  onFrame(frame: Frame, body: Uint8Array): void;
-  onBusLost(): void;
-}
-
-/** A call that may begin. */
-export interface IncomingCall {
-  readonly host: BusHost;
-  readonly served: ServedMethod;
-  readonly opening: CallOpening;
-  readonly reply: string;
-  readonly request: Message;
-  readonly call: ServedCall;
-}
-
-/** One component. */
-export interface BusHost {
-  readonly bus: NatsBus;
-  readonly ticker: StreamTicker;
-  readonly guard: OperationGuard;
-  begin(id: string, call: BusServedCall): void;
-  end(id: string, call: BusServedCall): void;
-  /** Sends a frame to a caller's inbox. Errors: RESOURCE_EXHAUSTED. */
-  send(reply: string, kind: FrameKind, count: number, content?: FrameContent): void;
-  refuse(reply: string, error: NsmError): void;
-}
-
-export interface FrameContent {
-  readonly headers?: Headers;
-  readonly body?: Uint8Array;
 }
 
 const busPeer: Peer = Object.freeze({ binding: 'nats' });
@@ -151,7 +116,7 @@ class Host implements BusHost {
       },
     });
     this.#stopStatus = this.bus.onStatus((status) => {
-      if (status !== 'connected') for (const call of [...this.#calls.values()]) call.onBusLost();
+      if (status !== 'connected') for (const call of this.#calls.values()) call.onBusLost();
     });
     await this.#flush();
   }
@@ -285,19 +250,6 @@ function readOperation(line: string | undefined): Operation | undefined {
   const operation = decodeOperation(line);
   if (operation === undefined) throw notACall(operationHeader, line);
   return operation;
-}
-
-export function decodeRequest(served: ServedMethod, body: Uint8Array): Message {
-  try {
-    return fromBinary(served.method.input, body);
-  } catch (cause) {
-    throw new NsmError('INVALID_ARGUMENT', 'the request cannot be decoded', {
-      rule: 'request-encoding',
-      expected: served.method.input.typeName,
-      found: cause instanceof Error ? cause.message : String(cause),
-      cause,
-    });
-  }
 }
 
 function notACall(header: string, found: string | undefined): NsmError {

@@ -11,9 +11,9 @@ import { Room, startPump } from '../../protocols/messages/pump.ts';
 import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rpc-client.ts';
 import { answerStream, checkAnswer } from '../../protocols/messages/served-call.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
-import { streamWindow } from './nats-client-stream.ts';
-import type { BusServedCall, IncomingCall } from './nats-listener.ts';
-import { decodeRequest } from './nats-listener.ts';
+import { streamWindow } from './nats-client-call.ts';
+import type { BusServedCall, IncomingCall } from './nats-served-call.ts';
+import { decodeRequest } from './nats-served-call.ts';
 
 /** A caller may ask to be sent at most so many messages ahead. */
 const windowMax = 1024;

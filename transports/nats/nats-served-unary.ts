@@ -9,7 +9,7 @@ import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rp
 import type { UnaryAnswer } from '../../protocols/messages/served-call.ts';
 import { answerUnary } from '../../protocols/messages/served-call.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
-import type { BusServedCall, IncomingCall } from './nats-listener.ts';
+import type { BusServedCall, IncomingCall } from './nats-served-call.ts';
 
 export function serveBusUnary(incoming: IncomingCall): void {
   new ServedUnary(incoming).run();

@@ -57,7 +57,10 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   if (storeDir !== undefined) await mkdir(storeDir, { recursive: true });
   const command = [
     options.binary ?? 'nats-server',
-    ...['-a', address, '-p', String(port)],
+    '-a',
+    address,
+    '-p',
+    String(port),
     ...(storeDir === undefined ? [] : ['-js', '-sd', storeDir]),
     ...(options.arguments ?? []),
   ];

@@ -42,7 +42,7 @@ export class StreamTicker {
     this.#timer = this.#clock.after(this.beatMs, () => {
       this.#timer = undefined;
       const nowMs = this.#clock.nowMs();
-      for (const stream of [...this.#streams]) stream.tick(nowMs);
+      for (const stream of this.#streams) stream.tick(nowMs);
       if (this.#streams.size > 0 && this.#timer === undefined) this.#arm();
     });
   }

@@ -1,0 +1,192 @@
+// Unary calls and streams over gRPC at their caller. The deadline travels as grpc-timeout; cancelling resets the
+// HTTP/2 stream, which the callee sees as its signal being aborted.
+
+import type { DescMethod, Message } from '@bufbuild/protobuf';
+import type {
+  CallOptions,
+  Client,
+  ClientDuplexStream,
+  ClientReadableStream,
+  ServiceError,
+} from '@grpc/grpc-js';
+import type { Readable, Writable } from 'node:stream';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { MessageQueue } from '../../protocols/messages/message-queue.ts';
+import type { Pump } from '../../protocols/messages/pump.ts';
+import { startPump } from '../../protocols/messages/pump.ts';
+import type { StreamRequests } from '../../protocols/messages/rpc-client.ts';
+import {
+  cancelledByCaller,
+  deadlineExceeded,
+  methodPath,
+} from '../../protocols/messages/rpc-client.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { StreamOptions, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import { asBuffer, decodeMessage, encodeMessage } from './grpc-bytes.ts';
+import { flowFrom, flowInto } from './grpc-flow.ts';
+import { fromMetadata, fromStatus, toMetadata } from './grpc-metadata.ts';
+
+/** What a call needs of its dialer. */
+export interface GrpcCaller {
+  readonly url: string;
+  readonly clock: Clock;
+  readonly messageBytesMax: number;
+  /** Takes the connection for one call. Errors: UNAVAILABLE (closed), RESOURCE_EXHAUSTED. */
+  acquire(): Client;
+  release(): void;
+}
+
+export async function callGrpcUnary(
+  caller: GrpcCaller,
+  method: DescMethod,
+  request: Message,
+  options: UnaryOptions,
+): Promise<Message> {
+  const bytes = encodeMessage(method.input, request, caller.messageBytesMax);
+  const metadata = toMetadata(options.headers, options.operation);
+  const client = caller.acquire();
+  try {
+    return await new Promise<Message>((resolve, reject) => {
+      const onAbort = (): void => call.cancel();
+      const call = client.makeUnaryRequest<Uint8Array, Message | NsmError>(
+        `/${methodPath(method)}`,
+        asBuffer,
+        (answer) => decodeMessage(method.output, answer),
+        bytes,
+        metadata,
+        deadlineIn(options.timeoutMs),
+        (error, answer) => {
+          options.signal?.removeEventListener('abort', onAbort);
+          if (error !== null) reject(explain(error, method, options));
+          else if (answer instanceof NsmError) reject(badAnswer(answer));
+          else resolve(answer as Message);
+        },
+      );
+      options.signal?.addEventListener('abort', onAbort);
+      const { onHeaders } = options;
+      if (onHeaders !== undefined) call.on('metadata', (sent) => onHeaders(fromMetadata(sent)));
+    });
+  } finally {
+    caller.release();
+  }
+}
+
+export function startGrpcStream(
+  caller: GrpcCaller,
+  method: DescMethod,
+  requests: StreamRequests,
+  options: StreamOptions,
+): AsyncIterator<Message> {
+  try {
+    return runStream(caller, method, requests, options);
+  } catch (error) {
+    const failed = new MessageQueue<Message>();
+    failed.end(asNsmError(error));
+    return failed;
+  }
+}
+
+function runStream(
+  caller: GrpcCaller,
+  method: DescMethod,
+  requests: StreamRequests,
+  options: StreamOptions,
+): AsyncIterator<Message> {
+  const { signal, timeoutMs } = options;
+  const first =
+    requests.kind === 'one'
+      ? encodeMessage(method.input, requests.message, caller.messageBytesMax)
+      : undefined;
+  const call = openCall(caller.acquire(), method, first, options);
+  let pump: Pump | undefined;
+  let own: NsmError | undefined;
+  let ended = false;
+  const giveUp = (reason: NsmError): void => {
+    own ??= reason;
+    call.cancel();
+  };
+  const onAbort = (): void => {
+    giveUp(cancelledByCaller(method));
+    answers.queue.abort(cancelledByCaller(method));
+  };
+  const answers = flowFrom<Message>(call as unknown as Readable, {
+    onReturn: () => giveUp(cancelledByCaller(method)),
+    onBadMessage: (error) => giveUp(badAnswer(error)),
+  });
+  const finish = (): void => {
+    if (ended) return;
+    ended = true;
+    signal?.removeEventListener('abort', onAbort);
+    pump?.stop();
+    caller.release();
+  };
+  call.on('error', (error: ServiceError) => {
+    answers.end(own ?? explain(error, method, timeoutMs === undefined ? {} : { timeoutMs }));
+  });
+  call.on('status', finish);
+  signal?.addEventListener('abort', onAbort);
+  if (requests.kind === 'many') {
+    const out = flowInto(call as unknown as Writable);
+    pump = startPump(() => requests.messages, {
+      room: () => out.room(),
+      write: (message) => out.write(encodeMessage(method.input, message, caller.messageBytesMax)),
+      end: (error) => {
+        if (error === undefined) (call as unknown as Writable).end();
+        else giveUp(error);
+      },
+    });
+  }
+  return answers.queue;
+}
+
+type Answers = ClientReadableStream<Message | NsmError>;
+
+function openCall(
+  client: Client,
+  method: DescMethod,
+  first: Uint8Array | undefined,
+  options: StreamOptions,
+): Answers | ClientDuplexStream<Uint8Array, Message | NsmError> {
+  const path = `/${methodPath(method)}`;
+  const metadata = toMetadata(options.headers);
+  const callOptions = options.timeoutMs === undefined ? {} : deadlineIn(options.timeoutMs);
+  const decode = (bytes: Buffer): Message | NsmError => decodeMessage(method.output, bytes);
+  return first === undefined
+    ? client.makeBidiStreamRequest<Uint8Array, Message | NsmError>(
+        path,
+        asBuffer,
+        decode,
+        metadata,
+        callOptions,
+      )
+    : client.makeServerStreamRequest<Uint8Array, Message | NsmError>(
+        path,
+        asBuffer,
+        decode,
+        first,
+        metadata,
+        callOptions,
+      );
+}
+
+/** grpc-js wants a time of the wall clock and turns it back into a duration at once. */
+function deadlineIn(timeoutMs: number): CallOptions {
+  return { deadline: Date.now() + timeoutMs };
+}
+
+function explain(
+  error: ServiceError,
+  method: DescMethod,
+  options: { timeoutMs?: number; signal?: AbortSignal },
+): NsmError {
+  if (options.signal?.aborted === true) return cancelledByCaller(method);
+  const told = fromStatus(error);
+  if (told.code === 'DEADLINE_EXCEEDED' && told.details.rule === 'grpc-status') {
+    return deadlineExceeded(method, options.timeoutMs ?? 0);
+  }
+  return told;
+}
+
+function badAnswer(error: NsmError): NsmError {
+  return new NsmError('INTERNAL', "the peer's answer cannot be decoded", error.details);
+}

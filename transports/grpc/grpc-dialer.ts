@@ -1,0 +1,178 @@
+// The calling side of gRPC. One channel per URL, shared by all its calls and closed when no call has used it for a
+// while, since Endpoints' URLs come and go. The raw client's own methods are used and no client class is generated:
+// there the RPC `Close` of NetworkService would hide the client's `close`.
+
+import type { ChannelOptions } from '@grpc/grpc-js';
+import { Client, credentials } from '@grpc/grpc-js';
+import { NsmError } from '../../protocols/errors.ts';
+import { createChannel } from '../../protocols/messages/rpc-client.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
+import type { Channel, Dialer } from '../../protocols/ports/rpc.ts';
+import type { GrpcAddress, PlaintextOptions, PlaintextPolicy } from './grpc-address.ts';
+import { createPlaintextPolicy, grpcTarget, parseGrpcUrl } from './grpc-address.ts';
+import { messageBytesMaxDefault } from './grpc-bytes.ts';
+import type { GrpcCaller } from './grpc-client-calls.ts';
+import { callGrpcUnary, startGrpcStream } from './grpc-client-calls.ts';
+
+export interface GrpcDialerOptions extends PlaintextOptions {
+  readonly clock: Clock;
+  /** A channel without a call for this long is closed. */
+  readonly idleMs?: number;
+  readonly messageBytesMax?: number;
+  /** How often a connection with a call under way is probed. Go servers cut clients that probe more often than every 5 minutes. */
+  readonly keepaliveMs?: number;
+  /** Calls and streams under way; beyond it a call is refused with RESOURCE_EXHAUSTED. */
+  readonly callsMax?: number;
+}
+
+export function createGrpcDialer(options: GrpcDialerOptions): Dialer {
+  return new GrpcDialer(options);
+}
+
+/** Channels (not connections) that may be remembered without being in use. */
+const channelsMax = 10_000;
+
+class GrpcDialer implements Dialer {
+  readonly #options: GrpcDialerOptions;
+  readonly #policy: PlaintextPolicy;
+  readonly #channels = new Map<string, Channel>();
+  readonly #connections = new Set<SharedConnection>();
+  #calls = 0;
+  #closed = false;
+
+  constructor(options: GrpcDialerOptions) {
+    this.#options = options;
+    this.#policy = createPlaintextPolicy(options);
+  }
+
+  dial(url: string): Channel {
+    const known = this.#channels.get(url);
+    if (known !== undefined) return known;
+    const address = parseGrpcUrl(url);
+    if (address.kind === 'tcp' && (address.host === '' || address.port === 0)) throw noTarget(url);
+    this.#policy(address);
+    const connection = new SharedConnection(address, this.#options, (isOpen) => {
+      if (isOpen) this.#connections.add(connection);
+      else this.#connections.delete(connection);
+    });
+    const caller = this.#caller(url, connection);
+    const channel = createChannel(url, {
+      unary: (method, request, callOptions) => callGrpcUnary(caller, method, request, callOptions),
+      stream: (method, requests, callOptions) =>
+        startGrpcStream(caller, method, requests, callOptions),
+    });
+    if (this.#channels.size >= channelsMax) {
+      this.#channels.delete(this.#channels.keys().next().value as string);
+    }
+    this.#channels.set(url, channel);
+    return channel;
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#channels.clear();
+    for (const connection of this.#connections) connection.close();
+    return Promise.resolve();
+  }
+
+  #caller(url: string, connection: SharedConnection): GrpcCaller {
+    const { clock, messageBytesMax = messageBytesMaxDefault, callsMax = 10_000 } = this.#options;
+    return {
+      url,
+      clock,
+      messageBytesMax,
+      acquire: () => {
+        if (this.#closed) throw new NsmError('UNAVAILABLE', 'the dialer is closed', { found: url });
+        if (this.#calls >= callsMax) throw tooManyCalls(callsMax);
+        this.#calls += 1;
+        return connection.acquire();
+      },
+      release: () => {
+        this.#calls -= 1;
+        connection.release();
+      },
+    };
+  }
+}
+
+/** One grpc-js client, made with the first call and closed when idle. */
+class SharedConnection {
+  readonly #address: GrpcAddress;
+  readonly #options: GrpcDialerOptions;
+  readonly #onChange: (isOpen: boolean) => void;
+  #client: Client | undefined;
+  #calls = 0;
+  #idle: Timer | undefined;
+
+  constructor(
+    address: GrpcAddress,
+    options: GrpcDialerOptions,
+    onChange: (isOpen: boolean) => void,
+  ) {
+    this.#address = address;
+    this.#options = options;
+    this.#onChange = onChange;
+  }
+
+  acquire(): Client {
+    this.#idle?.cancel();
+    this.#idle = undefined;
+    this.#calls += 1;
+    if (this.#client === undefined) {
+      const target = grpcTarget(this.#address);
+      this.#client = new Client(
+        target,
+        credentials.createInsecure(),
+        channelOptions(this.#options),
+      );
+      this.#onChange(true);
+    }
+    return this.#client;
+  }
+
+  release(): void {
+    this.#calls -= 1;
+    if (this.#calls > 0 || this.#client === undefined) return;
+    this.#idle = this.#options.clock.after(this.#options.idleMs ?? 60_000, () => this.close());
+  }
+
+  close(): void {
+    this.#idle?.cancel();
+    this.#idle = undefined;
+    this.#client?.close();
+    this.#client = undefined;
+    this.#onChange(false);
+  }
+}
+
+function channelOptions(options: GrpcDialerOptions): ChannelOptions {
+  return {
+    // Its own connection, so that closing the channel closes it now.
+    'grpc.use_local_subchannel_pool': 1,
+    // A proxy named by the environment is never meant for a mesh's own peers.
+    'grpc.enable_http_proxy': 0,
+    'grpc.service_config_disable_resolution': 1,
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 2000,
+    'grpc.keepalive_time_ms': options.keepaliveMs ?? 300_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.max_receive_message_length': options.messageBytesMax ?? messageBytesMaxDefault,
+    'grpc.max_send_message_length': options.messageBytesMax ?? messageBytesMaxDefault,
+  };
+}
+
+function noTarget(url: string): NsmError {
+  return new NsmError('INVALID_ARGUMENT', 'the URL names no peer to call', {
+    rule: 'grpc-url',
+    expected: 'a host and a port',
+    found: url,
+  });
+}
+
+function tooManyCalls(callsMax: number): NsmError {
+  return new NsmError('RESOURCE_EXHAUSTED', 'too many calls are under way', {
+    rule: 'calls-under-way',
+    expected: `at most ${callsMax}`,
+    remedy: 'call again later',
+  });
+}

@@ -1,0 +1,81 @@
+// grpc.health.v1.Health as the reference serves it: the empty name and every served service are SERVING from the
+// start and stay so; a watch stays open. The two messages have one field each, so they are read and written here.
+
+import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
+import type { sendUnaryData, Server, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import { NsmError } from '../../protocols/errors.ts';
+import { asBuffer } from './grpc-bytes.ts';
+import { toStatus } from './grpc-metadata.ts';
+import type { GrpcHost, GrpcServedCall } from './grpc-served-calls.ts';
+
+/** HealthCheckResponse.ServingStatus of grpc/health/v1/health.proto. */
+const serving = 1;
+const serviceUnknown = 3;
+
+export function registerHealth(
+  server: Server,
+  host: GrpcHost,
+  services: ReadonlySet<string>,
+): void {
+  const isServed = (service: string): boolean => service === '' || services.has(service);
+  server.register<string, number>(
+    '/grpc.health.v1.Health/Check',
+    (call: ServerUnaryCall<string, number>, callback: sendUnaryData<number>) => {
+      if (isServed(call.request)) callback(null, serving);
+      else callback(toStatus(unknownService(call.request)));
+    },
+    encodeStatus,
+    decodeService,
+    'unary',
+  );
+  server.register<string, number>(
+    '/grpc.health.v1.Health/Watch',
+    (call: ServerWritableStream<string, number>) => {
+      const refusal = host.inFlight.refusal();
+      if (refusal !== undefined) {
+        call.emit('error', toStatus(refusal));
+        return;
+      }
+      const watch: GrpcServedCall = {
+        abort: (reason) => {
+          call.emit('error', toStatus(reason));
+          host.inFlight.end(watch);
+        },
+      };
+      host.inFlight.begin(watch);
+      call.on('cancelled', () => host.inFlight.end(watch));
+      call.write(isServed(call.request) ? serving : serviceUnknown);
+    },
+    encodeStatus,
+    decodeService,
+    'serverStream',
+  );
+}
+
+function encodeStatus(status: number): Buffer {
+  return asBuffer(
+    new BinaryWriter()
+      .uint32((1 << 3) | 0)
+      .int32(status)
+      .finish(),
+  );
+}
+
+/** HealthCheckRequest: field 1 is the service's name. */
+function decodeService(bytes: Buffer): string {
+  const reader = new BinaryReader(bytes);
+  let service = '';
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1 && wireType === 2) service = reader.string();
+    else reader.skip(wireType, field);
+  }
+  return service;
+}
+
+function unknownService(service: string): NsmError {
+  return new NsmError('NOT_FOUND', 'the service is not served here', {
+    rule: 'health',
+    found: JSON.stringify(service.slice(0, 200)),
+  });
+}
