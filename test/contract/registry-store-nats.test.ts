@@ -105,7 +105,7 @@ interface Own {
   readonly other: ReturnType<typeof createNatsRegistryStore>;
   readonly changes: StoreChange[];
   readonly connection: NatsBus;
-  restart(how: { keepData: boolean }): Promise<void>;
+  readonly restart: (how: { keepData: boolean }) => Promise<void>;
 }
 
 let runs = 0;
