@@ -1,0 +1,173 @@
+// Protects operators and existing manifests: the reference's names, defaults and parsing rules, every mistake in one
+// report, and a warning with the nearest name for a variable that nobody reads.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  configWarnings,
+  loadCommonConfig,
+  loadForwarderConfig,
+  loadNscConfig,
+  loadNseConfig,
+  loadNsmgrConfig,
+  loadRegistryConfig,
+  roleVariables,
+} from '../../bin/config/load.ts';
+import { ConfigError } from '../../bin/config/variables.ts';
+
+const socket = 'unix:///var/lib/networkservicemesh/nsm.io.sock';
+
+describe('defaults', () => {
+  it('are those of the reference', () => {
+    expect(loadNsmgrConfig({})).toMatchObject({
+      name: 'nmgr',
+      listenOn: [socket],
+      registryUrl: 'tcp://localhost:5001',
+      maxTokenLifetimeMs: 600_000,
+      dialTimeoutMs: 750,
+      forwarderNetworkServiceName: 'forwarder',
+      logLevel: 'info',
+    });
+    expect(loadForwarderConfig({})).toMatchObject({
+      name: 'forwarder',
+      labels: new Map([['p2p', 'true']]),
+      networkServiceName: 'forwarder',
+      tunnelIp: undefined,
+      vxlanPort: 0,
+    });
+    expect(loadNseConfig({})).toMatchObject({
+      serviceNames: ['icmp-responder'],
+      cidrPrefixes: [['169.254.0.0/16']],
+      idleTimeoutMs: 0,
+      registerService: true,
+      labels: new Map(),
+    });
+    expect(loadNscConfig({})).toMatchObject({
+      connectTo: socket,
+      requestTimeoutMs: 15_000,
+      networkServices: [],
+      livenessCheckIntervalMs: 200,
+    });
+    expect(loadRegistryConfig({})).toMatchObject({ listenOn: ['unix:///listen.on.socket'] });
+    expect(loadCommonConfig({})).toMatchObject({ bus: 'nats', insecure: false });
+  });
+});
+
+describe('values', () => {
+  it('set but empty are values: empty texts, lists, maps and URLs', () => {
+    const config = loadNsmgrConfig({ NSM_REGISTRY_URL: '', NSM_LISTEN_ON: '', NSM_NAME: '' });
+    expect(config).toMatchObject({ registryUrl: '', listenOn: [], name: '' });
+    expect(loadForwarderConfig({ NSM_LABELS: '' }).labels).toEqual(new Map());
+  });
+
+  it.each([
+    ['1h30m', 5_400_000],
+    ['1.5s', 1500],
+    ['250us', 0.25],
+    ['0', 0],
+  ])('read a Go duration: %s', (text, expected) => {
+    expect(loadNsmgrConfig({ NSM_DIAL_TIMEOUT: text }).dialTimeoutMs).toBe(expected);
+  });
+
+  it.each(['1', 't', 'T', 'TRUE', 'true', 'True'])('read a Go boolean: %s', (text) => {
+    expect(loadNseConfig({ NSM_UNREGISTER_ITSELF: text }).unregisterItself).toBe(true);
+  });
+
+  it('read groups of prefixes and DNS configurations', () => {
+    const config = loadNseConfig({
+      NSM_CIDR_PREFIX: '[10.0.0.0/24,fd00::/64],10.1.0.0/16',
+      NSM_DNS_CONFIGS: '[{"dns_server_ips":["10.0.0.1"],"search_domains":["a.example"]}]',
+    });
+    expect(config.cidrPrefixes).toEqual([['10.0.0.0/24', 'fd00::/64'], ['10.1.0.0/16']]);
+    expect(config.dnsConfigs).toEqual([
+      { dnsServerIps: ['10.0.0.1'], searchDomains: ['a.example'] },
+    ]);
+  });
+});
+
+describe('mistakes', () => {
+  it('are reported all together: variable, expectation, finding', () => {
+    const load = () =>
+      loadForwarderConfig({
+        NSM_DIAL_TIMEOUT: 'soon',
+        NSM_VXLAN_PORT: '70000',
+        NSM_LABELS: 'a=b',
+        NSM_TUNNEL_IP: '10.0.0.300',
+        VWIRE_BUS: 'carrier-pigeon',
+        VWIRE_INSECURE: '',
+      });
+    expect(load).toThrow(ConfigError);
+    expect(load).toThrow(
+      `the configuration of forwarder is wrong:
+  NSM_LABELS: expected key:value pairs separated by commas; found "a=b"
+  NSM_DIAL_TIMEOUT: expected a duration such as 750ms, 10m or 1h30m; found "soon"
+  NSM_TUNNEL_IP: expected an IPv4 or IPv6 address; found "10.0.0.300"
+  NSM_VXLAN_PORT: expected an integer from 0 to 65535; found "70000"
+  VWIRE_BUS: expected one of nats, grpc, memory; found "carrier-pigeon"
+  VWIRE_INSECURE: expected true or false; found ""`,
+    );
+  });
+
+  it('are ConfigErrors for any values', () => {
+    const loaders = {
+      nsmgr: loadNsmgrConfig,
+      registry: loadRegistryConfig,
+      forwarder: loadForwarderConfig,
+      nse: loadNseConfig,
+      nsc: loadNscConfig,
+    };
+    const samples = [
+      '10m',
+      '1h',
+      'true',
+      '',
+      'a,b',
+      'a:b,c:d',
+      '[a,b],c',
+      '10.0.0.0/8',
+      '4789',
+      '[]',
+      '[{}]',
+    ];
+    const mutated = fc
+      .tuple(fc.constantFrom(...samples), fc.nat(20), fc.string({ maxLength: 3 }))
+      .map(([text, at, extra]) => text.slice(0, at) + extra + text.slice(at));
+    const value = fc.oneof(mutated, fc.constantFrom(...samples), fc.string());
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...(Object.keys(loaders) as (keyof typeof loaders)[])),
+        fc.infiniteStream(value),
+        (role, values) => {
+          const names = Object.values(roleVariables[role] ?? {}).map(({ name }) => name);
+          const environment = Object.fromEntries(names.map((name) => [name, values.next().value]));
+          try {
+            loaders[role](environment);
+          } catch (error) {
+            expect(error).toBeInstanceOf(ConfigError);
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('unknown names', () => {
+  it('are warned of with the nearest known name; those of others are left alone', () => {
+    expect(
+      configWarnings('nsmgr', {
+        NSM_DAIL_TIMEOUT: '1s',
+        NSM_NAME: 'x',
+        HOME: 'y',
+        NSM_ZZZZZZZ: '',
+      }),
+    ).toEqual([
+      'NSM_DAIL_TIMEOUT is not known to nsmgr and has no effect; did you mean NSM_DIAL_TIMEOUT?',
+      'NSM_ZZZZZZZ is not known to nsmgr and has no effect',
+    ]);
+  });
+
+  it('of forwarder-vpp are accepted by the forwarder, so that its manifest works unchanged', () => {
+    expect(configWarnings('forwarder', { NSM_VPP_API_SOCKET: 'x' })).toEqual([]);
+  });
+});
