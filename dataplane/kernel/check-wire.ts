@@ -1,0 +1,116 @@
+// Whether a wire can be made at all, before anything is touched: each broken rule is one clear error.
+
+import { NsmError } from '../../protocols/errors.ts';
+import { family } from '../../protocols/netlink/constants.ts';
+import { parseIp, parseMac, parsePrefix } from '../../protocols/netlink/ip-address.ts';
+import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
+
+/** IFNAMSIZ of linux/if.h less the closing NUL. */
+const interfaceNameLengthMax = 15;
+/** ETH_MIN_MTU, and the least that IPv6 works with (RFC 8200). */
+const mtuMin = 68;
+const mtuMinIpv6 = 1280;
+const mtuMax = 65535;
+const vniMax = 0xffffff;
+const listLengthMax = 4096;
+
+function refuse(rule: string, expected: string, found: string, remedy?: string): NsmError {
+  return new NsmError('INVALID_ARGUMENT', `the wire's ${rule} is not possible`, {
+    rule,
+    expected,
+    found,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
+
+/** Throws INVALID_ARGUMENT where the kernel could not do it, UNIMPLEMENTED where this driver does not. */
+export function checkWire(wire: Wire): void {
+  if (wire.id === '') throw refuse('id', 'a path segment id', 'nothing');
+  const usesIpv6 = [wire.client, wire.endpoint].some(hasIpv6);
+  const least = usesIpv6 ? mtuMinIpv6 : mtuMin;
+  if (wire.mtu !== 0 && !isWithin(wire.mtu, least, mtuMax)) {
+    throw refuse('MTU', `0 or ${least} to ${mtuMax} bytes`, `${wire.mtu}`);
+  }
+  checkEnd(wire.client);
+  checkEnd(wire.endpoint);
+}
+
+function hasIpv6(end: WireEnd): boolean {
+  return end.kind === 'kernel' && end.addresses.some((address) => address.includes(':'));
+}
+
+function isWithin(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
+}
+
+function checkEnd(end: WireEnd): void {
+  switch (end.kind) {
+    case 'kernel':
+      checkKernelEnd(end);
+      return;
+    case 'vxlan':
+      checkVxlanEnd(end);
+      return;
+    default:
+      throw new NsmError('UNIMPLEMENTED', 'the kernel data plane does not know this mechanism', {
+        rule: 'mechanism',
+        expected: 'kernel or vxlan',
+        found: String((end as { kind: unknown }).kind),
+      });
+  }
+}
+
+function checkKernelEnd(end: KernelEnd): void {
+  checkInterfaceName(end.interfaceName);
+  parseMac(end.macAddress);
+  const lists = [end.addresses, end.routes, end.neighbors];
+  if (lists.some((list) => list.length > listLengthMax)) {
+    const longest = Math.max(...lists.map((list) => list.length));
+    throw refuse('context', `lists of at most ${listLengthMax}`, `${longest} entries`);
+  }
+  for (const address of end.addresses) parsePrefix(address);
+  for (const route of end.routes) {
+    parsePrefix(route.prefix);
+    if (route.gateway !== undefined) parseIp(route.gateway);
+  }
+  for (const neighbor of end.neighbors) {
+    parseIp(neighbor.ip);
+    parseMac(neighbor.macAddress);
+  }
+}
+
+/** The rules of dev_valid_name() in the kernel, and a word on the length that people run into. */
+export function checkInterfaceName(name: string): void {
+  const length = new TextEncoder().encode(name).length;
+  if (length > interfaceNameLengthMax) {
+    throw refuse(
+      'interface name',
+      `at most ${interfaceNameLengthMax} bytes`,
+      `${JSON.stringify(name)}, ${length} bytes`,
+      'choose a shorter name; Linux allows no more',
+    );
+  }
+  // eslint-disable-next-line no-control-regex
+  if (name === '' || name === '.' || name === '..' || /[\s/:\0]/.test(name)) {
+    throw refuse(
+      'interface name',
+      'no white space, slash, colon, "." or ".."',
+      JSON.stringify(name),
+    );
+  }
+}
+
+function checkVxlanEnd(end: VxlanEnd): void {
+  if (!isWithin(end.vni, 1, vniMax)) throw refuse('VNI', `1 to ${vniMax}`, `${end.vni}`);
+  for (const port of [end.localPort, end.remotePort]) {
+    if (!isWithin(port, 1, 65535)) throw refuse('UDP port', '1 to 65535', `${port}`);
+  }
+  const local = parseIp(end.localIp);
+  const remote = parseIp(end.remoteIp);
+  if (local.family !== remote.family) {
+    throw refuse('tunnel addresses', 'one address family', `${end.localIp}, ${end.remoteIp}`);
+  }
+  const isMulticast =
+    remote.family === family.inet ? (remote.bytes[0] ?? 0) >= 224 : remote.bytes[0] === 0xff;
+  if (isMulticast) throw refuse('remote address', 'a unicast address', end.remoteIp);
+}

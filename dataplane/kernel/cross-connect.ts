@@ -1,0 +1,116 @@
+// Joining the node-side links of a wire: a redirect filter in each direction, or one bridge per wire where the
+// kernel has no such filter.
+// Invariants: a wire's frames reach its other end and nothing else, not even the node's own stack; going over to
+// another endpoint end is one replaced filter.
+
+import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
+import { errno } from '../../protocols/netlink/errno.ts';
+import {
+  changeLink,
+  changeLinkByName,
+  createBridge,
+  deleteLinkByName,
+  getLinkByName,
+} from '../../protocols/netlink/link.ts';
+import { addClsact, setRedirect } from '../../protocols/netlink/traffic-control.ts';
+import type { Wire } from '../../protocols/ports/dataplane.ts';
+import { formatTag, linkName, tagVersion } from './owner.ts';
+import type { ProgramBuilder } from './program-builder.ts';
+import type { EndPlan, PlanContext } from './wire-plan.ts';
+import type { CurrentWire, Side } from './wire-state.ts';
+
+export interface Joint {
+  readonly context: PlanContext;
+  readonly wire: Wire;
+  readonly client: EndPlan;
+  readonly endpoint: EndPlan;
+  readonly current: CurrentWire;
+}
+
+export interface CrossConnect {
+  readonly kind: 'redirect' | 'bridge';
+  /** Everything that may happen before the new ends are up. Returns the name of a device of its own. */
+  prepare(program: ProgramBuilder, joint: Joint): string | undefined;
+  /** The switch. */
+  connect(program: ProgramBuilder, joint: Joint): void;
+}
+
+/** The end of a side that carried the traffic until now, if it is another one. */
+function previous(joint: Joint, side: Side) {
+  return joint.current.replaced.findLast((state) => state.side === side);
+}
+
+export const redirectCrossConnect: CrossConnect = {
+  kind: 'redirect',
+
+  prepare(program, { client, endpoint }) {
+    program.enter();
+    for (const { index, name } of [client, endpoint]) {
+      program.add(`add a filter hook to ${name}`, addClsact(index), { tolerate: [errno.exists] });
+    }
+    // An end that is new on both sides is joined before it is up, so that the node's stack never sees a frame.
+    if (client.kept === undefined) redirect(program, client, endpoint.index);
+    if (endpoint.kept === undefined) redirect(program, endpoint, client.index);
+    return undefined;
+  },
+
+  connect(program, joint) {
+    const { client, endpoint } = joint;
+    if (client.kept !== undefined) {
+      const old = endpoint.kept?.index ?? previous(joint, 'endpoint')?.index;
+      redirect(program, client, endpoint.index, old);
+    }
+    if (endpoint.kept !== undefined) {
+      const old = client.kept?.index ?? previous(joint, 'client')?.index;
+      redirect(program, endpoint, client.index, old);
+    }
+  },
+};
+
+function redirect(
+  program: ProgramBuilder,
+  from: EndPlan,
+  target: NetlinkNumber,
+  old?: number,
+): void {
+  const isChange = old !== undefined && old !== target;
+  program.add(`redirect ${from.name}`, setRedirect(from.index, target), {
+    undo: isChange ? [setRedirect(from.index, old)] : undefined,
+  });
+}
+
+export const bridgeCrossConnect: CrossConnect = {
+  kind: 'bridge',
+
+  prepare(program, { context, wire, current }) {
+    const { owner, group } = context.marks;
+    if (current.bridge !== undefined) return current.bridge.name;
+    const choice = { role: 'bridge', generation: 0, attempt: current.attempt } as const;
+    const name = linkName(context.marks, wire.id, choice);
+    program.enter();
+    program.add(`create bridge ${name}`, createBridge({ name, group }), {
+      undo: [deleteLinkByName(name)],
+    });
+    const tag = { version: tagVersion, wireId: wire.id, role: 'bridge', isDone: false } as const;
+    const alias = formatTag(owner, tag);
+    program.add(`tag ${name}`, changeLinkByName(name, { alias, isSilentIpv6: true }));
+    program.query(`find ${name}`, getLinkByName(name), 'bridge');
+    program.add(`set ${name} up`, changeLink({ index: { register: 'bridge' }, isUp: true }));
+    return name;
+  },
+
+  connect(program, joint) {
+    const master = joint.current.bridge?.index ?? { register: 'bridge' };
+    for (const { index, name, kept } of [joint.client, joint.endpoint]) {
+      program.add(`put ${name} on the bridge`, changeLink({ index, master }), {
+        undo: kept === undefined ? [changeLink({ index, master: 0 })] : undefined,
+      });
+    }
+    for (const { index, name } of joint.current.replaced) {
+      program.add(`take ${name} off the bridge`, changeLink({ index, master: 0 }), {
+        tolerate: [errno.noDevice],
+        undo: [changeLink({ index, master })],
+      });
+    }
+  },
+};

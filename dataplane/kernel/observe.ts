@@ -1,0 +1,204 @@
+// Looking at what this owner has in the kernel: links by their tags, and one wire's ends in detail.
+// Invariants: only links with this owner's tag, or (half made by a crash) with its name and group, are reported;
+// programs run one at a time, so an untagged link of ours can only be left over.
+
+import {
+  dumpAddresses,
+  dumpRoutes,
+  parseAddress,
+  parseRoute,
+} from '../../protocols/netlink/address.ts';
+import { errno } from '../../protocols/netlink/errno.ts';
+import type { Link } from '../../protocols/netlink/link.ts';
+import { dumpLinks, getLink, parseLink } from '../../protocols/netlink/link.ts';
+import { getNamespaceId, parseNamespaceId } from '../../protocols/netlink/namespace-id.ts';
+import type { Budget, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
+import type { Netlink, NetlinkAnswer, NetlinkStep } from '../../protocols/ports/netlink.ts';
+import type { OwnerMarks, Tag } from './owner.ts';
+import { generationOf, linkName, parseTag } from './owner.ts';
+import { run } from './run.ts';
+import type { CurrentWire, EndConfiguration, EndState, Side } from './wire-state.ts';
+import { nothingConfigured, sides } from './wire-state.ts';
+
+export interface OwnedLink {
+  readonly link: Link;
+  readonly tag: Tag;
+}
+
+export interface Inventory {
+  readonly byWire: ReadonlyMap<string, readonly OwnedLink[]>;
+  /** Left untagged by a crash between creation and tagging. */
+  readonly halfMade: readonly Link[];
+  /** Every other name in use in the node's namespace. */
+  readonly names: ReadonlyMap<string, Link>;
+}
+
+export async function takeInventory(
+  netlink: Netlink,
+  marks: OwnerMarks,
+  budget: Budget,
+): Promise<Inventory> {
+  const request = { message: dumpLinks(), what: 'list the links of the node' };
+  const answers = await run(netlink, [{ protocol: 'route', requests: [request] }], budget);
+  const byWire = new Map<string, OwnedLink[]>();
+  const halfMade: Link[] = [];
+  const names = new Map<string, Link>();
+  for (const message of answers[0]?.[0]?.messages ?? []) {
+    const link = parseLink(message);
+    if (link === undefined) continue;
+    const tag = parseTag(marks.owner, link.alias);
+    if (tag === undefined && link.group === marks.group && link.name.startsWith(marks.namePrefix)) {
+      halfMade.push(link);
+      continue;
+    }
+    names.set(link.name, link);
+    if (tag !== undefined) {
+      byWire.set(tag.wireId, [...(byWire.get(tag.wireId) ?? []), { link, tag }]);
+    }
+  }
+  return { byWire, halfMade, names };
+}
+
+/** What of the wanted wire is there. */
+export async function observeWire(
+  context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
+  wire: Wire,
+  inventory: Inventory,
+): Promise<CurrentWire> {
+  const { marks } = context;
+  const owned = inventory.byWire.get(wire.id) ?? [];
+  const states: EndState[] = [];
+  const kept: { client?: EndState; endpoint?: EndState } = {};
+  for (const side of sides) {
+    for (const candidate of owned.filter(({ tag }) => tag.role === side)) {
+      const found = await inspectEnd(context, wire, candidate, side);
+      if (found.isRight && kept[side] === undefined) kept[side] = found.state;
+      else states.push(found.state);
+    }
+  }
+  const bridge = owned.find(({ tag }) => tag.role === 'bridge')?.link;
+  return {
+    ...kept,
+    ...(bridge === undefined ? {} : { bridge: { name: bridge.name, index: bridge.index } }),
+    replaced: states,
+    attempt: freeAttempt(marks, wire.id, inventory),
+  };
+}
+
+/** A wire's link as a state, when nothing more is known than the link itself. */
+export function bareState(marks: OwnerMarks, side: Side, { link, tag }: OwnedLink): EndState {
+  return {
+    side,
+    generation: generationOf(marks, side, link.name),
+    name: link.name,
+    index: link.index,
+    tag,
+    mtu: link.mtu,
+    ...(link.vxlan === undefined ? {} : { end: vxlanEndOf(link, tag) }),
+    configuration: nothingConfigured,
+  };
+}
+
+/** The VXLAN end that a device was made for. */
+export function vxlanEndOf(link: Link, tag: Tag): VxlanEnd {
+  const { vni = 0, port = 0, local = '' } = link.vxlan ?? {};
+  return {
+    kind: 'vxlan',
+    localIp: local,
+    remoteIp: tag.remoteIp ?? '',
+    localPort: port,
+    remotePort: tag.remotePort ?? port,
+    vni,
+  };
+}
+
+/** The first way of naming this wire's links that clashes with nobody else's. */
+function freeAttempt(marks: OwnerMarks, wireId: string, inventory: Inventory): number {
+  const isOthers = (name: string) => {
+    const link = inventory.names.get(name);
+    if (link === undefined) return false;
+    return parseTag(marks.owner, link.alias)?.wireId !== wireId;
+  };
+  for (let attempt = 0; attempt < 16; attempt++) {
+    const roles = ['client', 'endpoint', 'bridge'] as const;
+    const names = roles.flatMap((role) =>
+      [0, 1].map((generation) => linkName(marks, wireId, { role, generation, attempt })),
+    );
+    if (!names.some(isOthers)) return attempt;
+  }
+  return 0;
+}
+
+async function inspectEnd(
+  context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
+  wire: Wire,
+  owned: OwnedLink,
+  side: Side,
+): Promise<{ readonly state: EndState; readonly isRight: boolean }> {
+  const end = wire[side];
+  const state = bareState(context.marks, side, owned);
+  if (end.kind === 'vxlan') return { state, isRight: isSameDevice(owned.link, end) };
+  if (owned.link.kind !== 'veth') return { state, isRight: false };
+  const peer = await inspectPeer(context, end.netns, owned.link);
+  if (peer === undefined) return { state, isRight: false };
+  return { state: { ...state, end, ...peer }, isRight: true };
+}
+
+function isSameDevice(link: Link, end: WireEnd & { readonly kind: 'vxlan' }): boolean {
+  const { vxlan } = link;
+  if (vxlan === undefined) return false;
+  return vxlan.vni === end.vni && vxlan.port === end.localPort && vxlan.local === end.localIp;
+}
+
+/** The workload's side of a veth, if it is in the wanted namespace. */
+async function inspectPeer(
+  context: { readonly netlink: Netlink; readonly budget: Budget },
+  namespace: string,
+  link: Link,
+): Promise<{ peerIndex: number; configuration: EndConfiguration } | undefined> {
+  const descriptor = { namespaceDescriptor: namespace };
+  const program: NetlinkStep[] = [
+    {
+      protocol: 'route',
+      requests: [{ message: getNamespaceId(descriptor), what: `find the id of ${namespace}` }],
+    },
+    {
+      namespace,
+      protocol: 'route',
+      requests: [
+        {
+          message: getLink(link.linkIndex),
+          what: `read the peer of ${link.name}`,
+          tolerate: [errno.noDevice],
+        },
+        { message: dumpAddresses(), what: `list the addresses in ${namespace}` },
+        { message: dumpRoutes(), what: `list the routes in ${namespace}` },
+      ],
+    },
+  ];
+  const answers = await run(context.netlink, program, context.budget);
+  const [[id] = [], [peer, addresses, routes] = []] = answers;
+  if (parseNamespaceId(id?.messages[0]) !== link.linkNamespaceId) return undefined;
+  const message = peer?.messages[0];
+  const found = message === undefined ? undefined : parseLink(message);
+  if (found?.kind !== 'veth' || found.linkIndex !== link.index) return undefined;
+  return {
+    peerIndex: found.index,
+    configuration: {
+      addresses: foundPrefixes(addresses, found.index, parseAddress),
+      routes: foundPrefixes(routes, found.index, parseRoute).map((prefix) => ({ prefix })),
+      neighbors: [],
+    },
+  };
+}
+
+function foundPrefixes(
+  answer: NetlinkAnswer | undefined,
+  index: number,
+  parse: typeof parseAddress,
+): string[] {
+  return (answer?.messages ?? []).flatMap((message) => {
+    const found = parse(message);
+    return found?.isOurs === true && found.index === index ? [found.prefix] : [];
+  });
+}

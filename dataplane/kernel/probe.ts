@@ -1,0 +1,171 @@
+// What this kernel can do, found out by trying on a throwaway pair of links in the node's namespace.
+
+import { NsmError } from '../../protocols/errors.ts';
+import type { EncodedMessage } from '../../protocols/netlink/codec.ts';
+import { errno } from '../../protocols/netlink/errno.ts';
+import {
+  changeLinkByName,
+  createBareLink,
+  createVeth,
+  deleteLinkByName,
+  getLinkByName,
+} from '../../protocols/netlink/link.ts';
+import { addClsact, setRedirect } from '../../protocols/netlink/traffic-control.ts';
+import { deleteTable, ensureTable } from '../../protocols/netlink/nftables.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Netlink, NetlinkStep } from '../../protocols/ports/netlink.ts';
+import type { OwnerMarks } from './owner.ts';
+import { failureError } from './run.ts';
+import { linkIndexOffset } from './program-builder.ts';
+
+export interface KernelFeatures {
+  readonly veth: boolean;
+  readonly vxlan: boolean;
+  readonly bridge: boolean;
+  readonly redirect: boolean;
+  readonly sourceFilter: boolean;
+}
+
+/** PERMISSION_DENIED where the process may not administer the network at all. */
+export async function probeFeatures(
+  netlink: Netlink,
+  marks: OwnerMarks,
+  budget: Budget,
+): Promise<KernelFeatures> {
+  const veth = await tryProgram(netlink, vethTrial(marks), budget);
+  return {
+    veth,
+    redirect: veth && (await tryProgram(netlink, redirectTrial(marks), budget)),
+    vxlan: await knowsKind(netlink, marks, 'vxlan', budget),
+    bridge: await tryProgram(netlink, kindTrial(marks, 'bridge'), budget),
+    sourceFilter: await tryProgram(netlink, filterTrial(marks), budget),
+  };
+}
+
+async function tryProgram(
+  netlink: Netlink,
+  program: readonly NetlinkStep[],
+  budget: Budget,
+): Promise<boolean> {
+  const outcome = await netlink.execute(program, budget);
+  if (outcome.ok) return true;
+  if (outcome.failure.errno === errno.notPermitted) throw failureError(outcome.failure);
+  return false;
+}
+
+/** A kind that the kernel knows refuses a link without its data with another error than an unknown one. */
+async function knowsKind(
+  netlink: Netlink,
+  marks: OwnerMarks,
+  kind: string,
+  budget: Budget,
+): Promise<boolean> {
+  const outcome = await netlink.execute(kindTrial(marks, kind), budget);
+  return outcome.ok || outcome.failure.errno !== errno.notSupported;
+}
+
+/** Names that no wire has: the role letters do not include `t` and `u`. */
+const trialName = (marks: OwnerMarks, letter: 't' | 'u') => `${marks.namePrefix}${letter}probe`;
+
+function routeStep(messages: readonly (readonly [string, EncodedMessage])[]): NetlinkStep {
+  return {
+    protocol: 'route',
+    requests: messages.map(([what, message]) => ({ what, message })),
+  };
+}
+
+function trialPair(marks: OwnerMarks): EncodedMessage {
+  const name = trialName(marks, 't');
+  return createVeth({ name, group: marks.group, mtu: 0, peer: { name: trialName(marks, 'u') } });
+}
+
+function leftOver(marks: OwnerMarks): NetlinkStep {
+  const message = deleteLinkByName(trialName(marks, 't'));
+  const what = 'remove a trial link that was left over';
+  return { protocol: 'route', requests: [{ message, what, tolerate: [errno.noDevice] }] };
+}
+
+function vethTrial(marks: OwnerMarks): NetlinkStep[] {
+  return [
+    leftOver(marks),
+    routeStep([
+      ['create a trial veth', trialPair(marks)],
+      ['remove the trial veth', deleteLinkByName(trialName(marks, 't'))],
+    ]),
+  ];
+}
+
+function redirectTrial(marks: OwnerMarks): NetlinkStep[] {
+  const name = trialName(marks, 't');
+  const undo = [deleteLinkByName(name)];
+  const store = (register: string) => ({ register, offset: linkIndexOffset });
+  const query = (letter: 't' | 'u') => ({
+    what: 'find a trial veth',
+    message: getLinkByName(trialName(marks, letter)),
+    store: store(letter),
+  });
+  const from = { register: 't' };
+  return [
+    {
+      protocol: 'route',
+      requests: [
+        { what: 'create a trial veth', message: trialPair(marks), undo },
+        {
+          what: 'silence the trial veth',
+          message: changeLinkByName(name, { isSilentIpv6: true }),
+        },
+        query('t'),
+        query('u'),
+        { what: 'add a trial filter hook', message: addClsact(from) },
+        { what: 'add a trial redirect', message: setRedirect(from, { register: 'u' }) },
+        { what: 'remove the trial veth', message: deleteLinkByName(name) },
+      ],
+    },
+  ];
+}
+
+function kindTrial(marks: OwnerMarks, kind: string): NetlinkStep[] {
+  const name = trialName(marks, 't');
+  return [
+    routeStep([
+      [`create a trial ${kind}`, createBareLink(name, kind)],
+      [`remove the trial ${kind}`, deleteLinkByName(name)],
+    ]),
+  ];
+}
+
+function filterTrial(marks: OwnerMarks): NetlinkStep[] {
+  const table = `${marks.filterTable}-probe`;
+  const step = (what: string, message: EncodedMessage): NetlinkStep => ({
+    protocol: 'netfilter',
+    requests: [{ what, message }],
+  });
+  return [
+    step('create a trial table', ensureTable(table)),
+    step('remove the trial table', deleteTable(table)),
+  ];
+}
+
+/** One line per missing feature, with what follows from it. */
+export function missingLines(features: KernelFeatures): string[] {
+  const lines: string[] = [];
+  if (!features.veth) lines.push('veth: no wire can be made');
+  if (!features.vxlan) lines.push('vxlan: no wire to another node can be made');
+  if (!features.redirect) {
+    lines.push('u32 filter with mirred action: wires are joined by a bridge each');
+    if (!features.bridge) lines.push('bridge: without the redirect filter no wire can be joined');
+  }
+  if (!features.sourceFilter) {
+    lines.push('nf_tables: VXLAN packets are accepted from any outer source');
+  }
+  return lines;
+}
+
+export function noWayToJoin(): NsmError {
+  return new NsmError('UNIMPLEMENTED', 'this kernel can neither redirect nor bridge', {
+    rule: 'cross connect',
+    expected: 'clsact with u32 and mirred, or a bridge',
+    found: 'neither',
+    remedy: 'load the modules cls_u32, act_mirred and sch_ingress, or bridge',
+  });
+}

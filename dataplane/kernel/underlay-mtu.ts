@@ -1,0 +1,58 @@
+// Which MTU a wire gets: what was asked for; else what it has; else what fits the underlay.
+
+import { getRouteTo, parseRoute } from '../../protocols/netlink/address.ts';
+import { errno } from '../../protocols/netlink/errno.ts';
+import { parseIp } from '../../protocols/netlink/ip-address.ts';
+import { getLink, parseLink } from '../../protocols/netlink/link.ts';
+import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { run } from './run.ts';
+import type { CurrentWire } from './wire-state.ts';
+import { sides } from './wire-state.ts';
+
+/** Ethernet's payload, which is also the kernel's default for veth. */
+const localMtu = 1500;
+/** What NSM's VPP forwarder (v24.10) subtracts, 4 bytes for a VLAN tag included. */
+const vxlanOverhead = { ipv4: 54, ipv6: 74 } as const;
+const leastMtu = 68;
+
+export async function chooseMtu(
+  netlink: Netlink,
+  wire: Wire,
+  current: CurrentWire,
+  budget: Budget,
+): Promise<number> {
+  if (wire.mtu > 0) return wire.mtu;
+  const present = current.client?.mtu ?? current.endpoint?.mtu;
+  if (present !== undefined) return present;
+  let mtu: number | undefined;
+  for (const side of sides) {
+    const end = wire[side];
+    if (end.kind !== 'vxlan') continue;
+    const overhead = end.remoteIp.includes(':') ? vxlanOverhead.ipv6 : vxlanOverhead.ipv4;
+    const carried = (await underlayMtu(netlink, end.remoteIp, budget)) - overhead;
+    mtu = Math.max(leastMtu, Math.min(mtu ?? carried, carried));
+  }
+  return mtu ?? localMtu;
+}
+
+/** MTU of the link that a packet to `remoteIp` leaves by; Ethernet's where there is no route yet. */
+async function underlayMtu(netlink: Netlink, remoteIp: string, budget: Budget): Promise<number> {
+  const request = {
+    message: getRouteTo(parseIp(remoteIp)),
+    what: `find the route to ${remoteIp}`,
+    tolerate: [errno.noSuchRoute, errno.networkUnreachable, errno.hostUnreachable, errno.invalid],
+  };
+  const answers = await run(netlink, [{ protocol: 'route', requests: [request] }], budget);
+  const message = answers[0]?.[0]?.messages[0];
+  const route = message === undefined ? undefined : parseRoute(message);
+  if (route === undefined || route.index === 0) return localMtu;
+  const query = {
+    message: getLink(route.index),
+    what: `read the link to ${remoteIp}`,
+    tolerate: [errno.noDevice],
+  };
+  const found = await run(netlink, [{ protocol: 'route', requests: [query] }], budget);
+  const link = found[0]?.[0]?.messages[0];
+  return (link === undefined ? undefined : parseLink(link)?.mtu) ?? localMtu;
+}

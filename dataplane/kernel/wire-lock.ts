@@ -1,0 +1,26 @@
+// One operation at a time per wire, in the order of arrival.
+
+export interface WireLocks {
+  /** Runs `action` when everything that came earlier for any of the ids has ended. */
+  hold<Result>(ids: readonly string[], action: () => Promise<Result>): Promise<Result>;
+}
+
+export function createWireLocks(): WireLocks {
+  const tails = new Map<string, Promise<unknown>>();
+  return {
+    hold(ids, action) {
+      const earlier = ids.flatMap((id) => tails.get(id) ?? []);
+      const turn = Promise.allSettled(earlier).then(() => action());
+      // The tail never rejects: its failure belongs to the caller of that action alone.
+      const tail = turn.then(
+        () => {},
+        () => {},
+      );
+      for (const id of ids) tails.set(id, tail);
+      void tail.then(() => {
+        for (const id of ids) if (tails.get(id) === tail) tails.delete(id);
+      });
+      return turn;
+    },
+  };
+}

@@ -1,0 +1,285 @@
+// From a wanted wire and what is there to one program: create what is missing, converge what is kept, switch over.
+// NSM concept: the cross connect of a forwarder.
+// Invariants: a new end is complete before traffic is switched to it, and what it replaces is removed only after
+// the program has succeeded; the switch is one replaced filter; the client's end is kept while it is right.
+
+import { addVxlanRemote, deleteVxlanRemote } from '../../protocols/netlink/address.ts';
+import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
+import { linkAttribute } from '../../protocols/netlink/constants.ts';
+import { errno } from '../../protocols/netlink/errno.ts';
+import { parseIp, parseMac } from '../../protocols/netlink/ip-address.ts';
+import {
+  changeLink,
+  changeLinkByName,
+  createVeth,
+  createVxlan,
+  deleteLink,
+  deleteLinkByName,
+  getLink,
+  getLinkByName,
+  linkHeaderLength,
+} from '../../protocols/netlink/link.ts';
+import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
+import { configurationOf, configureEnd } from './configure-end.ts';
+import type { CrossConnect } from './cross-connect.ts';
+import type { OwnerMarks, Tag } from './owner.ts';
+import { formatTag, generationsOf, linkName, tagVersion } from './owner.ts';
+import type { Program, ProgramBuilder } from './program-builder.ts';
+import { buildProgram } from './program-builder.ts';
+import { allowSource } from './source-filter.ts';
+import type { BridgeState, CurrentWire, EndState, Side } from './wire-state.ts';
+import { nothingConfigured, sides } from './wire-state.ts';
+
+export interface PlanContext {
+  readonly marks: OwnerMarks;
+  readonly crossConnect: CrossConnect;
+  /** Whether nf_tables is there. */
+  readonly filtersSources: boolean;
+  /** For new devices, and for kept ones where the wire asks for one; 0: the kernel's choice. */
+  readonly mtu: number;
+}
+
+export interface WirePlan {
+  readonly program: Program;
+  /** The state after success, given the indexes that the program found. */
+  outcome(indexes: ReadonlyMap<string, number>): {
+    readonly client: EndState;
+    readonly endpoint: EndState;
+    readonly bridge?: BridgeState;
+  };
+}
+
+/** One end while it is planned. */
+export interface EndPlan {
+  readonly side: Side;
+  readonly end: WireEnd;
+  readonly kept: EndState | undefined;
+  readonly name: string;
+  readonly generation: number;
+  readonly tag: Tag;
+  /** Index of the node-side link. */
+  readonly index: NetlinkNumber;
+  /** Index of the workload's interface. */
+  readonly peerIndex: NetlinkNumber;
+}
+
+export function planWire(context: PlanContext, wire: Wire, current: CurrentWire): WirePlan {
+  const program = buildProgram();
+  const ends = sides.map((side) => planEnd(context, wire, current, side));
+  const [client, endpoint] = ends as [EndPlan, EndPlan];
+  removeConflicts(program, ends, current);
+  for (const plan of ends) placeEnd(program, context, wire, plan);
+  const bridge = context.crossConnect.prepare(program, {
+    context,
+    wire,
+    client,
+    endpoint,
+    current,
+  });
+  for (const plan of ends) {
+    if (plan.end.kind === 'kernel') configurePeer(program, wire, plan, plan.end);
+  }
+  program.enter();
+  for (const plan of ends) {
+    program.add(`set ${plan.name} up`, changeLink({ index: plan.index, isUp: true }));
+  }
+  context.crossConnect.connect(program, { context, wire, client, endpoint, current });
+  const doneTag = { ...client.tag, isDone: true };
+  if (
+    client.kept?.tag.isDone !== true ||
+    formatTag(context.marks.owner, client.kept.tag) !== formatTag(context.marks.owner, doneTag)
+  ) {
+    const alias = formatTag(context.marks.owner, doneTag);
+    program.add(`mark wire ${wire.id} as made`, changeLink({ index: client.index, alias }));
+  }
+  return {
+    program: program.finish(),
+    outcome: (indexes) => {
+      const clientState = stateOf(context, { ...client, tag: doneTag }, indexes);
+      const states = { client: clientState, endpoint: stateOf(context, endpoint, indexes) };
+      if (bridge === undefined) return states;
+      const index = current.bridge?.index ?? indexes.get('bridge') ?? 0;
+      return { ...states, bridge: { name: bridge, index } };
+    },
+  };
+}
+
+function planEnd(context: PlanContext, wire: Wire, current: CurrentWire, side: Side): EndPlan {
+  const end = wire[side];
+  const kept = current[side];
+  const tag = tagFor(wire, side);
+  if (kept !== undefined) {
+    const { name, generation, index, peerIndex = 0 } = kept;
+    return { side, end, kept, name, generation, tag, index, peerIndex };
+  }
+  const taken = new Set(
+    current.replaced.filter((state) => state.side === side).map((state) => state.generation),
+  );
+  let generation = 0;
+  while (taken.has(generation) && generation + 1 < generationsOf(side)) generation++;
+  const name = linkName(context.marks, wire.id, {
+    role: side,
+    generation,
+    attempt: current.attempt,
+  });
+  const index = { register: side };
+  return { side, end, kept, name, generation, tag, index, peerIndex: { register: `${side} peer` } };
+}
+
+function tagFor(wire: Wire, side: Side): Tag {
+  const end = wire[side];
+  const base = { version: tagVersion, wireId: wire.id, role: side, isDone: false };
+  return end.kind === 'kernel'
+    ? { ...base, interfaceName: end.interfaceName, macAddress: end.macAddress.toLowerCase() }
+    : { ...base, remoteIp: end.remoteIp, remotePort: end.remotePort };
+}
+
+/** A replaced VXLAN device with the VNI and port of a new one cannot wait: the kernel allows only one. */
+function removeConflicts(
+  program: ProgramBuilder,
+  ends: readonly EndPlan[],
+  current: CurrentWire,
+): void {
+  for (const { end, kept } of ends) {
+    if (kept !== undefined || end.kind !== 'vxlan') continue;
+    for (const { end: old, index, name } of current.replaced) {
+      if (old?.kind !== 'vxlan' || old.vni !== end.vni || old.localPort !== end.localPort) continue;
+      program.add(`remove ${name}`, deleteLink(index), { tolerate: [errno.noDevice] });
+    }
+  }
+}
+
+function placeEnd(program: ProgramBuilder, context: PlanContext, wire: Wire, plan: EndPlan): void {
+  if (plan.end.kind === 'vxlan' && context.filtersSources) {
+    program.transaction(allowSource(context.marks.filterTable, plan.end, plan.kept === undefined));
+  }
+  program.enter();
+  if (plan.kept === undefined) createEnd(program, context, plan);
+  else adjustEnd(program, context, wire, { ...plan, kept: plan.kept });
+}
+
+function createEnd(program: ProgramBuilder, context: PlanContext, plan: EndPlan): void {
+  const { end, name } = plan;
+  const { group, owner } = context.marks;
+  const undo = [deleteLinkByName(name)];
+  if (end.kind === 'kernel') {
+    const peer = {
+      name: end.interfaceName,
+      namespaceDescriptor: { namespaceDescriptor: end.netns },
+      macAddress: parseMac(end.macAddress),
+    };
+    const message = createVeth({ name, group, mtu: context.mtu, peer });
+    program.add(`create ${end.interfaceName} in ${end.netns}`, message, { undo });
+  } else {
+    const { vni, localPort: port } = end;
+    const local = parseIp(end.localIp);
+    const message = createVxlan({ name, group, mtu: context.mtu, vni, local, port });
+    program.add(`create VXLAN ${vni} on port ${port}`, message, { undo });
+  }
+  const alias = formatTag(owner, plan.tag);
+  program.add(`tag ${name}`, changeLinkByName(name, { alias, isSilentIpv6: true }));
+  program.query(`find ${name}`, getLinkByName(name), plan.side);
+  if (end.kind === 'vxlan') {
+    const message = addVxlanRemote(plan.index, remoteOf(end));
+    program.add(`send VXLAN ${end.vni} to ${end.remoteIp}`, message);
+  }
+}
+
+function adjustEnd(
+  program: ProgramBuilder,
+  context: PlanContext,
+  wire: Wire,
+  plan: EndPlan & { readonly kept: EndState },
+): void {
+  const { end, kept, name, index } = plan;
+  program.add(`find ${name}`, getLink(index));
+  if (wire.mtu > 0 && wire.mtu !== kept.mtu) {
+    program.add(`set MTU ${wire.mtu} on ${name}`, changeLink({ index, mtu: wire.mtu }), {
+      undo: [changeLink({ index, mtu: kept.mtu })],
+    });
+  }
+  if (end.kind === 'vxlan') moveRemote(program, { index, end, kept });
+  const before = formatTag(context.marks.owner, kept.tag);
+  const alias = formatTag(context.marks.owner, { ...plan.tag, isDone: kept.tag.isDone });
+  if (before !== alias) {
+    program.add(`tag ${name}`, changeLink({ index, alias }), {
+      undo: [changeLink({ index, alias: before })],
+    });
+  }
+}
+
+function moveRemote(
+  program: ProgramBuilder,
+  options: { readonly index: NetlinkNumber; readonly end: VxlanEnd; readonly kept: EndState },
+): void {
+  const { index, end, kept } = options;
+  const { remoteIp, remotePort } = kept.tag;
+  program.add(`send VXLAN ${end.vni} to ${end.remoteIp}`, addVxlanRemote(index, remoteOf(end)), {
+    tolerate: [errno.exists],
+    undo: [deleteVxlanRemote(index, remoteOf(end))],
+  });
+  const isSame = remoteIp === end.remoteIp && remotePort === end.remotePort;
+  if (isSame || remoteIp === undefined || remotePort === undefined) return;
+  const old = { ip: parseIp(remoteIp), port: remotePort };
+  program.add(`send VXLAN ${end.vni} no more to ${remoteIp}`, deleteVxlanRemote(index, old), {
+    tolerate: [errno.noEntry],
+    undo: [addVxlanRemote(index, old)],
+  });
+}
+
+const remoteOf = (end: VxlanEnd) => ({ ip: parseIp(end.remoteIp), port: end.remotePort });
+
+function configurePeer(program: ProgramBuilder, wire: Wire, plan: EndPlan, end: KernelEnd): void {
+  const { kept, peerIndex: index } = plan;
+  program.enter(end.netns);
+  if (kept === undefined) {
+    const register = `${plan.side} peer`;
+    program.query(`find ${end.interfaceName}`, getLinkByName(end.interfaceName), register);
+    program.add(`set ${end.interfaceName} up`, changeLink({ index, isUp: true }));
+  } else {
+    // The URL may lead to another namespace than when the end was made; then this is another interface.
+    program.add(`find ${end.interfaceName}`, getLink(index), {
+      expect: {
+        headerLengthBytes: linkHeaderLength,
+        attribute: linkAttribute.link,
+        value: kept.index,
+      },
+    });
+    const { interfaceName, macAddress } = kept.tag;
+    if (interfaceName !== end.interfaceName) {
+      const change = changeLink({ index, name: end.interfaceName });
+      program.add(`rename ${interfaceName} to ${end.interfaceName}`, change, {
+        undo:
+          interfaceName === undefined ? undefined : [changeLink({ index, name: interfaceName })],
+      });
+    }
+    if (macAddress !== end.macAddress.toLowerCase()) {
+      const change = changeLink({ index, macAddress: parseMac(end.macAddress) });
+      program.add(`set the MAC of ${end.interfaceName}`, change, {
+        undo:
+          macAddress === undefined
+            ? undefined
+            : [changeLink({ index, macAddress: parseMac(macAddress) })],
+      });
+    }
+    if (wire.mtu > 0 && wire.mtu !== kept.mtu) {
+      const undo = [changeLink({ index, mtu: kept.mtu })];
+      const change = changeLink({ index, mtu: wire.mtu });
+      program.add(`set MTU ${wire.mtu} on ${end.interfaceName}`, change, { undo });
+    }
+  }
+  configureEnd(program, end, index, kept?.configuration ?? nothingConfigured);
+}
+
+function stateOf(
+  context: PlanContext,
+  plan: EndPlan,
+  indexes: ReadonlyMap<string, number>,
+): EndState {
+  const { side, generation, name, tag, end, kept } = plan;
+  const index = kept?.index ?? indexes.get(side) ?? 0;
+  const state = { side, generation, name, index, tag, end, mtu: context.mtu };
+  if (end.kind === 'vxlan') return { ...state, configuration: nothingConfigured };
+  const peerIndex = kept?.peerIndex ?? indexes.get(`${side} peer`) ?? 0;
+  return { ...state, peerIndex, configuration: configurationOf(end) };
+}

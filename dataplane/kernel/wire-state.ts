@@ -1,0 +1,53 @@
+// What the driver knows of a wire's objects in the kernel, from its own doing or from looking.
+// Invariant: an end that is `kept` is the right device in the right place; only its settings may differ.
+
+import type { WireEnd } from '../../protocols/ports/dataplane.ts';
+import type { Tag } from './owner.ts';
+
+export type Side = 'client' | 'endpoint';
+export const sides = ['client', 'endpoint'] as const;
+
+/** What of an interface's configuration is ours and there. */
+export interface EndConfiguration {
+  readonly addresses: readonly string[];
+  /** Prefix and gateway; an unknown gateway is absent. */
+  readonly routes: readonly { readonly prefix: string; readonly gateway?: string }[];
+  readonly neighbors: readonly string[];
+}
+
+export const nothingConfigured: EndConfiguration = { addresses: [], routes: [], neighbors: [] };
+
+/** A node-side link of a wire and what hangs on it. */
+export interface EndState {
+  readonly side: Side;
+  readonly generation: number;
+  readonly name: string;
+  readonly index: number;
+  readonly tag: Tag;
+  readonly mtu: number;
+  /** As last ensured; absent where it was only looked at. */
+  readonly end?: WireEnd;
+  /** Index of the workload's interface in its namespace. */
+  readonly peerIndex?: number;
+  readonly configuration: EndConfiguration;
+}
+
+export interface BridgeState {
+  readonly name: string;
+  readonly index: number;
+}
+
+/** Where planning starts from. */
+export interface CurrentWire {
+  readonly client?: EndState;
+  readonly endpoint?: EndState;
+  readonly bridge?: BridgeState;
+  /** Ends that the wanted wire cannot use: switched away from, then removed. */
+  readonly replaced: readonly EndState[];
+  /** Distinguishes this wire's names from those of another wire with the same hash. */
+  readonly attempt: number;
+  /** True where the kernel has just been looked at, so that looking again would not help. */
+  readonly isFresh?: boolean;
+}
+
+export const absentWire: CurrentWire = { replaced: [], attempt: 0 };

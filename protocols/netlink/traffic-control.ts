@@ -1,0 +1,135 @@
+// Redirecting everything that enters one link out of another: a clsact qdisc and one u32 filter that matches
+// every packet, with a mirred action (linux/pkt_sched.h, pkt_cls.h, tc_act/tc_mirred.h).
+// Invariant: the filter has a fixed handle, so that replacing it swaps the target atomically.
+
+import type { EncodedMessage, NetlinkMessage, NetlinkNumber } from './codec.ts';
+import { NetlinkWriter, parseAttributeList, parseAttributes, readText, readU32 } from './codec.ts';
+import {
+  clsactHandle,
+  clsactParent,
+  etherTypeAll,
+  flag,
+  ingressBlock,
+  messageType,
+  tcAttribute,
+} from './constants.ts';
+
+const acknowledged = flag.request | flag.ack;
+/** Bucket 0 of the root hash table 800:, first node: what the kernel itself would choose for the first filter. */
+const filterHandle = 0x80000800;
+const filterPriority = 1;
+/** TCA_U32_*. */
+const u32Attribute = { selector: 5, action: 7 } as const;
+/** TCA_ACT_*, TCA_MIRRED_PARMS. */
+const actionAttribute = { kind: 1, options: 2 } as const;
+const mirredParameters = 2;
+/** TC_U32_TERMINAL. */
+const terminal = 1;
+/** TCA_EGRESS_REDIR and TC_ACT_STOLEN. */
+const egressRedirect = 1;
+const actionStolen = 4;
+
+/** tcmsg: family u8, pads, index i32, handle u32, parent u32, info u32. */
+function tcMessage(options: {
+  readonly type: number;
+  readonly flags: number;
+  readonly index: NetlinkNumber;
+  readonly handle: number;
+  readonly parent: number;
+  readonly info?: number;
+}): NetlinkWriter {
+  return new NetlinkWriter(options.type, options.flags)
+    .zeros(4)
+    .u32(options.index)
+    .u32(options.handle)
+    .u32(options.parent)
+    .u32(options.info ?? 0);
+}
+
+/** Adds the hook that filters hang on; with the link it goes away. */
+export function addClsact(index: NetlinkNumber): EncodedMessage {
+  return tcMessage({
+    type: messageType.newQdisc,
+    flags: acknowledged | flag.create,
+    index,
+    handle: clsactHandle,
+    parent: clsactParent,
+  })
+    .textAttribute(tcAttribute.kind, 'clsact')
+    .finish();
+}
+
+const filterInfo = (filterPriority << 16) | swap16(etherTypeAll);
+
+/** Sends everything that enters `index` out of `target`; replaces a redirect that is there. */
+export function setRedirect(index: NetlinkNumber, target: NetlinkNumber): EncodedMessage {
+  const writer = tcMessage({
+    type: messageType.newFilter,
+    flags: acknowledged | flag.create | flag.replace,
+    index,
+    handle: filterHandle,
+    parent: ingressBlock,
+    info: filterInfo,
+  }).textAttribute(tcAttribute.kind, 'u32');
+  writer.nested(tcAttribute.options, () => {
+    // tc_u32_sel: flags, offset shift, number of keys, pad (u8), then offsets and hash mask, then the keys
+    // (mask, value, offset, offset mask): one key with mask 0 matches everything.
+    writer.attribute(u32Attribute.selector, () =>
+      writer.u8(terminal).u8(0).u8(1).u8(0).zeros(12).zeros(16),
+    );
+    writer.nested(u32Attribute.action, () =>
+      writer.nested(1, () => {
+        writer.textAttribute(actionAttribute.kind, 'mirred');
+        writer.nested(actionAttribute.options, () =>
+          // tc_mirred: index, capability, action, reference count, bind count, kind of redirect, target.
+          writer.attribute(mirredParameters, () =>
+            writer.zeros(8).u32(actionStolen).zeros(8).u32(egressRedirect).u32(target),
+          ),
+        );
+      }),
+    );
+  });
+  return writer.finish();
+}
+
+export function deleteRedirect(index: NetlinkNumber): EncodedMessage {
+  return tcMessage({
+    type: messageType.delFilter,
+    flags: acknowledged,
+    index,
+    handle: 0,
+    parent: ingressBlock,
+    info: filterInfo,
+  })
+    .textAttribute(tcAttribute.kind, 'u32')
+    .finish();
+}
+
+export function dumpIngressFilters(index: NetlinkNumber): EncodedMessage {
+  return tcMessage({
+    type: messageType.getFilter,
+    flags: flag.request | flag.dump,
+    index,
+    handle: 0,
+    parent: ingressBlock,
+  }).finish();
+}
+
+/** The index that a dumped filter redirects to; undefined where it is no redirect. */
+export function parseRedirectTarget(message: NetlinkMessage): number | undefined {
+  if (message.type !== messageType.newFilter || message.payload.length < 20) return undefined;
+  const options = parseAttributes(message.payload, 20).get(tcAttribute.options);
+  const actions = parseAttributes(options ?? new Uint8Array()).get(u32Attribute.action);
+  for (const [, action] of parseAttributeList(actions ?? new Uint8Array())) {
+    const attributes = parseAttributes(action);
+    if (readText(attributes.get(actionAttribute.kind)) !== 'mirred') continue;
+    const mirred = parseAttributes(attributes.get(actionAttribute.options) ?? new Uint8Array());
+    return readU32(mirred.get(mirredParameters), 24);
+  }
+  return undefined;
+}
+
+/** The lower half of tcm_info is the protocol in network order, held in a host-order integer. */
+function swap16(value: number): number {
+  return new DataView(new Uint16Array([value]).buffer).getUint16(0);
+}

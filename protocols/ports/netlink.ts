@@ -1,0 +1,83 @@
+// What the kernel data plane needs of the kernel: run a program of netlink requests, and hear about links.
+// A program runs as one piece, in order, off the main loop; at its first failure what it did is undone, newest
+// first. Requests may use numbers that the program itself found out (see NetlinkReference in the codec).
+// Invariants: no namespace descriptor and no socket in a namespace other than the node's survives its program.
+
+import type { ErrorCode } from '../errors.ts';
+import type { EncodedMessage, NetlinkMessage } from '../netlink/codec.ts';
+import type { Budget } from './dataplane.ts';
+
+export interface NetlinkRequest {
+  readonly message: EncodedMessage;
+  /** Operation and object, for people: `add address 10.0.0.1/32 to nsm-1`. */
+  readonly what: string;
+  /** Error numbers that count as done; then nothing is stored and nothing undone. */
+  readonly tolerate?: readonly number[];
+  /** Keeps the 32-bit integer at `offset` of the first answer's payload under `register`. */
+  readonly store?: { readonly register: string; readonly offset: number };
+  /** The first answer's attribute (after `headerLengthBytes`) must hold this 32-bit integer, else ENODEV. */
+  readonly expect?: {
+    readonly headerLengthBytes: number;
+    readonly attribute: number;
+    readonly value: number;
+  };
+  /** Run, in the same namespace, when a later request fails. Its own failure is reported, not retried. */
+  readonly undo?: readonly EncodedMessage[];
+}
+
+/** Requests that go to one socket. */
+export interface NetlinkStep {
+  /** `file://` or `inode://` URL; absent: the node's own namespace. */
+  readonly namespace?: string;
+  /** `netfilter` requests of a step are one transaction between its begin and end marks. */
+  readonly protocol: 'route' | 'netfilter';
+  readonly requests: readonly NetlinkRequest[];
+}
+
+export interface NetlinkAnswer {
+  /** 0, or the tolerated error number. */
+  readonly errno: number;
+  /** What a get or dump returned. */
+  readonly messages: readonly NetlinkMessage[];
+}
+
+/** Why a program stopped. */
+export interface NetlinkFailure {
+  readonly step: number;
+  /** Index within the step; -1 where its namespace could not be entered. */
+  readonly request: number;
+  readonly code: ErrorCode;
+  /** 0 where no system call failed. */
+  readonly errno: number;
+  readonly what: string;
+  /** Name of the error number and the kernel's own words. */
+  readonly found: string;
+  readonly remedy?: string;
+  /** What could not be undone, in the same form. */
+  readonly undoFailures: readonly string[];
+}
+
+/** Answers by step and request. */
+export type NetlinkOutcome =
+  | { readonly ok: true; readonly answers: readonly (readonly NetlinkAnswer[])[] }
+  | { readonly ok: false; readonly failure: NetlinkFailure };
+
+/** A link of the node's namespace. `running` and `notRunning` are transitions; `lost` means events were missed. */
+export type LinkEvent =
+  | {
+      readonly kind: 'running' | 'notRunning' | 'gone';
+      readonly index: number;
+      readonly name: string;
+    }
+  | { readonly kind: 'lost' };
+
+export interface Netlink {
+  /**
+   * Rejects with DEADLINE_EXCEEDED or CANCELLED (not started, or its outcome unknown), RESOURCE_EXHAUSTED
+   * (queue full), UNAVAILABLE (closed). A program that the kernel refused resolves with its failure.
+   */
+  execute(program: readonly NetlinkStep[], budget: Budget): Promise<NetlinkOutcome>;
+  /** Events of the links of the node's namespace whose name begins so. Returns how to stop. */
+  watchLinks(namePrefix: string, listener: (event: LinkEvent) => void): () => void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,140 @@
+// From a namespace's URL to an open descriptor: `file://` paths and `inode://<dev>/<ino>` (NSM's inodeURL).
+// Invariants: the descriptor is verified to be a network namespace; nothing is cached, since a kept descriptor
+// would keep a dead namespace alive; a path that is a FIFO or a device cannot block or be triggered.
+
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { NsmError } from '../../protocols/errors.ts';
+import { libc, networkNamespace } from './libc.ts';
+
+/** _IO(0xb7, 3) of linux/nsfs.h: which kind of namespace a descriptor is. */
+const getNamespaceType = 0xb703;
+
+function notFound(url: string, found: string, remedy: string): NsmError {
+  return new NsmError('NOT_FOUND', `network namespace ${url} is not there`, {
+    rule: 'namespace URL',
+    expected: 'a live network namespace',
+    found,
+    remedy,
+  });
+}
+
+/** Opens the namespace; the caller closes. INVALID_ARGUMENT: not such a URL; NOT_FOUND: no such namespace. */
+export function openNamespace(url: string): number {
+  const inode = /^inode:\/\/(\d+)\/(\d+)$/.exec(url);
+  if (inode !== null) return openByInode(url, Number(inode[1]), Number(inode[2]));
+  if (!url.startsWith('file:///')) throw invalidUrl(url);
+  let path: string;
+  try {
+    path = fileURLToPath(url);
+  } catch {
+    throw invalidUrl(url);
+  }
+  return openPath(url, path);
+}
+
+/** `inode://<dev>/<ino>` of a namespace file. */
+export function namespaceInodeUrl(path: string): string {
+  const { dev, ino } = statSync(path);
+  return `inode://${dev}/${ino}`;
+}
+
+function invalidUrl(url: string): NsmError {
+  return new NsmError('INVALID_ARGUMENT', 'the network namespace URL is malformed', {
+    rule: 'namespace URL',
+    expected: 'file:///path or inode://<dev>/<ino>',
+    found: JSON.stringify(url),
+  });
+}
+
+function openPath(url: string, path: string): number {
+  let descriptor: number;
+  try {
+    const { isFile, found } = describe(path);
+    if (!isFile) throw notFound(url, `${path} is ${found}`, 'name a namespace file');
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (error instanceof NsmError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw notFound(url, `${code} at ${path}`, 'check that the workload still runs');
+  }
+  if (libc.ioctl(descriptor, getNamespaceType) === networkNamespace) return descriptor;
+  closeSync(descriptor);
+  throw notFound(url, `${path} is no network namespace`, 'name a file such as /proc/PID/ns/net');
+}
+
+function describe(path: string): { isFile: boolean; found: string } {
+  const status = statSync(path);
+  if (status.isFile()) return { isFile: true, found: 'a file' };
+  return { isFile: false, found: status.isDirectory() ? 'a directory' : 'no regular file' };
+}
+
+function openByInode(url: string, device: number, inode: number): number {
+  for (const path of candidates(inode)) {
+    try {
+      const status = statSync(path);
+      if (status.dev !== device || status.ino !== inode) continue;
+      return openPath(url, path);
+    } catch {
+      // The process that held it has gone; another may hold it too.
+    }
+  }
+  throw notFound(
+    url,
+    'no process, descriptor or mount that is visible here holds it',
+    'share the PID namespace of the host, or pass the namespace as file:///path',
+  );
+}
+
+/** Places that may show the namespace, cheapest first. */
+function* candidates(inode: number): Generator<string> {
+  const processes = namesIn('/proc').filter((name) => /^\d+$/.test(name));
+  for (const pid of processes) yield `/proc/${pid}/ns/net`;
+  yield* namespaceMounts(inode);
+  const link = `net:[${inode}]`;
+  for (const pid of processes) {
+    for (const thread of namesIn(`/proc/${pid}/task`)) {
+      if (thread !== pid) yield `/proc/${pid}/task/${thread}/ns/net`;
+    }
+    for (const descriptor of namesIn(`/proc/${pid}/fd`)) {
+      const path = `/proc/${pid}/fd/${descriptor}`;
+      if (targetOf(path) === link) yield path;
+    }
+  }
+}
+
+/** Bind mounts such as /run/netns/name: fields 4 and 5 of mountinfo are root and mount point. */
+function* namespaceMounts(inode: number): Generator<string> {
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [, , , root, mountPoint] = line.split(' ');
+    if (root !== `net:[${inode}]` || mountPoint === undefined) continue;
+    yield mountPoint.replace(/\\([0-7]{3})/g, (_, octal: string) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    );
+  }
+}
+
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
