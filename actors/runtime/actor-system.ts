@@ -18,10 +18,11 @@ import type {
   ReplyTo,
   Terminated,
 } from './api.ts';
-import { checkAskOptions, PendingAsk, trackAsk } from './ask.ts';
+import { checkAskOptions, PendingAsk, trackAsked, trackAsker } from './ask.ts';
 import { type AnyBehavior, Cell } from './cell.ts';
 import { CellContext } from './context.ts';
 import { startLife, terminate } from './lifecycle.ts';
+import { Deadlines } from './deadlines.ts';
 import {
   isManyChildren,
   type NactNode,
@@ -55,10 +56,12 @@ class System implements ActorSystem, Runtime {
   readonly mailbox: MailboxOptions;
   readonly stopHandlerMs: number;
   readonly scheduler = new Scheduler();
+  readonly deadlines: Deadlines;
   readonly rootNode: NactNode = startTree();
   readonly roots = new Map<string, Cell>();
   isStopping = false;
   actorCount = 0;
+  turns = 0;
   deadLetters = 0;
   private serial = 0;
   private stopped: Promise<unknown> | undefined;
@@ -68,6 +71,7 @@ class System implements ActorSystem, Runtime {
     this.options = options;
     this.name = options.name;
     this.clock = options.clock;
+    this.deadlines = new Deadlines(options.clock);
     this.random = options.random;
     this.log = options.log;
     this.incarnation = options.random.uuid();
@@ -122,7 +126,7 @@ class System implements ActorSystem, Runtime {
       }
       const settle = { resolve: resolve as (reply: unknown) => void, reject };
       const ask = new PendingAsk(this, target, options, settle);
-      if (asker !== undefined) trackAsk(asker, 'asked', ask);
+      if (asker !== undefined) trackAsker(asker, ask);
       try {
         ask.message = build(ask);
       } catch (error) {
@@ -226,7 +230,7 @@ class System implements ActorSystem, Runtime {
     if (!(target instanceof LocalRef)) return;
     const refusal = target.cell.accept(ask.message);
     if (refusal === undefined) {
-      if (ask.isWaiting) trackAsk(target.cell, 'asks', ask);
+      if (ask.isWaiting) trackAsked(target.cell, ask);
       return;
     }
     ask.refused(refusal);

@@ -132,6 +132,7 @@ export interface ActorView {
   readonly stashDepth: number;
   readonly childCount: number;
   readonly crashes: number;
+  /** Time spent in handlers; for synchronous ones an estimate from a share of the turns. */
   readonly busyMs: number;
   readonly children: readonly ActorView[];
 }

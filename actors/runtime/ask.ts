@@ -3,9 +3,9 @@
 // answer that comes after the asker gave up is a dead letter.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
-import type { Timer } from '../../protocols/ports/clock.ts';
 import type { ActorRef, AskOptions, DeadLetter, ReplyTo } from './api.ts';
 import type { Cell } from './cell.ts';
+import { Due } from './deadlines.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Both ends of the promise given to the asker. */
@@ -16,24 +16,26 @@ export interface Settle {
 
 type Outcome = 'waiting' | 'answered' | 'givenUp';
 
-export class PendingAsk implements ReplyTo<unknown> {
-  message: unknown;
-  /** Called once when the ask is over. */
-  onOver: (() => void) | undefined;
+export class PendingAsk extends Due implements ReplyTo<unknown> {
+  message: unknown = undefined;
+  /** Who must forget this ask when it is over. */
+  asked: Cell | undefined = undefined;
+  asker: Cell | undefined = undefined;
+  onOver: (() => void) | undefined = undefined;
   private outcome: Outcome = 'waiting';
-  private timer: Timer | undefined;
-  private onAbort: (() => void) | undefined;
-  private readonly runtime: Runtime;
-  private readonly target: ActorRef<never>;
-  private readonly settle: Settle;
-  private readonly options: AskOptions;
+  private onAbort: (() => void) | undefined = undefined;
+  declare private readonly runtime: Runtime;
+  declare private readonly target: ActorRef<never>;
+  declare private readonly settle: Settle;
+  declare private readonly options: AskOptions;
 
   constructor(runtime: Runtime, target: ActorRef<never>, options: AskOptions, settle: Settle) {
+    super();
     this.runtime = runtime;
     this.target = target;
     this.settle = settle;
     this.options = options;
-    this.timer = runtime.clock.after(options.timeoutMs, () => this.expire());
+    runtime.deadlines.set(this, options.timeoutMs);
     const { signal } = options;
     if (signal !== undefined) {
       this.onAbort = () => this.cancel('the caller cancelled the ask');
@@ -80,7 +82,7 @@ export class PendingAsk implements ReplyTo<unknown> {
     this.giveUp(new NsmError('INTERNAL', 'the actor crashed on the message', details));
   }
 
-  private expire(): void {
+  expire(): void {
     this.giveUp(
       new NsmError('DEADLINE_EXCEEDED', 'the actor did not answer in time', {
         ...this.whom(),
@@ -97,9 +99,10 @@ export class PendingAsk implements ReplyTo<unknown> {
 
   private end(outcome: Outcome): void {
     this.outcome = outcome;
-    this.timer?.cancel();
-    this.timer = undefined;
+    this.runtime.deadlines.cancel(this);
     if (this.onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.onAbort);
+    this.asked?.extras?.asks?.delete(this);
+    this.asker?.extras?.asked?.delete(this);
     this.onOver?.();
   }
 
@@ -109,16 +112,18 @@ export class PendingAsk implements ReplyTo<unknown> {
   }
 }
 
-/** Adds an ask to a set of the actor's until it is over. */
-export function trackAsk(cell: Cell, which: 'asks' | 'asked', ask: PendingAsk): void {
+/** Has the ask fail when the actor that it went to ends. */
+export function trackAsked(cell: Cell, ask: PendingAsk): void {
   const { more } = cell;
-  const asks = (more[which] ??= new Set());
-  asks.add(ask);
-  const before = ask.onOver;
-  ask.onOver = () => {
-    asks.delete(ask);
-    before?.();
-  };
+  (more.asks ??= new Set()).add(ask);
+  ask.asked = cell;
+}
+
+/** Has the ask cancelled when the actor that made it stops. */
+export function trackAsker(cell: Cell, ask: PendingAsk): void {
+  const { more } = cell;
+  (more.asked ??= new Set()).add(ask);
+  ask.asker = cell;
 }
 
 /** What is wrong with the options, if anything. */

@@ -6,6 +6,7 @@ import type { ActorAddress, ActorContext, Behavior, DeadLetter } from './api.ts'
 import type { PendingAsk } from './ask.ts';
 import { Extras } from './extras.ts';
 import { armPassivation, onCrash } from './lifecycle.ts';
+import { Mailbox } from './mailbox.ts';
 import { type NactNode, requestTurn } from './nact-tree.ts';
 import { Notice, noMessage } from './notice.ts';
 import { LocalRef } from './refs.ts';
@@ -14,11 +15,11 @@ import type { Runtime } from './runtime.ts';
 
 /** Messages handled before other actors and I/O get their turn. */
 const batchMax = 128;
-/** Slow handlers give way earlier; looked at every few messages. */
+/** Slow handlers give way earlier; the clock is looked at every few messages, since it costs as much as one. */
 const sliceMs = 5;
 const sliceCheckMask = 7;
-/** A ring that a burst has made larger is given back once it is empty. */
-const keptCapacity = 64;
+/** For the same reason only one turn in so many is measured, and counts for all of them. */
+const measuredTurns = 16;
 /** In place of the current message once it has been set aside. */
 const stashedMessage: unique symbol = Symbol('stashed message');
 
@@ -26,38 +27,51 @@ const stashedMessage: unique symbol = Symbol('stashed message');
 export type Phase = 'starting' | 'live' | 'restarting' | 'stopping' | 'stopped';
 export type AnyBehavior = Behavior<unknown, unknown>;
 
-export class Cell {
-  phase: Phase = 'starting';
+export class Cell extends Mailbox {
+  // What every message touches comes first: V8 lays fields out in the order of assignment.
+  declare phase: Phase;
   /** True from the moment a turn has been asked for until the mailbox is found empty. */
-  isScheduled = false;
+  declare isScheduled: boolean;
   /** An asynchronous handler is in flight. */
-  isAwaiting = false;
+  declare isAwaiting: boolean;
   /** Messages left in this batch. */
-  private budget = 0;
-  busyMs = 0;
+  declare private budget: number;
   /** `noMessage` until `initial` has made one. */
-  state: unknown = noMessage;
-  current: unknown = noMessage;
-  mailbox: Ring<unknown> | undefined;
-  children: Map<string, Cell> | undefined;
-  extras: Extras | undefined;
-  node: NactNode | undefined;
-  context: ActorContext<unknown> | undefined;
-  readonly ref: LocalRef<unknown>;
-  readonly runtime: Runtime;
-  readonly parent: Cell | undefined;
-  readonly name: string;
+  declare state: unknown;
+  declare current: unknown;
+  declare readonly behavior: AnyBehavior;
+  declare readonly runtime: Runtime;
+  declare node: NactNode | undefined;
+  declare context: ActorContext<unknown> | undefined;
+  declare extras: Extras | undefined;
+  /** In whole microseconds, so that V8 needs no box for it. */
+  declare busyUs: number;
+  declare children: Map<string, Cell> | undefined;
+  declare readonly ref: LocalRef<unknown>;
+  declare readonly parent: Cell | undefined;
+  declare readonly name: string;
   /** Counts the actors of the system; the incarnation is made from it. */
-  readonly serial: number;
-  readonly behavior: AnyBehavior;
+  declare readonly serial: number;
 
   constructor(runtime: Runtime, parent: Cell | undefined, name: string, behavior: AnyBehavior) {
+    super();
+    this.phase = 'starting';
+    this.isScheduled = false;
+    this.isAwaiting = false;
+    this.budget = 0;
+    this.state = noMessage;
+    this.current = noMessage;
+    this.behavior = behavior;
     this.runtime = runtime;
+    this.node = undefined;
+    this.context = undefined;
+    this.extras = undefined;
+    this.busyUs = 0;
+    this.children = undefined;
+    this.ref = new LocalRef(this);
     this.parent = parent;
     this.name = name;
-    this.behavior = behavior;
     this.serial = runtime.nextSerial();
-    this.ref = new LocalRef(this);
   }
 
   get address(): ActorAddress {
@@ -86,18 +100,17 @@ export class Cell {
 
   get hasQueued(): boolean {
     const urgent = this.extras?.urgent;
-    return (urgent !== undefined && urgent.size > 0) || (this.mailbox?.size ?? 0) > 0;
+    return !this.isEmpty || (urgent !== undefined && urgent.size > 0);
   }
 
   /** Takes a message, or says why not; the caller makes the dead letter. */
   accept(message: unknown): DeadLetter['reason'] | undefined {
     if (!this.isAlive) return 'stopped';
-    const mailbox = (this.mailbox ??= new Ring());
     const limits = this.behavior.mailbox ?? this.runtime.mailbox;
-    if (mailbox.size >= limits.depthMax) {
-      if (limits.overflow === 'reject' || !this.dropOldest(mailbox)) return 'overflow';
+    if (this.depth >= limits.depthMax) {
+      if (limits.overflow === 'reject' || !this.dropOldest()) return 'overflow';
     }
-    mailbox.push(message);
+    this.pushLast(message);
     if (!this.isScheduled) this.schedule();
     return undefined;
   }
@@ -106,7 +119,7 @@ export class Cell {
   acceptNotice(notice: Notice): void {
     if (!this.isAlive) return;
     if (notice.isUrgent) (this.more.urgent ??= new Ring()).push(notice);
-    else (this.mailbox ??= new Ring()).push(notice);
+    else this.pushLast(notice);
     if (!this.isScheduled) this.schedule();
   }
 
@@ -132,8 +145,7 @@ export class Cell {
     if (stash === undefined || stash.size === 0) return;
     const aside: unknown[] = [];
     while (stash.size > 0) aside.push(stash.shift());
-    const mailbox = (this.mailbox ??= new Ring());
-    for (const message of aside.reverse()) mailbox.unshift(message);
+    for (const message of aside.reverse()) this.pushFirst(message);
     if (!this.isScheduled) this.schedule();
   }
 
@@ -159,34 +171,40 @@ export class Cell {
   }
 
   private drain(): void {
-    const { clock } = this.runtime;
-    const startMs = clock.nowMs();
+    const { runtime } = this;
+    runtime.turns += 1;
+    if (runtime.turns % measuredTurns !== 0) {
+      this.handleBatch();
+      return;
+    }
+    const startMs = runtime.clock.nowMs();
+    this.handleBatch();
+    this.countBusy(startMs, measuredTurns);
+  }
+
+  private handleBatch(): void {
+    let sliceStartMs = -1;
     while (this.phase === 'live' && !this.isAwaiting) {
       if (!this.hasQueued) {
         this.rest();
-        break;
+        return;
       }
-      if (this.budget <= 0 || this.isSliceOver(startMs)) {
-        this.requestTurn();
-        break;
+      if ((this.budget & sliceCheckMask) === 0) {
+        const nowMs = this.budget === batchMax ? -1 : this.runtime.clock.nowMs();
+        if (sliceStartMs < 0) sliceStartMs = nowMs;
+        if (this.budget === 0 || nowMs - sliceStartMs > sliceMs) {
+          this.requestTurn();
+          return;
+        }
       }
       this.budget -= 1;
       this.handle();
     }
-    this.busyMs += clock.nowMs() - startMs;
-  }
-
-  private isSliceOver(startMs: number): boolean {
-    if ((this.budget & sliceCheckMask) !== 0) return false;
-    return this.runtime.clock.nowMs() - startMs > sliceMs;
   }
 
   private handle(): void {
     const urgent = this.extras?.urgent;
-    const item =
-      urgent !== undefined && urgent.size > 0
-        ? urgent.shift()
-        : (this.mailbox as Ring<unknown>).shift();
+    const item = urgent !== undefined && urgent.size > 0 ? urgent.shift() : this.takeFirst();
     this.current = item;
     try {
       if (item instanceof Notice) this.current = item.take();
@@ -223,7 +241,7 @@ export class Cell {
 
   private goOn(handlerStartMs: number): void {
     this.isAwaiting = false;
-    this.busyMs += this.runtime.clock.nowMs() - handlerStartMs;
+    this.countBusy(handlerStartMs, 1);
     if (this.phase === 'live') this.drain();
     else this.extras?.onHandlerEnd?.();
   }
@@ -237,25 +255,23 @@ export class Cell {
 
   private rest(): void {
     this.isScheduled = false;
-    if (this.mailbox !== undefined && this.mailbox.capacity > keptCapacity)
-      this.mailbox = undefined;
+    this.giveBackRing();
     if (this.behavior.passivateAfterMs !== undefined) armPassivation(this);
   }
 
   /** False if there is nothing that may be dropped: notices may not. */
-  private dropOldest(mailbox: Ring<unknown>): boolean {
+  private dropOldest(): boolean {
     const notices: Notice[] = [];
-    let isDropped = false;
-    while (mailbox.size > 0 && !isDropped) {
-      const oldest = mailbox.shift();
-      if (oldest instanceof Notice) notices.push(oldest);
-      else {
-        this.refuse(oldest, 'overflow');
-        isDropped = true;
-      }
-    }
-    for (const notice of notices.reverse()) mailbox.unshift(notice);
-    return isDropped;
+    let oldest = this.takeFirst();
+    for (; oldest instanceof Notice; oldest = this.takeFirst()) notices.push(oldest);
+    for (const notice of notices.reverse()) this.pushFirst(notice);
+    if (oldest === noMessage) return false;
+    this.refuse(oldest, 'overflow');
+    return true;
+  }
+
+  private countBusy(sinceMs: number, weight: number): void {
+    this.busyUs += Math.round((this.runtime.clock.nowMs() - sinceMs) * 1_000) * weight;
   }
 
   private askOf(message: unknown): PendingAsk | undefined {

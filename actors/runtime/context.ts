@@ -20,7 +20,7 @@ import { cancelAllTimers, cancelTimer, startTimer } from './timers.ts';
 import { unwatch, watch } from './watch.ts';
 
 export class CellContext<Message> implements ActorContext<Message>, ActorTimers<Message> {
-  private readonly cell: Cell;
+  declare private readonly cell: Cell;
 
   constructor(cell: Cell) {
     this.cell = cell;

@@ -152,7 +152,6 @@ function end(cell: Cell): void {
   if (more.nursery !== undefined) stopNursery(more.nursery);
   if (cell.node !== undefined) stopNode(cell.node);
   cell.node = undefined;
-  cell.mailbox = undefined;
   cell.children = undefined;
   cell.state = noMessage;
   (parent === undefined ? runtime.roots : parent.children)?.delete(cell.name);
@@ -180,12 +179,12 @@ function releaseOwned(cell: Cell): void {
 /** What is queued becomes dead letters, and who asked is told at once; what was handled may still be answered. */
 function dropQueued(cell: Cell): void {
   cell.unstashAll();
-  const { mailbox, more } = cell;
+  const { more } = cell;
   more.urgent = undefined;
-  if (mailbox === undefined) return;
-  const dropped = new Set<unknown>();
-  while (mailbox.size > 0) dropped.add(mailbox.shift());
-  for (const ask of more.asks ?? []) if (dropped.has(ask.message)) ask.refused('stopped');
+  const dropped: unknown[] = [];
+  while (!cell.isEmpty) dropped.push(cell.takeFirst());
+  const asked = new Set(dropped);
+  for (const ask of more.asks ?? []) if (asked.has(ask.message)) ask.refused('stopped');
   for (const message of dropped) cell.refuse(message, 'stopped');
 }
 

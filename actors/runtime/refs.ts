@@ -6,7 +6,7 @@ import type { Cell } from './cell.ts';
 
 export class LocalRef<Message> implements ActorRef<Message> {
   /** Internal to the runtime. */
-  readonly cell: Cell;
+  declare readonly cell: Cell;
 
   constructor(cell: Cell) {
     this.cell = cell;

@@ -33,10 +33,12 @@ export class Ring<T> {
     return item;
   }
 
+  /** Twice itself holds the items in one piece from `head` on, whatever part of them had wrapped round. */
   private grow(): void {
-    const inOrder = this.items.slice(this.head).concat(this.items.slice(0, this.head));
-    inOrder.length = this.items.length * 2;
-    this.items = inOrder;
-    this.head = 0;
+    const { length } = this.items;
+    const doubled = this.items.concat(this.items);
+    doubled.fill(undefined, 0, this.head);
+    doubled.fill(undefined, this.head + length);
+    this.items = doubled;
   }
 }

@@ -13,6 +13,7 @@ import type {
   Terminated,
 } from './api.ts';
 import type { Cell } from './cell.ts';
+import type { Deadlines } from './deadlines.ts';
 import type { NactNode } from './nact-tree.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -26,11 +27,14 @@ export interface Runtime {
   readonly mailbox: MailboxOptions;
   readonly stopHandlerMs: number;
   readonly scheduler: Scheduler;
+  readonly deadlines: Deadlines;
   readonly rootNode: NactNode;
   /** Actors without parent. */
   readonly roots: Map<string, Cell>;
   readonly isStopping: boolean;
   actorCount: number;
+  /** Turns that actors have had. */
+  turns: number;
   nextSerial(): number;
   spawnBelow<State, Message>(
     parent: Cell | undefined,

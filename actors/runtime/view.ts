@@ -7,11 +7,11 @@ export function viewOf(cell: Cell): ActorView {
   const { extras, children } = cell;
   return {
     address: cell.address,
-    mailboxDepth: (cell.mailbox?.size ?? 0) + (extras?.urgent?.size ?? 0),
+    mailboxDepth: cell.depth + (extras?.urgent?.size ?? 0),
     stashDepth: extras?.stash?.size ?? 0,
     childCount: children?.size ?? 0,
     crashes: extras?.crashes ?? 0,
-    busyMs: cell.busyMs,
+    busyMs: cell.busyUs / 1_000,
     children: Array.from(children?.values() ?? [], viewOf),
   };
 }
