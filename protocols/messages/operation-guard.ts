@@ -38,7 +38,8 @@ export interface OperationGuard {
 interface KeyEntry {
   incarnation: number;
   epoch: number;
-  lastId: string;
+  /** Executed, or being executed; undefined where its caller gave it up. */
+  lastId: string | undefined;
   keepUntilMs: number;
   closed: boolean;
 }
@@ -100,8 +101,12 @@ class Guard implements OperationGuard {
         if (isAbandoned()) throw givenUp();
       }
     }
-    this.#admit(`${scope} ${operation.key}`, operation);
-    return await this.#execute(answerName, execute, isAbandoned);
+    const entry = this.#admit(`${scope} ${operation.key}`, operation);
+    return await this.#execute(answerName, execute, () => {
+      if (!isAbandoned()) return false;
+      if (entry.lastId === operation.id) entry.lastId = undefined;
+      return true;
+    });
   }
 
   tombstone(scope: string, operation: Operation, untilMs: number): void {
@@ -117,18 +122,20 @@ class Guard implements OperationGuard {
     this.#forgetOld();
   }
 
-  #admit(name: string, operation: Operation): void {
+  #admit(name: string, operation: Operation): KeyEntry {
     const seen = this.#keys.get(name);
     if (seen !== undefined) refuseOld(seen, operation);
     const keepUntilMs = this.#clock.nowMs() + this.#keepKeyMs;
-    this.#keys.delete(name);
-    this.#keys.set(name, {
+    const entry: KeyEntry = {
       incarnation: operation.incarnation,
       epoch: operation.epoch,
       lastId: operation.id,
       keepUntilMs,
       closed: false,
-    });
+    };
+    this.#keys.delete(name);
+    this.#keys.set(name, entry);
+    return entry;
   }
 
   async #execute<Answer>(

@@ -1,0 +1,148 @@
+// The three bindings as the RPC contract suite opens them: real sockets, a real nats-server, real child processes.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
+import { silentLog } from '../../protocols/ports/log.ts';
+import { createGrpc } from '../../transports/grpc/grpc.ts';
+import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
+import { connectNats } from '../../transports/nats/nats-bus.ts';
+import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
+import { createNatsListener } from '../../transports/nats/nats-listener.ts';
+import { startNatsServer } from '../../transports/nats/nats-server.ts';
+import { systemClock } from '../../transports/process/system-clock.ts';
+
+export const clock = systemClock;
+
+/** Short, so that a test which waits for a missed beat is quick. */
+export const beatMs = 200;
+
+/** A binding that is open for one test. */
+export interface OpenBinding {
+  readonly dialer: Dialer;
+  readonly listener: Listener;
+  /** To listen on; the listener says where it is reached. */
+  readonly url: string;
+  /** A URL of the same binding where nobody listens. */
+  readonly emptyUrl: string;
+  /** Starts a child process that serves the test services; undefined where there is no other process. */
+  readonly startPeer?: () => Promise<PeerProcess>;
+  close(): Promise<void>;
+}
+
+export interface PeerProcess {
+  readonly url: string;
+  /** kill -9, resolved once the process is gone. */
+  kill(): Promise<void>;
+}
+
+export interface Binding {
+  readonly name: string;
+  /** Bytes of one message; undefined where messages are handed over. */
+  readonly messageBytesMax: number | undefined;
+  open(): Promise<OpenBinding>;
+}
+
+export const memoryBinding: Binding = {
+  name: 'memory',
+  messageBytesMax: undefined,
+  open: () => {
+    const { dialer, listener } = createMemoryNetwork({ clock });
+    return Promise.resolve({
+      dialer,
+      listener,
+      url: 'memory:peer',
+      emptyUrl: 'memory:nobody',
+      close: () => dialer.close(),
+    });
+  },
+};
+
+export const natsBinding: Binding = {
+  name: 'nats',
+  messageBytesMax: 1024 * 1024,
+  open: async () => {
+    const server = await startNatsServer();
+    const [near, far] = await Promise.all([
+      openBus(server.url, 'near'),
+      openBus(server.url, 'far'),
+    ]);
+    const dialer = createNatsDialer(near, { beatMs });
+    return {
+      dialer,
+      listener: createNatsListener(far, { beatMs }),
+      url: 'nats://dom.example/node%201/forwarder*',
+      emptyUrl: 'nats://dom.example/node%201/nobody',
+      startPeer: () => startPeer('nats', server.url),
+      close: async () => {
+        await dialer.close();
+        await Promise.all([near.close(), far.close()]);
+        await server.stop();
+      },
+    };
+  },
+};
+
+export function openBus(url: string, name: string) {
+  return connectNats({ url, name, clock, log: silentLog });
+}
+
+export const grpcUnixBinding: Binding = {
+  name: 'gRPC over a unix socket',
+  messageBytesMax: 4 * 1024 * 1024,
+  open: async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'vwire-rpc-'));
+    const grpc = createGrpc({ clock, insecure: true });
+    return {
+      ...grpc,
+      url: `unix://${folder}/a/nsm.sock`,
+      emptyUrl: `unix://${folder}/nobody.sock`,
+      startPeer: () => startPeer('grpc', `unix://${folder}/peer.sock`),
+      close: async () => {
+        await grpc.dialer.close();
+        await rm(folder, { recursive: true, force: true });
+      },
+    };
+  },
+};
+
+export const grpcTcpBinding: Binding = {
+  name: 'gRPC over TCP',
+  messageBytesMax: 4 * 1024 * 1024,
+  open: () => {
+    const grpc = createGrpc({ clock, insecure: true });
+    return Promise.resolve({
+      ...grpc,
+      url: 'tcp://127.0.0.1:0',
+      emptyUrl: 'tcp://127.0.0.1:1',
+      startPeer: () => startPeer('grpc', 'tcp://127.0.0.1:0'),
+      close: () => grpc.dialer.close(),
+    });
+  },
+};
+
+const peerProgram = fileURLToPath(new URL('rpc-peer.ts', import.meta.url));
+
+async function startPeer(binding: 'nats' | 'grpc', url: string): Promise<PeerProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', peerProgram, binding, url], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const gone = once(child, 'exit');
+  const lines = createInterface({ input: child.stdout });
+  const [listening] = (await Promise.race([
+    once(lines, 'line'),
+    gone.then(() => Promise.reject(new Error('the peer process ended before it listened'))),
+  ])) as [string];
+  return {
+    url: listening,
+    kill: async () => {
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}

@@ -1,0 +1,9 @@
+// Protects the promise that code behind a handler or a client cannot tell which binding carried a call: one suite,
+// run over memory, a real nats-server, and gRPC on a unix socket and on TCP.
+
+import { grpcTcpBinding, grpcUnixBinding, memoryBinding, natsBinding } from './rpc-bindings.ts';
+import { rpcContract } from './rpc.ts';
+
+for (const binding of [memoryBinding, natsBinding, grpcUnixBinding, grpcTcpBinding]) {
+  rpcContract(binding);
+}
