@@ -1,7 +1,7 @@
 // Variables that every role knows: the reference's common ones and vwire's own. Defaults of `NSM_*` are those of the
-// reference (release v1.14 of its binaries).
+// reference.
 
-import { boolean, duration, logLevel, oneOf, text, url } from './kinds.ts';
+import { boolean, duration, logLevel, oneOf, text, natsServerUrl } from './kinds.ts';
 import { optionalVariable, variable } from './variables.ts';
 
 export const connectToDefault = 'unix:///var/lib/networkservicemesh/nsm.io.sock';
@@ -66,7 +66,12 @@ export const commonVariables = {
   ),
   domain: variable('VWIRE_DOMAIN', text, 'local', 'name of the domain in the subjects of the bus'),
   node: optionalVariable('VWIRE_NODE', text, 'name of the node; the host name where it is absent'),
-  natsUrl: variable('VWIRE_NATS_URL', url, 'nats://127.0.0.1:4222', 'where the bus is reached'),
+  natsUrl: variable(
+    'VWIRE_NATS_URL',
+    natsServerUrl,
+    'nats://127.0.0.1:4222',
+    'where the bus is reached',
+  ),
   bus: variable(
     'VWIRE_BUS',
     oneOf('nats', 'grpc', 'memory'),

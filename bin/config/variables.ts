@@ -63,7 +63,8 @@ export function readVariables<V extends Variables>(
     if (value === undefined) return [key, undefined];
     const result = kind.schema.safeParse(value);
     if (!result.success) {
-      problems.push(`  ${name}: expected ${kind.expected}; found ${shown(value)}`);
+      const expected = result.error.issues[0]?.message ?? kind.expected;
+      problems.push(`  ${name}: expected ${expected}; found ${shown(value)}`);
     }
     return [key, result.data];
   });

@@ -99,12 +99,12 @@ describe('mistakes', () => {
     expect(load).toThrow(ConfigError);
     expect(load).toThrow(
       `the configuration of forwarder is wrong:
-  NSM_LABELS: expected key:value pairs separated by commas; found "a=b"
-  NSM_DIAL_TIMEOUT: expected a duration such as 750ms, 10m or 1h30m; found "soon"
+  NSM_LABELS: expected key:value pairs with commas between them, no ":" in values; found "a=b"
+  NSM_DIAL_TIMEOUT: expected a duration such as 10m, 750ms or 1h30m; found "soon"
   NSM_TUNNEL_IP: expected an IPv4 or IPv6 address; found "10.0.0.300"
-  NSM_VXLAN_PORT: expected an integer from 0 to 65535; found "70000"
+  NSM_VXLAN_PORT: expected a whole number from 0 to 65535; found "70000"
   VWIRE_BUS: expected one of nats, grpc, memory; found "carrier-pigeon"
-  VWIRE_INSECURE: expected true or false; found ""`,
+  VWIRE_INSECURE: expected true or false (or 1, t, T, TRUE, True, 0, f, F, FALSE, False); found ""`,
     );
   });
 
@@ -147,7 +147,7 @@ describe('mistakes', () => {
           }
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 1500 },
     );
   });
 });

@@ -1,7 +1,7 @@
 // Configuration of the client, with the reference's names and defaults.
 
 import { commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
-import { boolean, duration, text, texts, url, urls } from '../kinds.ts';
+import { boolean, duration, serviceUrls, text, texts, url } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const nscVariables = {
@@ -24,7 +24,7 @@ export const nscVariables = {
   ),
   networkServices: variable(
     'NSM_NETWORK_SERVICES',
-    urls,
+    serviceUrls,
     '',
     'what to request: kernel://service[@domain]/interface?label=value, separated by commas',
   ),
