@@ -12,6 +12,7 @@ import type {
 import type { WallClock } from '../../protocols/ports/clock.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import type { ActorContext, ActorRef, ActorSystem, Behavior, ReplyTo } from '../runtime/api.ts';
+import { supervision } from '../runtime/supervision.ts';
 import type { RegistryCommand } from './messages.ts';
 import { RegistryState } from './registry-state.ts';
 import { StoreLink } from './store-link.ts';
@@ -74,14 +75,7 @@ export function spawnRegistryDomain(
     onStop(state) {
       endEverything(state, 'the registry was stopped');
     },
-    supervision: {
-      onCrash: 'restart',
-      crashesMax: 3,
-      windowMs: 60_000,
-      whenExceeded: 'escalate',
-      backoffMs: 100,
-      backoffMsMax: 5_000,
-    },
+    supervision: supervision.registryDomain,
     mailbox: { depthMax: setup.mailboxDepthMax ?? 20_000, overflow: 'reject' },
   };
   return parent.spawn(behavior, name);

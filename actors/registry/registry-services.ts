@@ -43,6 +43,8 @@ import {
 import { checkName } from './validate.ts';
 import { WatchQueue } from './watch-queue.ts';
 
+export type { RegistryClients } from './registry-clients.ts';
+
 export interface RegistryServicesSetup {
   readonly system: Pick<ActorSystem, 'ask'>;
   readonly domain: ActorRef<RegistryCommand>;

@@ -13,7 +13,7 @@ export interface ManualClock extends Clock, WallClock {
 }
 
 /** Lets everything that is ready run: promise callbacks and the macrotasks that they queue. */
-export async function settle(turns = 4): Promise<void> {
+export async function settle(turns = 16): Promise<void> {
   for (let turn = 0; turn < turns; turn += 1) {
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
