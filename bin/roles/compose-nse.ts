@@ -1,13 +1,21 @@
 // Puts an Endpoint together: its hop, its connections, its registration. Used by `vwire nse` and by the library.
 
+import { create } from '@bufbuild/protobuf';
 import { createConnections } from '../../actors/connection/connections.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
+import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
 import { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
+import {
+  type NetworkService,
+  type NetworkServiceEndpoint,
+  NetworkServiceEndpointSchema,
+  NetworkServiceSchema,
+} from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   mechanismType,
@@ -15,7 +23,7 @@ import {
   parameterKey,
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
-import type { Platform } from './platform.ts';
+import { type Platform, publicUrlOf } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
 export interface NseOptions extends EndpointHooks {
@@ -38,9 +46,10 @@ export interface NseOptions extends EndpointHooks {
 
 /** Time for ending one connection on the Endpoint's own account. */
 const ownCallTimeoutMs = 15_000;
+const registerTimeoutMs = 30_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
-  const { log, clock, wallClock, random, system, dialer, listener } = platform;
+  const { log, clock, wallClock, system, dialer, listener } = platform;
   const connections = createConnections({
     ...platform,
     name: options.name,
@@ -65,7 +74,40 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   });
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
-  return { urls, stop: (timeoutMs) => closeAll(listening, timeoutMs) };
+  const registration = spawnEndpointRegistration(
+    system,
+    {
+      registry: registryClients(dialer.dial(options.connectTo)),
+      endpoint: endpointOf(options, publicUrlOf(urls)),
+      services: options.registerService ? servicesOf(options) : [],
+      wallClock,
+    },
+    `${options.name} registration`,
+  );
+  await registration.registered({ timeoutMs: registerTimeoutMs });
+  return {
+    urls,
+    async stop(timeoutMs) {
+      await registration.stop(timeoutMs);
+      await closeAll(listening, timeoutMs);
+    },
+  };
+}
+
+function endpointOf(options: NseOptions, url: string): NetworkServiceEndpoint {
+  const networkServiceLabels = Object.fromEntries(
+    options.serviceNames.map((service) => [service, { labels: { ...options.labels } }]),
+  );
+  return create(NetworkServiceEndpointSchema, {
+    name: options.name,
+    networkServiceNames: [...options.serviceNames],
+    networkServiceLabels,
+    url,
+  });
+}
+
+function servicesOf({ serviceNames, payload }: NseOptions): readonly NetworkService[] {
+  return serviceNames.map((name) => create(NetworkServiceSchema, { name, payload }));
 }
 
 /** This end of a KERNEL mechanism: the Endpoint's namespace, and a name of its own unless one was agreed on. */

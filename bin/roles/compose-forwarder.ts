@@ -1,0 +1,144 @@
+// Puts a forwarder together: it adopts what an earlier life left, then serves, then registers at its manager.
+
+import { create } from '@bufbuild/protobuf';
+import { createConnections } from '../../actors/connection/connections.ts';
+import {
+  type ConnectionTable,
+  createConnectionTable,
+} from '../../actors/connection/connection-table.ts';
+import { createNextHop } from '../../actors/connection/next-hop.ts';
+import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
+import { emptyTokens } from '../../actors/connection/tokens.ts';
+import { createDiscovery } from '../../actors/discovery/discovery.ts';
+import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
+import { registryClients } from '../../actors/registry/registry-clients.ts';
+import { adoptWires } from '../../actors/forwarder/adoption.ts';
+import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
+import { createVniTable } from '../../actors/forwarder/vni-table.ts';
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import {
+  type NetworkServiceEndpoint,
+  NetworkServiceEndpointSchema,
+} from '../../protocols/nsm/gen/registry_pb.ts';
+import type { Dataplane, DataplaneEvent } from '../../protocols/ports/dataplane.ts';
+import type { Journal } from '../../protocols/ports/journal.ts';
+import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
+import { type Platform, publicUrlOf } from './platform.ts';
+
+import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+
+export interface ForwarderOptions {
+  readonly name: string;
+  readonly domain: string;
+  readonly node: string;
+  /** Network service under which forwarders register (`NSM_NSNAME`). */
+  readonly networkServiceName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** URL of the node's manager. */
+  readonly connectTo: string;
+  readonly listenOn: string;
+  readonly maxTokenLifetimeMs: number;
+  readonly tunnelIp: string;
+  readonly vxlanPort: number;
+  readonly underlayMtu: number;
+  readonly dataplane: Dataplane;
+  readonly journal?: Journal;
+}
+
+/** Time for ending one connection, or undoing, on the forwarder's own account. */
+const ownCallTimeoutMs = 15_000;
+const wireTimeoutMs = 10_000;
+const registerTimeoutMs = 30_000;
+const vxlanPortDefault = 4789;
+
+export async function composeForwarder(
+  platform: Platform,
+  options: ForwarderOptions,
+): Promise<RunningRole> {
+  const { clock, wallClock, log, dialer, listener, random } = platform;
+  const { name, dataplane, maxTokenLifetimeMs } = options;
+  const table = createConnectionTable({
+    clock,
+    log,
+    bootId: platform.bootId,
+    lifetimeMsMax: maxTokenLifetimeMs,
+    ...(options.journal === undefined ? {} : { journal: options.journal }),
+  });
+  const vnis = createVniTable();
+  const adoption = await adoptWires({
+    ...{ name, table, dataplane, vnis, clock, log, wireTimeoutMs },
+    quarantineMs: maxTokenLifetimeMs,
+  });
+  const clients = registryClients(dialer.dial(options.connectTo));
+  const discovery = createDiscovery({ clients, clock, wallClock, random, log });
+  const nextHopMonitors = createNextHopMonitors({ name, dialer, clock, log });
+  const connections = createConnections({
+    ...platform,
+    name,
+    hop: forwarderHop({
+      ...options,
+      ...{ clock, log, random, vnis, discovery },
+      nextHop: createNextHop({ name, dialer, clock, log }),
+      node: { domain: options.domain, node: options.node },
+      vxlanPort: options.vxlanPort || vxlanPortDefault,
+      undoTimeoutMs: ownCallTimeoutMs,
+    }),
+    table,
+    tokens: emptyTokens(wallClock, maxTokenLifetimeMs),
+    nextHopMonitors,
+    ownCallTimeoutMs,
+  });
+  connections.directory.adopt(adoption.adopted);
+  const unwatch = dataplane.watch((event) => onDataplaneEvent(table, connections.directory, event));
+  const listening = await listenOnAll(listener, [options.listenOn], connections.services);
+  const urls = listening.map(({ url }) => url);
+  const registration = spawnEndpointRegistration(
+    platform.system,
+    { registry: clients, endpoint: registrationOf(options, urls), services: [], wallClock },
+    `${name} registration`,
+  );
+  await registration.registered({ timeoutMs: registerTimeoutMs });
+  return {
+    urls,
+    // Stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.
+    async stop(timeoutMs) {
+      await registration.stop(timeoutMs);
+      await closeAll(listening, timeoutMs);
+      unwatch();
+      adoption.close();
+      nextHopMonitors.close();
+      discovery.close();
+      await dataplane.close();
+      await options.journal?.close();
+    },
+  };
+}
+
+/** A client whose namespace is gone needs no wire; everything else that is gone the client may leave or repair. */
+function onDataplaneEvent(
+  table: ConnectionTable,
+  directory: ConnectionDirectory,
+  event: DataplaneEvent,
+): void {
+  if (event.kind !== 'objectGone') return;
+  const clientType = table.get(event.wireId)?.connection.mechanism?.type;
+  const clientIsGone = event.side === 'client' && clientType === mechanismType.kernel;
+  directory.tell(
+    event.wireId,
+    clientIsGone
+      ? { type: 'wireGone', reason: 'the interface of the client is gone' }
+      : { type: 'nextHopLost' },
+  );
+}
+
+function registrationOf(
+  options: ForwarderOptions,
+  urls: readonly string[],
+): NetworkServiceEndpoint {
+  return create(NetworkServiceEndpointSchema, {
+    name: options.name,
+    networkServiceNames: [options.networkServiceName],
+    networkServiceLabels: { [options.networkServiceName]: { labels: { ...options.labels } } },
+    url: publicUrlOf(urls),
+  });
+}

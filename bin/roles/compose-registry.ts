@@ -1,0 +1,41 @@
+// Puts a registry domain together: one actor over a store, serving both NSM registries.
+
+import { spawnRegistryDomain } from '../../actors/registry/registry-domain.ts';
+import { registryServices } from '../../actors/registry/registry-services.ts';
+import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
+import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
+import { createNatsRegistryStore } from '../../transports/nats/registry-store.ts';
+import type { Platform } from './platform.ts';
+import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+
+export interface RegistryOptions {
+  readonly name: string;
+  readonly listenOn: readonly string[];
+  readonly store: RegistryStore;
+}
+
+export async function composeRegistry(
+  platform: Platform,
+  options: RegistryOptions,
+): Promise<RunningRole> {
+  const { system, wallClock, listener, clock } = platform;
+  const { store } = options;
+  const domain = spawnRegistryDomain(system, { store, wallClock }, options.name);
+  const services = registryServices({ system, domain, clock });
+  const listening = await listenOnAll(listener, options.listenOn, services);
+  return {
+    urls: listening.map(({ url }) => url),
+    async stop(timeoutMs) {
+      await closeAll(listening, timeoutMs);
+      await store.close();
+    },
+  };
+}
+
+/** Over the bus a copy in JetStream KV, so that replicas converge and a restart finds everything; else memory. */
+export function registryStoreFor({ bus }: Platform, domain: string): RegistryStore {
+  if (bus === undefined) return createMemoryRegistryStore();
+  // A bucket's name takes letters, digits, dash and underscore.
+  const bucket = `vwire-registry-${domain.replace(/[^A-Za-z0-9-]/g, '_')}`;
+  return createNatsRegistryStore({ bus, bucket });
+}

@@ -1,0 +1,62 @@
+// `vwire forwarder`: the kernel forwarder of a node, with the reference's variables. The only role that needs
+// CAP_NET_ADMIN and CAP_SYS_ADMIN.
+
+import { join } from 'node:path';
+import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
+import { openJournal } from '../../transports/journal/journal.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import { loadForwarderConfig } from '../config/load.ts';
+import { composeForwarder } from './compose-forwarder.ts';
+import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
+import type { RunningRole } from './running-role.ts';
+
+/** Ethernet's payload. */
+const underlayMtuDefault = 1500;
+
+export async function run(): Promise<number> {
+  const config = loadForwarderConfig(process.env);
+  const { name, connectTo, listenOn } = config;
+  let role: RunningRole | undefined;
+  return runRoleProcess({
+    role: 'forwarder',
+    name,
+    config,
+    urls: [connectTo, listenOn],
+    phases: (platform, log) => [
+      {
+        name: 'adopt the wires of an earlier life, serve and register',
+        check: 'has the process CAP_NET_ADMIN and CAP_SYS_ADMIN? is the manager running?',
+        timeoutMs: 60_000,
+        start: async () => {
+          const { clock } = platform();
+          const directory = stateDirOf(config);
+          const netlink = createNetlink();
+          const dataplane = createKernelDataplane({
+            netlink,
+            installation: config.installation,
+            forwarder: name,
+            clock,
+          });
+          const composed = await composeForwarder(platform(), {
+            name,
+            domain: config.domain,
+            node: nodeNameOf(config),
+            networkServiceName: config.networkServiceName,
+            labels: Object.fromEntries(config.labels),
+            connectTo,
+            listenOn,
+            maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+            tunnelIp: config.tunnelIp ?? '',
+            vxlanPort: config.vxlanPort,
+            underlayMtu: underlayMtuDefault,
+            dataplane,
+            journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
+          });
+          role = composed;
+          return () => composed.stop(10_000);
+        },
+      },
+    ],
+    readyUrls: () => role?.urls ?? [],
+  });
+}

@@ -1,0 +1,49 @@
+// Starts roles of this program as child processes of their own, each with its log file in the state directory.
+
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Child, startChild } from '../../transports/process/child.ts';
+
+export interface Launch {
+  /** As on the command line, with operands: `nse icmp-responder`. */
+  readonly role: readonly string[];
+  /** Names the process in errors and its log file. */
+  readonly name: string;
+  readonly stateDir: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly onLine?: (line: string) => void;
+  readonly spawn?: (
+    command: string,
+    args: readonly string[],
+    options: SpawnOptions,
+  ) => ChildProcess;
+}
+
+/** What a role needs of this process's environment; nothing else is handed on. */
+const passedOn = ['PATH', 'HOME', 'TMPDIR', 'NODE_OPTIONS', 'NO_COLOR'] as const;
+
+export function launch(options: Launch): Child {
+  const inherited = passedOn.map((name) => [name, process.env[name]] as const);
+  const { onLine, spawn } = options;
+  return startChild({
+    name: options.name,
+    command: process.execPath,
+    args: [...sourceLoader(), executable(), ...options.role],
+    env: { ...Object.fromEntries(inherited), VWIRE_STATE_DIR: options.stateDir, ...options.env },
+    logFile: join(options.stateDir, `${options.name}.log`),
+    ...(onLine === undefined ? {} : { onLine }),
+    ...(spawn === undefined ? {} : { spawn }),
+  });
+}
+
+const runsFromSource = import.meta.url.endsWith('.ts');
+
+function executable(): string {
+  return fileURLToPath(new URL(runsFromSource ? '../vwire.ts' : '../vwire.js', import.meta.url));
+}
+
+/** TypeScript sources need the loader that tests and development use. */
+function sourceLoader(): readonly string[] {
+  return runsFromSource ? ['--import', 'tsx'] : [];
+}

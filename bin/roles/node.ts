@@ -1,0 +1,80 @@
+// `vwire node`: one node of the mesh. Supervises the manager and the forwarder as children: the manager needs no
+// privilege, the forwarder is the only one that programs the kernel. A child that ends is started again with
+// back-off; its wires stay meanwhile.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { Child } from '../../transports/process/child.ts';
+import { loadCommonConfig } from '../config/load.ts';
+import { launch } from './launch.ts';
+import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
+import { superviseChild } from './supervise-child.ts';
+
+const readyTimeoutMs = 20_000;
+const stopGraceMs = 10_000;
+
+/** Variables of `vwire node` that are meant for its children. */
+const forChildren =
+  /^VWIRE_|^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS|LOG_LEVEL|MAX_TOKEN_LIFETIME|DIAL_TIMEOUT)$|^CLUSTER_NAME$/;
+
+function passedOn(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(environment)) {
+    if (value !== undefined && forChildren.test(name)) passed[name] = value;
+  }
+  return passed;
+}
+
+export async function run(): Promise<number> {
+  const config = loadCommonConfig(process.env);
+  const node = nodeNameOf(config);
+  const stateDir = stateDirOf(config);
+  mkdirSync(stateDir, { recursive: true, mode: 0o755 });
+  const managerUrl = `nats://${config.domain}/${node}/nsmgr`;
+  const socketUrl = `unix://${join(stateDir, 'nsm.io.sock')}`;
+  const shared = { ...passedOn(process.env), VWIRE_NODE: node, NODE_NAME: node };
+  const startManager = (): Child =>
+    launch({
+      role: ['nsmgr'],
+      name: 'nsmgr',
+      stateDir,
+      env: {
+        NSM_NAME: `nsmgr-${node}`,
+        NSM_LISTEN_ON: `${socketUrl},${managerUrl}`,
+        NSM_REGISTRY_URL: `nats://${config.domain}/registry/registry`,
+        ...shared,
+      },
+    });
+  const startForwarder = (): Child =>
+    launch({
+      role: ['forwarder'],
+      name: 'forwarder',
+      stateDir,
+      env: {
+        NSM_NAME: `forwarder-${node}`,
+        NSM_LISTEN_ON: `nats://${config.domain}/${node}/forwarder`,
+        NSM_CONNECT_TO: managerUrl,
+        ...shared,
+      },
+    });
+  const phase = (name: string, start: () => Child, log: Log) => ({
+    name: `start the ${name}`,
+    check: `read ${join(stateDir, `${name}.log`)}`,
+    start: async () => {
+      const supervised = await superviseChild({ name, start, readyTimeoutMs, log });
+      return () => supervised.stop(stopGraceMs);
+    },
+  });
+  return runRoleProcess({
+    role: 'node',
+    name: node,
+    config,
+    urls: [],
+    phases: (_, log) => [
+      phase('nsmgr', startManager, log),
+      phase('forwarder', startForwarder, log),
+    ],
+    readyUrls: () => [socketUrl, managerUrl],
+  });
+}

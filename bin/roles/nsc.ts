@@ -1,0 +1,71 @@
+// `vwire nsc`: a client that keeps the requested services connected, with the reference's variables. Every change of
+// a connection is one JSON line on standard output.
+
+import type { ClientStatus } from '../../actors/client/client.ts';
+import { describeError } from '../../protocols/errors.ts';
+import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
+import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
+import { loadNscConfig } from '../config/load.ts';
+import { composeNsc } from './compose-nsc.ts';
+import { clientInfoLabels, runRoleProcess } from './role-process.ts';
+
+const closeTimeoutMs = 10_000;
+
+export async function run(): Promise<number> {
+  const config = loadNscConfig(process.env);
+  const services = parseServiceUrls(config.networkServices.join(','));
+  return runRoleProcess({
+    role: 'nsc',
+    name: config.name,
+    config,
+    urls: [config.connectTo],
+    phases: (platform) => [
+      {
+        name: `request ${services.length} services of the manager at ${config.connectTo}`,
+        check: 'is the manager running, and is NSM_CONNECT_TO its URL?',
+        start: () => {
+          const startedMs = platform().clock.nowMs();
+          const role = composeNsc(platform(), {
+            name: config.name,
+            connectTo: config.connectTo,
+            services,
+            labels: clientInfoLabels(config),
+            requestTimeoutMs: config.requestTimeoutMs,
+            maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+            netns: namespaceInodeUrl('/proc/self/ns/net'),
+            onStatus: (service, connectionId, status) =>
+              report(service.networkService, connectionId, {
+                status,
+                afterMs: platform().clock.nowMs() - startedMs,
+              }),
+          });
+          return Promise.resolve(() => role.stop(closeTimeoutMs));
+        },
+      },
+    ],
+  });
+}
+
+function report(
+  networkService: string,
+  connectionId: string,
+  { status, afterMs }: { status: ClientStatus; afterMs: number },
+): void {
+  const line = {
+    event: status.phase,
+    networkService,
+    connectionId,
+    afterMs: Math.round(afterMs * 10) / 10,
+    ...('connection' in status
+      ? {
+          endpoint: status.connection.networkServiceEndpointName,
+          path: status.connection.path?.pathSegments.map(({ name }) => name),
+          addresses: status.connection.context?.ipContext?.srcIpAddrs,
+          peerAddresses: status.connection.context?.ipContext?.dstIpAddrs,
+          interface: status.connection.mechanism?.parameters['name'],
+        }
+      : {}),
+    ...('lastError' in status ? { error: describeError(status.lastError) } : {}),
+  };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}

@@ -1,0 +1,56 @@
+// `vwire nse icmp-responder`: an Endpoint that gives addresses and answers pings with the kernel's own stack, with
+// the reference's variables.
+
+import { join, resolve } from 'node:path';
+import { NsmError } from '../../protocols/errors.ts';
+import { requirePrefix } from '../../protocols/ipam/address.ts';
+import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
+import { loadNseConfig } from '../config/load.ts';
+import { composeNse } from './compose-nse.ts';
+import { clientInfoLabels, runRoleProcess } from './role-process.ts';
+import type { RunningRole } from './running-role.ts';
+
+const kinds = ['icmp-responder'] as const;
+
+export async function run([kind = kinds[0]]: readonly string[]): Promise<number> {
+  if (!kinds.some((known) => known === kind)) {
+    throw new NsmError('INVALID_ARGUMENT', 'there is no such Endpoint', {
+      expected: kinds.join(', '),
+      found: kind,
+    });
+  }
+  const config = loadNseConfig(process.env);
+  const listenOn = `unix://${join(resolve(config.baseDir), `${config.name}.sock`)}`;
+  let role: RunningRole | undefined;
+  return runRoleProcess({
+    role: 'nse',
+    name: config.name,
+    config,
+    urls: [config.connectTo],
+    phases: (platform) => [
+      {
+        name: `serve on ${listenOn} and register at ${config.connectTo}`,
+        check: 'is the manager running, and is NSM_CONNECT_TO its URL?',
+        start: async () => {
+          const composed = await composeNse(platform(), {
+            name: config.name,
+            connectTo: config.connectTo,
+            listenOn,
+            serviceNames: config.serviceNames,
+            payload: config.payload,
+            labels: { ...clientInfoLabels(config), ...Object.fromEntries(config.labels) },
+            cidrPrefixes: config.cidrPrefixes.map((group) =>
+              group.map((prefix) => requirePrefix(prefix, 'NSM_CIDR_PREFIX')),
+            ),
+            registerService: config.registerService,
+            maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+            netns: namespaceInodeUrl('/proc/self/ns/net'),
+          });
+          role = composed;
+          return () => composed.stop(5_000);
+        },
+      },
+    ],
+    readyUrls: () => role?.urls ?? [],
+  });
+}

@@ -1,0 +1,102 @@
+// What the role processes have in common: they read their configuration, stand on a platform, say on standard output
+// when they serve, and end when they are told to or when the process that started them is gone.
+
+import { homedir, hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Log } from '../../protocols/ports/log.ts';
+import { endWithParentVariable } from '../../transports/process/child.ts';
+import { changeLevelOnSignals, createProcessLog } from '../../transports/process/pino-log.ts';
+import type { CommonConfig } from '../config/load.ts';
+import { configWarnings } from '../config/load.ts';
+import { type Phase, type PhaseContext, runRole, type StopPhase } from '../phases.ts';
+import { createPlatform, natsUrlFor, type Platform } from './platform.ts';
+
+export interface RoleProcess {
+  /** As on the command line: `nsmgr`, `forwarder` and so on. */
+  readonly role: string;
+  /** Component name (`NSM_NAME`). */
+  readonly name: string;
+  readonly config: CommonConfig;
+  /** Every component URL of the configuration: tells whether the bus is needed. */
+  readonly urls: readonly string[];
+  /** The role's own phases, in order. */
+  readonly phases: (platform: () => Platform, log: Log) => readonly Phase[];
+  /** What the ready line names. */
+  readonly readyUrls?: () => readonly string[];
+}
+
+const platformStopMs = 5_000;
+
+export async function runRoleProcess(process_: RoleProcess): Promise<number> {
+  const { role, name, config } = process_;
+  const processLog = createProcessLog({ level: config.logLevel, fields: { component: name } });
+  const { log } = processLog;
+  const releaseLevel = changeLevelOnSignals(processLog);
+  for (const warning of configWarnings(role, process.env)) log.warn(warning);
+  if (config.insecure) {
+    log.warn('running without TLS: gRPC is plaintext, nobody proves an identity (VWIRE_INSECURE)');
+  }
+  let platform: Platform | undefined;
+  const get = (): Platform => {
+    if (platform === undefined) throw new Error('the platform is made by the first phase');
+    return platform;
+  };
+  const natsUrl = natsUrlFor(process_.urls, config.natsUrl);
+  const code = await runRole({
+    name: role,
+    log,
+    phases: [
+      {
+        name: natsUrl === undefined ? 'make the platform' : `connect to the bus at ${natsUrl}`,
+        check: 'is nats-server running there, and is VWIRE_NATS_URL right?',
+        start: async () => {
+          platform = await createPlatform({ name, log, natsUrl, insecure: config.insecure });
+          const made = platform;
+          return () => made.stop(platformStopMs);
+        },
+      },
+      ...process_.phases(get, log),
+      {
+        name: 'announce readiness',
+        check: 'standard output must be writable',
+        start: (context) => announce(role, process_.readyUrls?.() ?? [], context),
+      },
+    ],
+  });
+  releaseLevel();
+  return code;
+}
+
+function announce(
+  role: string,
+  urls: readonly string[],
+  context: PhaseContext,
+): Promise<StopPhase | undefined> {
+  process.stdout.write(`${['ready', role, ...urls].join(' ')}\n`);
+  if (process.env[endWithParentVariable] === undefined) return Promise.resolve(undefined);
+  process.stdin.on('end', () => context.end()).resume();
+  return Promise.resolve(() => {
+    process.stdin.destroy();
+    return Promise.resolve();
+  });
+}
+
+export function nodeNameOf(config: CommonConfig): string {
+  return config.node ?? config.nodeName ?? hostname();
+}
+
+/** Where journals, sockets and logs lie: as configured, else the system's place, or the user's own. */
+export function stateDirOf(config: CommonConfig): string {
+  if (config.stateDir !== undefined) return config.stateDir;
+  if (process.getuid?.() === 0) return '/var/lib/vwire';
+  return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'vwire');
+}
+
+/** The reference's clientinfo labels, for those that are configured. */
+export function clientInfoLabels(config: CommonConfig): Readonly<Record<string, string>> {
+  const labels: Record<string, string> = {};
+  if (config.nodeName !== undefined) labels['nodeName'] = config.nodeName;
+  if (config.podName !== undefined) labels['podName'] = config.podName;
+  if (config.clusterName !== undefined) labels['clusterName'] = config.clusterName;
+  return labels;
+}
