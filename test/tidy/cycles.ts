@@ -1,4 +1,5 @@
-// Finds a cycle among the imports of a tree. Type-only imports count as well: a cycle of types is a cycle of ideas.
+// Finds a cycle among the imports of a tree. Type-only imports are left out, as the linter does: they are gone at run
+// time and cannot make the order of loading matter.
 
 import { posix } from 'node:path';
 import type { Source } from './source.ts';
@@ -13,7 +14,7 @@ export function findCycle(files: ReadonlyMap<string, Source>): readonly string[]
     if (done.has(path)) return undefined;
     trail.push(path);
     for (const line of files.get(path)?.imports ?? []) {
-      if (!line.specifier.startsWith('.')) continue;
+      if (line.typeOnly || !line.specifier.startsWith('.')) continue;
       const cycle = visit(posix.join(posix.dirname(path), line.specifier));
       if (cycle !== undefined) return cycle;
     }

@@ -80,11 +80,11 @@ export function checkGlobals(files: SourceFiles): Finding[] {
 
 export function checkShape(files: SourceFiles): Finding[] {
   return [...files].flatMap(([path, source]) => {
-    const lines = source.text.split('\n').length - 1;
+    const lines = source.code.split('\n').filter((line) => line.trim() !== '').length;
     const name = path.split('/').at(-1) ?? '';
     return [
       ...(lines > linesMax
-        ? [{ rule: 'size', where: path, what: `${lines} lines, at most ${linesMax}` }]
+        ? [{ rule: 'size', where: path, what: `${lines} lines of code, at most ${linesMax}` }]
         : []),
       ...(source.headerLines < 1 || source.headerLines > headerLinesMax
         ? [{ rule: 'header', where: path, what: 'begins with a comment of 2 to 6 lines' }]
