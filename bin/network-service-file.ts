@@ -25,16 +25,15 @@ export function readNetworkServices(text: string, name: string): readonly Networ
       const line = error.linePos?.[0].line ?? 1;
       throw refuse(`${name}, line ${line}`, 'YAML', error.message.split('\n')[0] ?? '');
     }
-    if (document.contents === null) return [];
-    return [
-      networkServiceFromDocument(toPlain(document, name), (path) => lineOf(document, path, lines)),
-    ];
+    const plain = toPlain(document, name);
+    if (plain === null || plain === undefined) return [];
+    return [networkServiceFromDocument(plain, (path) => lineOf(document, path, lines))];
   });
 }
 
 function parseDocuments(text: string, name: string, lineCounter: LineCounter): readonly Document[] {
   try {
-    const documents = parseAllDocuments(text, { lineCounter });
+    const documents = parseAllDocuments(text, { lineCounter, logLevel: 'silent' });
     return Array.isArray(documents) ? documents : [];
   } catch (thrown) {
     throw refuse(name, 'YAML', String(thrown).slice(0, 200));

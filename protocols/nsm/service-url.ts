@@ -151,7 +151,7 @@ function refuse(text: string, position: number, expected: string, found: string)
   return new NsmError('INVALID_ARGUMENT', 'the requested service cannot be understood', {
     rule: `character ${position + 1} of ${JSON.stringify(text.slice(0, 200))}`,
     expected,
-    found: found.slice(0, 200),
+    found: found === '' ? 'nothing' : found.slice(0, 200),
     remedy: 'write kernel://service[@domain][/interface][?label=value&...]',
   });
 }

@@ -169,23 +169,20 @@ describe('what a newer peer sends', () => {
 
   /** A connection with an unknown field in each message of the path, and odd nanoseconds. */
   function fromNewerPeer(): Uint8Array {
-    const nested = (field: number, bytes: number[]): number[] => [field, bytes.length, ...bytes];
+    const nested = (field: number, bytes: Iterable<number>): number[] => {
+      const all = [...bytes];
+      return [field, all.length, ...all];
+    };
     const timestamp = nested(0x22, [0x08, 0xd2, 0x09, 0x10, 0xb9, 0x60, ...unknown]);
     const segment = (name: number, id: string): number[] =>
       nested(0x12, [
         ...nested(0x0a, [name]),
-        ...nested(
-          0x12,
-          [...id].map((char) => char.charCodeAt(0)),
-        ),
+        ...nested(0x12, new TextEncoder().encode(id)),
         ...timestamp,
         ...unknown,
       ]);
     const path = nested(0x32, [...segment(0x61, 'id-0'), ...segment(0x62, 'id-1'), ...unknown]);
-    const id = nested(
-      0x0a,
-      [...'id-0'].map((char) => char.charCodeAt(0)),
-    );
+    const id = nested(0x0a, new TextEncoder().encode('id-0'));
     return Uint8Array.from([...id, ...path, ...unknown]);
   }
 

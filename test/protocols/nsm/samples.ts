@@ -1,4 +1,4 @@
-// Messages and random sources that the tests of the NSM rules share.
+// Messages and ids that the tests of the NSM rules share.
 
 import { create } from '@bufbuild/protobuf';
 import { timestampFromEpochMs } from '../../../protocols/nsm/expiry.ts';
@@ -7,7 +7,6 @@ import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
 } from '../../../protocols/nsm/gen/registry_pb.ts';
-import type { Random } from '../../../protocols/ports/random.ts';
 
 /** A path of these names with ids `id-0`, `id-1` and so on, standing on `index`. */
 export function connectionOf(names: readonly string[], index: number): Connection {
@@ -44,19 +43,4 @@ export function endpointOf(
     networkServiceNames: [service],
     networkServiceLabels: labels === undefined ? {} : { [service]: { labels } },
   });
-}
-
-/** A small deterministic source (mulberry32), so that a failing case can be run again. */
-export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return (mixed ^ (mixed >>> 14)) >>> 0;
-  };
-  return {
-    integer: (exclusiveMax) => Math.floor((next() / 2 ** 32) * exclusiveMax),
-    uuid: () => `00000000-0000-4000-8000-${next().toString(16).padStart(12, '0')}`,
-  };
 }
