@@ -40,7 +40,7 @@ import {
   type RegistryPathStep,
   registryPathHeader,
 } from './registry-path.ts';
-import { checkName } from './validate.ts';
+import { checkName } from '../../protocols/registry/validate-entry.ts';
 import { WatchQueue } from './watch-queue.ts';
 
 export type { RegistryClients } from './registry-clients.ts';

@@ -16,10 +16,14 @@ import { serviceMatchesQuery } from '../../protocols/nsm/registry-match.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { StoreChange } from '../../protocols/ports/registry-store.ts';
-import { EndpointIndex } from './endpoint-index.ts';
-import { ExpiryHeap } from './expiry-heap.ts';
+import { EndpointIndex } from '../../protocols/registry/endpoint-index.ts';
+import { ExpiryHeap } from '../../protocols/registry/expiry-heap.ts';
 import type { StoreWriter } from './store-writer.ts';
-import { checkEndpoint, checkService, encodeEndpoint } from './validate.ts';
+import {
+  checkEndpoint,
+  checkService,
+  encodeEndpoint,
+} from '../../protocols/registry/validate-entry.ts';
 import { Watchers } from './watchers.ts';
 
 export interface RegistryStateSetup {

@@ -1,8 +1,8 @@
 // The endpoints of one domain, found by name or by service without looking at the others.
 // Invariant: both maps hold the same entries; a service without endpoints has no map.
 
-import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
-import { endpointMatchesQuery } from '../../protocols/nsm/registry-match.ts';
+import type { NetworkServiceEndpoint } from '../nsm/gen/registry_pb.ts';
+import { endpointMatchesQuery } from '../nsm/registry-match.ts';
 
 export class EndpointIndex {
   #byName = new Map<string, NetworkServiceEndpoint>();
@@ -37,6 +37,10 @@ export class EndpointIndex {
     this.#byName.delete(name);
     this.#removeFromServices(previous, []);
     return previous;
+  }
+
+  ofService(service: string): readonly NetworkServiceEndpoint[] {
+    return [...(this.#byService.get(service)?.values() ?? [])];
   }
 
   /** Entries that match the query of a Find; in order of first registration within a service. */

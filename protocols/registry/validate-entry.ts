@@ -1,14 +1,14 @@
 // What a registry accepts. Every refusal says which field, what was expected and what was found.
 
 import { toBinary } from '@bufbuild/protobuf';
-import { NsmError } from '../../protocols/errors.ts';
-import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
+import { NsmError } from '../errors.ts';
+import { timestampToEpochMs } from '../nsm/expiry.ts';
 import {
   type NetworkService,
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
   NetworkServiceSchema,
-} from '../../protocols/nsm/gen/registry_pb.ts';
+} from '../nsm/gen/registry_pb.ts';
 
 /** A name becomes a key of the store; NATS bounds a subject by its control line of 4,096 bytes. */
 export const nameLengthMax = 1_024;

@@ -1,0 +1,269 @@
+// The registry face of a manager: both NSM registries as its node's workloads see them, in front of the domain's.
+// NSM concept: nsmgr's registry chain (begin, clientinfo, expire, localbypass). Invariants: the domain's registry sees this
+// manager's URL, the node's workloads see real ones; an entry with this manager's URL that is unknown here is
+// hidden, except its deletion; a registry that is away ends no local registration that is still being refreshed.
+
+import { create } from '@bufbuild/protobuf';
+import { EmptySchema } from '@bufbuild/protobuf/wkt';
+import { asNsmError, describeError, errorCodes, NsmError } from '../../../protocols/errors.ts';
+import { timestampFromEpochMs, timestampToEpochMs } from '../../../protocols/nsm/expiry.ts';
+import {
+  type NetworkServiceEndpoint,
+  type NetworkServiceEndpointQuery,
+  NetworkServiceEndpointRegistry,
+  type NetworkServiceEndpointResponse,
+  NetworkServiceEndpointResponseSchema,
+  NetworkServiceRegistry,
+} from '../../../protocols/nsm/gen/registry_pb.ts';
+import { endpointMatchesQuery } from '../../../protocols/nsm/registry-match.ts';
+import type { Clock, WallClock } from '../../../protocols/ports/clock.ts';
+import type { Log } from '../../../protocols/ports/log.ts';
+import type { Random } from '../../../protocols/ports/random.ts';
+import {
+  type CallContext,
+  type ServedService,
+  serve,
+  type UnaryOptions,
+} from '../../../protocols/ports/rpc.ts';
+import type { RegistryClients } from '../../registry/registry-clients.ts';
+import { checkEndpoint, checkName } from '../../../protocols/registry/validate-entry.ts';
+import { InOrder } from './in-order.ts';
+import { LocalEndpoints } from './local-endpoints.ts';
+import { Presence } from './presence.ts';
+
+export interface ManagerRegistrySetup {
+  /** The domain's registry. */
+  readonly upstream: RegistryClients;
+  /** Under which other nodes reach this manager. */
+  readonly publicUrl: string;
+  readonly clock: Clock;
+  readonly wallClock: WallClock;
+  readonly random: Random;
+  readonly log: Log;
+  /** `nodeName`, `clusterName`: added to every labels entry that lacks them. */
+  readonly nodeLabels?: Readonly<Record<string, string>>;
+  /** Life of a registration without a refresh; 1 min in the reference. */
+  readonly expirePeriodMs?: number;
+  /** For calls on the manager's own account. */
+  readonly ownCallTimeoutMs?: number;
+}
+
+export interface ManagerRegistry {
+  readonly services: readonly ServedService[];
+  /** Registered here under that service, live, with real URLs: how the manager knows its forwarders. */
+  localEndpoints(serviceName: string): readonly NetworkServiceEndpoint[];
+  close(): void;
+}
+
+export function createManagerRegistry(setup: ManagerRegistrySetup): ManagerRegistry {
+  return new LocalRegistry(setup);
+}
+
+class LocalRegistry implements ManagerRegistry {
+  readonly services: readonly ServedService[];
+  #setup: Required<ManagerRegistrySetup>;
+  #local: LocalEndpoints;
+  #inOrder = new InOrder();
+  #presence: Presence;
+  #closed = new AbortController();
+
+  constructor(setup: ManagerRegistrySetup) {
+    this.#setup = { nodeLabels: {}, expirePeriodMs: 60_000, ownCallTimeoutMs: 5_000, ...setup };
+    this.#local = new LocalEndpoints({ ...setup, onExpired: (each) => this.#onExpired(each) });
+    this.#presence = new Presence({
+      ...setup,
+      local: () => this.#local.index.values(),
+      isLocal: (name) => this.#local.index.get(name) !== undefined,
+      registerAgain: (name) => this.#registerAgain(name),
+    });
+    const { upstream } = this.#setup;
+    this.services = [
+      serve(NetworkServiceRegistry, {
+        register: (service, call) => upstream.services.register(service, this.#onward(call)),
+        find: (query, { signal, headers }) => upstream.services.find(query, { signal, headers }),
+        unregister: (service, call) => upstream.services.unregister(service, this.#onward(call)),
+      }),
+      serve(NetworkServiceEndpointRegistry, {
+        register: (endpoint, call) => this.#register(endpoint, call),
+        find: (query, call) => this.#find(query, call),
+        unregister: (endpoint, call) => this.#unregister(endpoint, call),
+      }),
+    ];
+  }
+
+  localEndpoints(serviceName: string): readonly NetworkServiceEndpoint[] {
+    return this.#local.index.ofService(serviceName);
+  }
+
+  close(): void {
+    this.#closed.abort();
+    this.#presence.close();
+    this.#local.close();
+  }
+
+  async #register(
+    asked: NetworkServiceEndpoint,
+    call: CallContext,
+  ): Promise<NetworkServiceEndpoint> {
+    const { wallClock, expirePeriodMs, nodeLabels } = this.#setup;
+    checkEndpoint(asked, wallClock.epochMs());
+    if (asked.url === '') throw emptyUrl(asked.name);
+    return this.#inOrder.run(asked.name, call.signal, async () => {
+      const nowEpochMs = wallClock.epochMs();
+      const latestEpochMs = nowEpochMs + expirePeriodMs;
+      const given = asked.expirationTime;
+      const keepsOwn = given !== undefined && timestampToEpochMs(given) <= latestEpochMs;
+      const real: NetworkServiceEndpoint = {
+        ...withNodeLabels(asked, nodeLabels),
+        expirationTime: keepsOwn ? given : timestampFromEpochMs(latestEpochMs),
+      };
+      const before = this.#local.index.get(real.name);
+      // Known at once: a forwarder serves its node also while the registry is away.
+      this.#local.set(real);
+      try {
+        const answer = await this.#registerUpstream(real, this.#onward(call));
+        this.#local.set(answer);
+        return answer;
+      } catch (thrown) {
+        const error = asNsmError(thrown);
+        // A refusal counts; silence does not: the Endpoint has just shown that it lives.
+        if (!errorCodes[error.code].retryable) this.#takeBack(real.name, before);
+        throw error;
+      }
+    });
+  }
+
+  async #registerUpstream(
+    real: NetworkServiceEndpoint,
+    options: UnaryOptions,
+  ): Promise<NetworkServiceEndpoint> {
+    const { upstream, publicUrl } = this.#setup;
+    const answer = await upstream.endpoints.register({ ...real, url: publicUrl }, options);
+    return { ...answer, url: real.url };
+  }
+
+  #takeBack(name: string, before: NetworkServiceEndpoint | undefined): void {
+    if (before === undefined) this.#local.delete(name);
+    else this.#local.set(before);
+  }
+
+  async #registerAgain(name: string): Promise<void> {
+    await this.#inOrder.run(name, this.#closed.signal, async () => {
+      const real = this.#local.index.get(name);
+      if (real === undefined) return;
+      const answer = await this.#registerUpstream(real, this.#own());
+      // Its life here stays what its own refreshes make it.
+      if (this.#local.index.get(name) === real) {
+        const { expirationTime } = real;
+        this.#local.set(expirationTime === undefined ? answer : { ...answer, expirationTime });
+      }
+    });
+  }
+
+  async #unregister(endpoint: NetworkServiceEndpoint, call: CallContext) {
+    checkName('network_service_endpoint.name', endpoint.name);
+    const { upstream, publicUrl } = this.#setup;
+    await this.#inOrder.run(endpoint.name, call.signal, async () => {
+      const known = this.#local.delete(endpoint.name);
+      if (known === undefined) return;
+      await upstream.endpoints.unregister({ ...known, url: publicUrl }, this.#onward(call));
+    });
+    return create(EmptySchema);
+  }
+
+  async *#find(
+    query: NetworkServiceEndpointQuery,
+    call: CallContext,
+  ): AsyncIterable<NetworkServiceEndpointResponse> {
+    const { upstream } = this.#setup;
+    const { signal, headers } = call;
+    const asked = query.networkServiceEndpoint;
+    const told = new Set<string>();
+    if (!query.watch && asked !== undefined && asked.name !== '') {
+      const local = this.#local.index.get(asked.name);
+      if (local !== undefined && endpointMatchesQuery(asked, local)) {
+        yield create(NetworkServiceEndpointResponseSchema, { networkServiceEndpoint: local });
+        return;
+      }
+    }
+    for await (const response of upstream.endpoints.find(query, { signal, headers })) {
+      const shown = this.#asSeenHere(response);
+      if (shown === undefined) continue;
+      if (!query.watch) told.add(shown.networkServiceEndpoint?.name ?? '');
+      yield shown;
+    }
+    if (query.watch) return;
+    // Registered here while the registry was away, or lost by it.
+    const everything =
+      asked === undefined ? this.#local.index.values() : this.#local.index.find(asked);
+    for (const networkServiceEndpoint of everything) {
+      if (told.has(networkServiceEndpoint.name)) continue;
+      yield create(NetworkServiceEndpointResponseSchema, { networkServiceEndpoint });
+    }
+  }
+
+  /** Undefined where the entry is a leftover of an earlier life of this manager. */
+  #asSeenHere(
+    response: NetworkServiceEndpointResponse,
+  ): NetworkServiceEndpointResponse | undefined {
+    const endpoint = response.networkServiceEndpoint;
+    if (endpoint === undefined || endpoint.url !== this.#setup.publicUrl) return response;
+    const local = this.#local.index.get(endpoint.name);
+    if (local === undefined) return response.deleted ? response : undefined;
+    // The registry lost a live entry: it is on its way back there, and here it never went.
+    if (response.deleted) return undefined;
+    return { ...response, networkServiceEndpoint: { ...endpoint, url: local.url } };
+  }
+
+  #onExpired(endpoint: NetworkServiceEndpoint): void {
+    const { upstream, publicUrl, log } = this.#setup;
+    log.info('local registration expired', { endpoint: endpoint.name });
+    upstream.endpoints
+      .unregister({ ...endpoint, url: publicUrl }, this.#own())
+      .catch((error: unknown) => {
+        log.debug('expired endpoint was not unregistered, it expires there too', {
+          endpoint: endpoint.name,
+          error: describeError(error),
+        });
+      });
+  }
+
+  #own(): UnaryOptions {
+    return { timeoutMs: this.#setup.ownCallTimeoutMs, signal: this.#closed.signal };
+  }
+
+  #onward(call: CallContext): UnaryOptions {
+    const remainingMs = call.deadlineMs - this.#setup.clock.nowMs();
+    return {
+      timeoutMs: Math.max(1, Math.min(remainingMs, 15_000)),
+      signal: call.signal,
+      headers: call.headers,
+      onHeaders: ({ path }) => {
+        if (path !== undefined) call.setHeader('path', path);
+      },
+    };
+  }
+}
+
+function withNodeLabels(
+  endpoint: NetworkServiceEndpoint,
+  nodeLabels: Readonly<Record<string, string>>,
+): NetworkServiceEndpoint {
+  if (Object.keys(nodeLabels).length === 0) return endpoint;
+  const networkServiceLabels = Object.fromEntries(
+    Object.entries(endpoint.networkServiceLabels).map(([service, entry]) => [
+      service,
+      { ...entry, labels: { ...nodeLabels, ...entry.labels } },
+    ]),
+  );
+  return { ...endpoint, networkServiceLabels };
+}
+
+function emptyUrl(name: string): NsmError {
+  return new NsmError('INVALID_ARGUMENT', 'an endpoint without a URL cannot be reached', {
+    rule: 'network_service_endpoint.url',
+    expected: 'the URL under which the endpoint serves',
+    found: `an empty URL for ${name}`,
+    remedy: 'set NSM_LISTEN_ON of the endpoint',
+  });
+}

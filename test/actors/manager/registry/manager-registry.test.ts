@@ -1,0 +1,239 @@
+// Protects a manager's registry face: the domain sees the manager's URL, the node sees real ones, leftovers of an
+// earlier life stay hidden, and neither a lost nor a silent registry takes a live local endpoint away.
+
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  createManagerRegistry,
+  type ManagerRegistry,
+} from '../../../../actors/manager/registry/manager-registry.ts';
+import type { RegistryClients } from '../../../../actors/registry/registry-clients.ts';
+import { NsmError } from '../../../../protocols/errors.ts';
+import {
+  NetworkServiceEndpointQuerySchema,
+  NetworkServiceLabelsSchema,
+} from '../../../../protocols/nsm/gen/registry_pb.ts';
+import { silentLog } from '../../../../protocols/ports/log.ts';
+import { systemRandom } from '../../../../transports/process/system-random.ts';
+import { createManualClock, type ManualClock, settle } from '../../../sandbox/manual-clock.ts';
+import {
+  collect,
+  directClients,
+  endpoint,
+  findNames,
+  findServiceNames,
+  type RegistryFixture,
+  second,
+  service,
+  startRegistry,
+  watchEndpoints,
+} from '../../registry/fixture.ts';
+
+const publicUrl = 'tcp://10.0.0.1:5001';
+let clock: ManualClock;
+let registry: RegistryFixture;
+let manager: ManagerRegistry;
+let node: RegistryClients;
+let refusal: NsmError | undefined;
+let upstreamUnregisters: string[];
+
+beforeEach(() => {
+  clock = createManualClock();
+  refusal = undefined;
+  upstreamUnregisters = [];
+  registry = startRegistry({ clock });
+  start();
+});
+
+afterEach(async () => {
+  manager.close();
+  await settle();
+  await registry.stop();
+  expect(clock.pendingTimers, 'timers left behind').toBe(0);
+});
+
+function start(): void {
+  manager = createManagerRegistry({
+    upstream: upstream(),
+    publicUrl,
+    clock,
+    wallClock: clock,
+    random: systemRandom,
+    log: silentLog,
+    nodeLabels: { nodeName: 'node-1' },
+  });
+  node = directClients(manager.services, clock);
+}
+
+/** The registry of the moment, which can also be silent. */
+function upstream(): RegistryClients {
+  const check = (): void => {
+    if (refusal !== undefined) throw refusal;
+  };
+  return {
+    services: {
+      register: (...call) => registry.clients.services.register(...call),
+      find: (...call) => registry.clients.services.find(...call),
+      unregister: (...call) => registry.clients.services.unregister(...call),
+    },
+    endpoints: {
+      register: async (...call) => {
+        check();
+        return registry.clients.endpoints.register(...call);
+      },
+      find: (...call) => {
+        check();
+        return registry.clients.endpoints.find(...call);
+      },
+      unregister: async (...call) => {
+        upstreamUnregisters.push(call[0].name);
+        check();
+        return registry.clients.endpoints.unregister(...call);
+      },
+    },
+  };
+}
+
+const local = (name: string, more = {}) =>
+  endpoint(name, 'svc', { url: `unix:///run/${name}.sock`, ...more });
+
+async function urls(clients: RegistryClients): Promise<Record<string, string>> {
+  const found = await collect(
+    clients.endpoints.find(
+      create(NetworkServiceEndpointQuerySchema, { networkServiceEndpoint: {} }),
+    ),
+  );
+  return Object.fromEntries(
+    found.map(({ networkServiceEndpoint: each }) => [each?.name ?? '', each?.url ?? '']),
+  );
+}
+
+describe('a manager’s registry', () => {
+  it('shows its own URL to the domain, and real ones to its node', async () => {
+    const answer = await node.endpoints.register(local('e1'), second);
+    expect(answer.url).toBe('unix:///run/e1.sock');
+    expect(answer.initialRegistrationTime).toBeDefined();
+    await registry.clients.endpoints.register(endpoint('far', 'svc'), second);
+    expect(await urls(registry.clients)).toEqual({
+      e1: publicUrl,
+      far: 'tcp://127.0.0.1:5001/far',
+    });
+    expect(await urls(node)).toEqual({
+      e1: 'unix:///run/e1.sock',
+      far: 'tcp://127.0.0.1:5001/far',
+    });
+    expect(manager.localEndpoints('svc').map(({ url }) => url)).toEqual(['unix:///run/e1.sock']);
+    expect(manager.localEndpoints('other')).toEqual([]);
+  });
+
+  it('adds the node’s labels to labels entries that lack them', async () => {
+    const labels = (pairs: Record<string, string>) =>
+      create(NetworkServiceLabelsSchema, { labels: pairs });
+    const answer = await node.endpoints.register(
+      local('e1', {
+        networkServiceLabels: { svc: labels({ app: 'x' }), own: labels({ nodeName: 'mine' }) },
+      }),
+      second,
+    );
+    expect(answer.networkServiceLabels['svc']?.labels).toEqual({ app: 'x', nodeName: 'node-1' });
+    expect(answer.networkServiceLabels['own']?.labels).toEqual({ nodeName: 'mine' });
+  });
+
+  it('hides what carries its URL but is unknown here, except deletions', async () => {
+    await registry.clients.endpoints.register(endpoint('stale', 'svc', { url: publicUrl }), second);
+    expect(await findNames(node, {})).toEqual([]);
+    const watched = watchEndpoints(node, {});
+    await settle();
+    await registry.clients.endpoints.unregister(endpoint('stale', 'svc'), second);
+    await settle();
+    expect(watched.events).toEqual(['-stale']);
+    watched.stop();
+    await watched.ended;
+  });
+
+  it('rewrites URLs in a watch too', async () => {
+    const watched = watchEndpoints(node, { networkServiceNames: ['svc'] });
+    await node.endpoints.register(local('e1'), second);
+    await settle();
+    expect(watched.responses.map((each) => each.networkServiceEndpoint?.url)).toEqual([
+      'unix:///run/e1.sock',
+    ]);
+    watched.stop();
+    await watched.ended;
+  });
+
+  it('passes an Unregister on only for what is registered here', async () => {
+    await registry.clients.endpoints.register(endpoint('far', 'svc'), second);
+    await node.endpoints.unregister(endpoint('far', 'svc'), second);
+    expect(await findNames(registry.clients, {})).toEqual(['far']);
+    await node.endpoints.register(local('e1'), second);
+    await node.endpoints.unregister(local('e1'), second);
+    expect(upstreamUnregisters).toEqual(['e1']);
+    expect(await findNames(registry.clients, {})).toEqual(['far']);
+  });
+
+  it('refuses an endpoint without a URL', async () => {
+    await expect(node.endpoints.register(local('e1', { url: '' }), second)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { rule: 'network_service_endpoint.url' },
+    });
+  });
+
+  it('passes network services through', async () => {
+    await node.services.register(service('svc'), second);
+    expect(await findServiceNames(node, 'svc')).toEqual(['svc']);
+    await node.services.unregister(service('svc'), second);
+    expect(await findServiceNames(registry.clients, 'svc')).toEqual([]);
+  });
+
+  it('lets an endpoint end when nobody refreshes it, and tells the registry', async () => {
+    await node.endpoints.register(local('e1'), second);
+    await clock.advance(60_000);
+    expect(manager.localEndpoints('svc')).toEqual([]);
+    expect(await findNames(registry.clients, {})).toEqual([]);
+    expect(upstreamUnregisters).toEqual(['e1']);
+  });
+
+  it('registers its endpoints again when the registry lost its data', async () => {
+    await node.endpoints.register(local('e1'), second);
+    await node.endpoints.register(local('e2'), second);
+    const old = registry;
+    registry = startRegistry({ clock });
+    await old.stop();
+    await clock.advance(1_000);
+    expect(await urls(registry.clients)).toEqual({ e1: publicUrl, e2: publicUrl });
+    await registry.clients.endpoints.unregister(endpoint('e1', 'svc'), second);
+    await settle();
+    expect((await findNames(registry.clients, {})).toSorted()).toEqual(['e1', 'e2']);
+  });
+
+  it('keeps what is refreshed while the registry is silent, and takes nothing that is refused', async () => {
+    await node.endpoints.register(local('e1'), second);
+    refusal = new NsmError('UNAVAILABLE', 'no answer');
+    for (let round = 0; round < 5; round += 1) {
+      await clock.advance(40_000);
+      await expect(node.endpoints.register(local('e1'), second)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+      });
+    }
+    expect(manager.localEndpoints('svc').map(({ name }) => name)).toEqual(['e1']);
+    expect(await findNames(node, { name: 'e1' })).toEqual(['e1']);
+    refusal = new NsmError('PERMISSION_DENIED', 'not yours');
+    await expect(node.endpoints.register(local('e2'), second)).rejects.toMatchObject({
+      code: 'PERMISSION_DENIED',
+    });
+    expect(manager.localEndpoints('svc').map(({ name }) => name)).toEqual(['e1']);
+    refusal = undefined;
+  });
+
+  it('serves calls about one name in the order of their arrival', async () => {
+    const calls = [
+      node.endpoints.register(local('e1', { url: 'unix:///1' }), second),
+      node.endpoints.unregister(local('e1'), second),
+      node.endpoints.register(local('e1', { url: 'unix:///2' }), second),
+    ];
+    await Promise.all(calls);
+    expect(await urls(node)).toEqual({ e1: 'unix:///2' });
+    expect(await urls(registry.clients)).toEqual({ e1: publicUrl });
+  });
+});
