@@ -12,6 +12,8 @@ interface CommandModule {
   run(args: readonly string[]): Promise<number>;
 }
 
+const leaveAfterMs = 2_000;
+
 const folders = { role: 'roles', command: 'commands' } as const;
 
 /** The manifest lies one folder above the sources and two above the compiled file. */
@@ -38,7 +40,14 @@ async function runNamed(name: string, args: readonly string[]): Promise<number> 
     return exitCodes.ok;
   }
   const module = (await import(`./${folders[row.kind]}/${name}.ts`)) as CommandModule;
-  return module.run(args);
+  const code = await module.run(args);
+  if (row.kind === 'role') leaveSoon(code);
+  return code;
+}
+
+/** A handle that a library forgot must not keep a drained role alive. */
+function leaveSoon(code: number): void {
+  setTimeout(() => process.exit(code), leaveAfterMs).unref();
 }
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
@@ -64,5 +73,11 @@ async function explain(error: unknown): Promise<number> {
   process.stderr.write(`vwire: ${error instanceof NsmError ? describeError(error) : text}\n`);
   return exitCodes.failed;
 }
+
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+  throw error;
+});
 
 process.exitCode = await main(process.argv.slice(2)).catch(explain);
