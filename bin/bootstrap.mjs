@@ -84,12 +84,24 @@ async function run(command, args, env) {
   });
 }
 
+/** A preparation that is told to stop takes its children and locks along, which only a regular exit does. */
+function leaveOnSignals() {
+  const leave = (signal) => process.exit(128 + osConstants.signals[signal]);
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, leave);
+  return () => {
+    for (const signal of signals) process.off(signal, leave);
+  };
+}
+
 async function main() {
   const [command = '--help', ...args] = process.argv.slice(2);
   checkNode();
   const cache = findCacheFolder();
+  const prepared = leaveOnSignals();
   await prepareClone(cache);
   const parts = await provideDebianParts(command, cache);
+  prepared();
   return command === 'prepare' ? 0 : run(command, args, parts);
 }
 

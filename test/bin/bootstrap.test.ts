@@ -10,6 +10,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   utimesSync,
@@ -119,6 +120,27 @@ describe('a clone that needs work', () => {
     expect(stderr).toContain('installing npm packages: npm ended with exit code 1');
     expect(stderr).toContain('npm ci');
     expect(stderr).toContain('registry is away');
+  });
+
+  it('that is told to stop takes the installation along', async () => {
+    put('package-lock.json', lockFile('2.0.0'));
+    put(
+      'fake/npm',
+      '#!/bin/sh\nmkdir -p "$HOME"; echo $$ > "$HOME/npm.pid"; exec sleep 60\n',
+      0o755,
+    );
+    const child = spawn(process.execPath, [join(tree, 'bin/bootstrap.mjs'), 'status'], {
+      env: environment(),
+      stdio: 'ignore',
+    });
+    const closed = once(child, 'close');
+    const pidOfNpm = () => Number(readFileSync(join(tree, 'home/npm.pid'), 'utf8'));
+    await expect.poll(() => pidOfNpm(), { timeout: 10_000 }).toBeGreaterThan(0);
+    child.kill('SIGINT');
+    expect((await closed)[0]).toBe(130);
+    await expect.poll(() => existsSync(`/proc/${pidOfNpm()}`), { timeout: 10_000 }).toBe(false);
+    const locks = readdirSync(join(tree, 'home/.cache/vwire'));
+    expect(locks.filter((name) => name.endsWith('.lock'))).toEqual([]);
   });
 
   it('compiles when a source is newer than the last build, and never runs what did not compile', () => {
