@@ -8,7 +8,9 @@ const noLabels: Labels = Object.freeze({});
 
 /** The label, or the empty text where it is absent. */
 export function labelOf(labels: Labels, key: string): string {
-  return Object.hasOwn(labels, key) ? (labels[key] ?? '') : '';
+  // What objects have by themselves (constructor, __proto__) is never a text, so no own-property test is needed.
+  const label: unknown = labels[key];
+  return typeof label === 'string' ? label : '';
 }
 
 export function countLabels(labels: Labels): number {
@@ -20,7 +22,7 @@ export function labelsFor(
   byService: Readonly<Record<string, { readonly labels: Labels }>>,
   service: string,
 ): Labels {
-  return Object.hasOwn(byService, service) ? (byService[service]?.labels ?? noLabels) : noLabels;
+  return byService[service]?.labels ?? noLabels;
 }
 
 /** A selector whose templates have been rendered, with its entries laid out for many comparisons. */
@@ -39,12 +41,16 @@ export interface SelectorEntry {
 /** True where every entry of the selector is met by the labels. */
 export function accepts(selector: Selector, labels: Labels): boolean {
   const { entries } = selector;
-  if (entries.length === 0) return true;
-  for (const { key, text, value } of entries) {
-    const label = labelOf(labels, key);
-    if (label !== value && label !== text) return false;
+  let present = 0;
+  for (let at = 0; at < entries.length; at += 1) {
+    const entry = entries[at];
+    if (entry === undefined) continue;
+    const label = labelOf(labels, entry.key);
+    if (label !== entry.value && label !== entry.text) return false;
+    if (label !== '') present += 1;
   }
-  return countLabels(labels) >= entries.length;
+  // Counting all labels is dear; it is needed only where an empty text may have stood for an absent label.
+  return present === entries.length || countLabels(labels) >= entries.length;
 }
 
 /** Why `accepts` says no, for people; undefined where it says yes. */
