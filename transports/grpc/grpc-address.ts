@@ -16,7 +16,7 @@ const socketPathBytesMax = 107;
 
 /** Errors: INVALID_ARGUMENT naming the expected forms. */
 export function parseGrpcUrl(url: string): GrpcAddress {
-  const path = /^unix:(?:\/\/)?(\/[^\0]+)$/.exec(url)?.[1];
+  const path = /^unix:(?:\/\/)?(\/(?!\/)[^\0]+)$/.exec(url)?.[1];
   if (path !== undefined) return unixAddress(path);
   const match = /^(?:tcp:\/\/)?(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/[\]@?#]*)):(\d{1,5})\/?$/.exec(
     url,

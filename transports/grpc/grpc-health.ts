@@ -18,19 +18,19 @@ export function registerHealth(
   services: ReadonlySet<string>,
 ): void {
   const isServed = (service: string): boolean => service === '' || services.has(service);
-  server.register<string, number>(
+  server.register<HealthQuery, number>(
     '/grpc.health.v1.Health/Check',
-    (call: ServerUnaryCall<string, number>, callback: sendUnaryData<number>) => {
-      if (isServed(call.request)) callback(null, serving);
-      else callback(toStatus(unknownService(call.request)));
+    (call: ServerUnaryCall<HealthQuery, number>, callback: sendUnaryData<number>) => {
+      if (isServed(call.request.service)) callback(null, serving);
+      else callback(toStatus(unknownService(call.request.service)));
     },
     encodeStatus,
-    decodeService,
+    decodeQuery,
     'unary',
   );
-  server.register<string, number>(
+  server.register<HealthQuery, number>(
     '/grpc.health.v1.Health/Watch',
-    (call: ServerWritableStream<string, number>) => {
+    (call: ServerWritableStream<HealthQuery, number>) => {
       const refusal = host.inFlight.refusal();
       if (refusal !== undefined) {
         call.emit('error', toStatus(refusal));
@@ -44,10 +44,10 @@ export function registerHealth(
       };
       host.inFlight.begin(watch);
       call.on('cancelled', () => host.inFlight.end(watch));
-      call.write(isServed(call.request) ? serving : serviceUnknown);
+      call.write(isServed(call.request.service) ? serving : serviceUnknown);
     },
     encodeStatus,
-    decodeService,
+    decodeQuery,
     'serverStream',
   );
 }
@@ -61,8 +61,13 @@ function encodeStatus(status: number): Buffer {
   );
 }
 
+/** An object, since grpc-js takes a falsy request (the empty name) for none. */
+interface HealthQuery {
+  readonly service: string;
+}
+
 /** HealthCheckRequest: field 1 is the service's name. */
-function decodeService(bytes: Buffer): string {
+function decodeQuery(bytes: Buffer): HealthQuery {
   const reader = new BinaryReader(bytes);
   let service = '';
   while (reader.pos < reader.len) {
@@ -70,7 +75,7 @@ function decodeService(bytes: Buffer): string {
     if (field === 1 && wireType === 2) service = reader.string();
     else reader.skip(wireType, field);
   }
-  return service;
+  return { service };
 }
 
 function unknownService(service: string): NsmError {
