@@ -101,7 +101,10 @@ export function checkShape(files: SourceFiles): Finding[] {
 
 // Spelled with character classes so that this file does not find itself.
 const foreignWords: readonly (readonly [string, RegExp])[] = [
-  ['unfinished work', /\b(?:T[O]DO|F[I]XME|X[X]X|H[A]CK)\b|\bnot imple[m]ented\b|\bfor n[o]w\b|\bpla[c]eholder\b/],
+  [
+    'unfinished work',
+    /\b(?:T[O]DO|F[I]XME|X[X]X|H[A]CK)\b|\bnot imple[m]ented\b|\bfor n[o]w\b|\bpla[c]eholder\b/,
+  ],
   ['a path of one machine', /(?<![\w.$}~-])\/(?:[w]ork|[h]ome|[r]oot|[U]sers)\/[\w.]/],
   ['a skipped or focused test', /\b(?:it|test|describe)\.(?:[s]kip|[o]nly|[t]odo)\(/],
 ];
