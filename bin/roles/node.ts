@@ -62,7 +62,10 @@ export async function run(): Promise<number> {
     name: `start the ${name}`,
     check: `read ${join(stateDir, `${name}.log`)}`,
     start: async () => {
-      const supervised = await superviseChild({ name, start, readyTimeoutMs, log });
+      const supervised = await superviseChild({
+        ...{ name, start, readyTimeoutMs, log },
+        onStarted: (pid, restarts) => report({ event: 'child', child: name, pid, restarts }),
+      });
       return () => supervised.stop(stopGraceMs);
     },
   });
@@ -77,4 +80,9 @@ export async function run(): Promise<number> {
     ],
     readyUrls: () => [socketUrl, managerUrl],
   });
+}
+
+/** One JSON line per change, for whoever started this node. */
+function report(line: Readonly<Record<string, unknown>>): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }

@@ -4,7 +4,7 @@
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Log } from '../../protocols/ports/log.ts';
-import { endWithParentVariable } from '../../transports/process/child.ts';
+import { endWithParentVariable, readyMark } from '../../transports/process/child.ts';
 import { changeLevelOnSignals, createProcessLog } from '../../transports/process/pino-log.ts';
 import type { CommonConfig } from '../config/load.ts';
 import { configWarnings } from '../config/load.ts';
@@ -72,7 +72,7 @@ function announce(
   urls: readonly string[],
   context: PhaseContext,
 ): Promise<StopPhase | undefined> {
-  process.stdout.write(`${['ready', role, ...urls].join(' ')}\n`);
+  process.stdout.write(`${readyMark}${[role, ...urls].join(' ')}\n`);
   if (process.env[endWithParentVariable] === undefined) return Promise.resolve(undefined);
   process.stdin.on('end', () => context.end()).resume();
   return Promise.resolve(() => {

@@ -17,6 +17,8 @@ export interface SupervisionSetup {
   readonly start: () => Child;
   readonly readyTimeoutMs: number;
   readonly log: Log;
+  /** Each child that has been started, the first one included. */
+  readonly onStarted: (pid: number, restarts: number) => void;
 }
 
 /** Pause before a restart, doubled with each early end up to the longest. */
@@ -29,6 +31,7 @@ const healthyAfterMs = 30_000;
 /** Resolves once the first child is ready; its failure is the caller's. */
 export async function superviseChild(setup: SupervisionSetup): Promise<SupervisedChild> {
   let child = setup.start();
+  setup.onStarted(child.pid, 0);
   let restarts = 0;
   let failures = 0;
   let stopping = false;
@@ -52,6 +55,7 @@ export async function superviseChild(setup: SupervisionSetup): Promise<Supervise
   const restart = (): void => {
     restarts += 1;
     child = setup.start();
+    setup.onStarted(child.pid, restarts);
     follow(child);
     child.ready(setup.readyTimeoutMs).then(
       () => setup.log.info('a child process is back', { child: setup.name, pid: child.pid }),

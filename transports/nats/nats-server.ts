@@ -2,7 +2,7 @@
 // small shell between the two waits for the end of its input, which the kernel brings about however the parent
 // ends, and then kills the server.
 
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
@@ -21,6 +21,8 @@ export interface NatsServerOptions {
   readonly readyTimeoutMs?: number;
   /** Further arguments, for example `-c`, a configuration file. */
   readonly arguments?: readonly string[];
+  /** Starts the process, for example inside a network namespace. */
+  readonly spawn?: (command: string, args: readonly string[], options: SpawnOptions) => ChildProcess;
 }
 
 export interface NatsServer {
@@ -64,7 +66,8 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     ...(storeDir === undefined ? [] : ['-js', '-sd', storeDir]),
     ...(options.arguments ?? []),
   ];
-  const child = spawn('/bin/sh', ['-c', guardian, 'nats-server-guardian', ...command], {
+  const start = options.spawn ?? spawn;
+  const child = start('/bin/sh', ['-c', guardian, 'nats-server-guardian', ...command], {
     stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
   });
   // A second end-of-input is of no interest.

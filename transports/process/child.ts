@@ -1,4 +1,4 @@
-// A child process that serves until it is stopped. Its log goes to a file, its first line on standard output says
+// A child process that serves until it is stopped. Its log goes to a file, a line on standard output says
 // that it is ready, and it ends when its parent does, however that ends: its standard input then closes.
 // Invariant: `stop` always ends it, by force when it must, and only this child's own pid is ever signalled.
 
@@ -10,6 +10,9 @@ import { NsmError } from '../../protocols/errors.ts';
 /** Set for children that must end when their standard input closes. */
 export const endWithParentVariable = 'VWIRE_END_WITH_PARENT';
 
+/** Begins the line by which a child says that it serves. */
+export const readyMark = 'ready ';
+
 export interface ChildOptions {
   /** For errors. */
   readonly name: string;
@@ -18,7 +21,7 @@ export interface ChildOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Standard error is appended to it. */
   readonly logFile: string;
-  /** Every line on standard output after the first. */
+  /** Every line on standard output but the one that says that it is ready. */
   readonly onLine?: (line: string) => void;
   /** Starts the process, for example inside a network namespace; `spawn` by default. */
   readonly spawn?: (
@@ -38,7 +41,7 @@ export interface Exit {
 export interface Child {
   readonly name: string;
   readonly pid: number;
-  /** Resolves with the first line on standard output. Errors: UNAVAILABLE (it ended first), DEADLINE_EXCEEDED. */
+  /** Resolves with the line that says so. Errors: UNAVAILABLE (it ended first), DEADLINE_EXCEEDED. */
   ready(timeoutMs: number): Promise<string>;
   readonly exited: Promise<Exit>;
   readonly isRunning: boolean;
@@ -74,13 +77,11 @@ function follow(child: ChildProcess, pid: number, options: ChildOptions): Child 
       resolve({ code: null, signal: null });
     });
   });
-  const firstLine = new Promise<string>((resolve) => {
+  const readyLine = new Promise<string>((resolve) => {
     if (child.stdout === null) return;
-    let isFirst = true;
     createInterface({ input: child.stdout }).on('line', (line) => {
-      if (isFirst) resolve(line);
+      if (line.startsWith(readyMark)) resolve(line);
       else options.onLine?.(line);
-      isFirst = false;
     });
   });
   child.stdin?.on('error', () => {});
@@ -95,7 +96,7 @@ function follow(child: ChildProcess, pid: number, options: ChildOptions): Child 
       return isRunning;
     },
     kill,
-    ready: (timeoutMs) => firstOf(options, { firstLine, exited, timeoutMs }),
+    ready: (timeoutMs) => firstOf(options, { readyLine, exited, timeoutMs }),
     async stop(graceMs) {
       kill('SIGTERM');
       const force = setTimeout(() => kill('SIGKILL'), graceMs);
@@ -108,7 +109,7 @@ function follow(child: ChildProcess, pid: number, options: ChildOptions): Child 
 
 async function firstOf(
   options: ChildOptions,
-  wait: { firstLine: Promise<string>; exited: Promise<Exit>; timeoutMs: number },
+  wait: { readyLine: Promise<string>; exited: Promise<Exit>; timeoutMs: number },
 ): Promise<string> {
   const details = { rule: 'start', remedy: `read ${options.logFile}` };
   let timer: NodeJS.Timeout | undefined;
@@ -126,7 +127,7 @@ async function firstOf(
     });
   });
   try {
-    return await Promise.race([wait.firstLine, ended, late]);
+    return await Promise.race([wait.readyLine, ended, late]);
   } finally {
     clearTimeout(timer);
   }

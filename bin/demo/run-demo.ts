@@ -1,0 +1,131 @@
+// The demo from beginning to end: build, wait for both wires, break something if asked to, ping both ways, look at
+// everything, take it all down, and check that nothing is left. What it finds wrong it names; any finding is a failure.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describeError } from '../../protocols/errors.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import { lastLogLines } from './last-log-lines.ts';
+import { isAlive, findLeftovers, takeCensus } from './leftovers.ts';
+import { type ClientReport, type DemoMesh, startMesh } from './mesh.ts';
+import { probeWire, type WireProof } from './probe-wire.ts';
+import { sabotage, type Sabotage } from './sabotage.ts';
+import { createTopology, type DemoPair, type Topology } from './topology.ts';
+
+export interface DemoOptions {
+  readonly natsServer: string;
+  readonly sabotage: Sabotage | undefined;
+  /** Resolves when a kept demo is to end; undefined: at once. */
+  readonly keep: ((stateDir: string, topology: Topology) => Promise<void>) | undefined;
+  readonly onStep: (text: string) => void;
+}
+
+export interface DemoResult {
+  readonly dataplane: 'kernel' | 'simulated';
+  readonly wires: readonly WireProof[];
+  /** What is wrong, each with what was found. */
+  readonly findings: readonly string[];
+  readonly leftovers: readonly string[];
+}
+
+const connectTimeoutMs = 20_000;
+
+export async function runDemo(options: DemoOptions): Promise<DemoResult> {
+  const netlink = createNetlink();
+  const before = await takeCensus(netlink);
+  const stateDir = mkdtempSync(join(tmpdir(), 'vwire-demo-'));
+  const pids = new Set<number>();
+  const namespaces: string[] = [];
+  const wires: WireProof[] = [];
+  const findings: string[] = [];
+  try {
+    const topology = await createTopology(netlink);
+    namespaces.push(...topology.namespaces.map(({ inodeUrl }) => namespaceName(inodeUrl)));
+    options.onStep('two nodes and four workloads have their namespaces');
+    try {
+      await runMesh(options, { netlink, topology, stateDir, pids, wires, findings });
+    } finally {
+      topology.close();
+    }
+  } catch (error) {
+    findings.push(describeError(error), ...lastLogLines(stateDir));
+  } finally {
+    rmSync(stateDir, { recursive: true, force: true });
+  }
+  const leftovers = await findLeftovers({
+    ...{ before, netlink, namespaces },
+    pids: [...pids],
+    paths: [stateDir],
+  });
+  await netlink.close();
+  return { dataplane: 'kernel', wires, findings, leftovers };
+}
+
+interface Run {
+  readonly netlink: Netlink;
+  readonly topology: Topology;
+  readonly stateDir: string;
+  /** Every process that was seen, filled in here. */
+  readonly pids: Set<number>;
+  readonly wires: WireProof[];
+  readonly findings: string[];
+}
+
+async function runMesh(options: DemoOptions, run: Run): Promise<void> {
+  const { topology, stateDir, findings } = run;
+  const mesh = await startMesh({ ...options, topology, stateDir });
+  try {
+    const reports = new Map<DemoPair, ClientReport>();
+    for (const pair of topology.pairs) {
+      reports.set(pair, await mesh.connected(pair, connectTimeoutMs));
+    }
+    options.onStep('both wires are up');
+    const expected = new Map([...mesh.supervised].map(([name, { pid }]) => [name, pid]));
+    notePids(mesh, run.pids);
+    if (options.sabotage !== undefined) {
+      await sabotage(options.sabotage, { mesh, topology, reports, netlink: run.netlink });
+      options.onStep(`broke on purpose: ${options.sabotage}`);
+    }
+    for (const [pair, report] of reports) {
+      const proof = await probeWire(run.netlink, pair, report);
+      run.wires.push(proof);
+      findings.push(...proof.findings);
+    }
+    findings.push(...findLostProcesses(mesh, expected));
+    await options.keep?.(stateDir, topology);
+  } finally {
+    notePids(mesh, run.pids);
+    await mesh.stop();
+    options.onStep('everything has been stopped');
+  }
+}
+
+function notePids(mesh: DemoMesh, pids: Set<number>): void {
+  for (const child of mesh.processes.values()) pids.add(child.pid);
+  for (const { pid } of mesh.supervised.values()) pids.add(pid);
+}
+
+/** Processes that ended, or were replaced, although nobody asked them to. */
+function findLostProcesses(
+  mesh: DemoMesh,
+  expected: ReadonlyMap<string, number>,
+): readonly string[] {
+  const children = [...mesh.processes.values()]
+    .filter(({ isRunning }) => !isRunning)
+    .map(({ name, pid }) => `${name} (process ${pid}) is not running any more`);
+  const supervised = [...expected]
+    .filter(([, pid]) => !isAlive(pid))
+    .map(([name, pid]) => {
+      const now = mesh.supervised.get(name);
+      const next = now === undefined || now.pid === pid ? '' : `, replaced by process ${now.pid}`;
+      return `${name} (process ${pid}) is not running any more${next}`;
+    });
+  return [...children, ...supervised];
+}
+
+/** `inode://4/4026532000` as the kernel writes it in /proc: `net:[4026532000]`. */
+function namespaceName(inodeUrl: string): string {
+  return `net:[${inodeUrl.slice(inodeUrl.lastIndexOf('/') + 1)}]`;
+}

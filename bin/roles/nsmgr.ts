@@ -1,0 +1,42 @@
+// `vwire nsmgr`: the manager of a node, with the reference's variables. Needs no privilege.
+
+import { openJournal } from '../../transports/journal/journal.ts';
+import { loadNsmgrConfig } from '../config/load.ts';
+import { composeNsmgr } from './compose-nsmgr.ts';
+import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
+import type { RunningRole } from './running-role.ts';
+
+export async function run(): Promise<number> {
+  const config = loadNsmgrConfig(process.env);
+  const { name, listenOn, registryUrl } = config;
+  let role: RunningRole | undefined;
+  return runRoleProcess({
+    role: 'nsmgr',
+    name,
+    config,
+    urls: [...listenOn, registryUrl],
+    phases: (platform, log) => [
+      {
+        name: `take up journaled connections and serve on ${listenOn.join(', ')}`,
+        check: 'is another manager using this state directory or listening there?',
+        start: async () => {
+          const { clock } = platform();
+          const directory = stateDirOf(config);
+          const composed = await composeNsmgr(platform(), {
+            name,
+            listenOn,
+            registryUrl,
+            forwarderServiceName: config.forwarderNetworkServiceName,
+            maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+            nodeLabels: clientInfoLabels(config),
+            excludedPrefixes: () => [],
+            journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
+          });
+          role = composed;
+          return () => composed.stop(5_000);
+        },
+      },
+    ],
+    readyUrls: () => role?.urls ?? [],
+  });
+}
