@@ -33,13 +33,16 @@ import {
   stopNode,
 } from './nact-tree.ts';
 import { LocalRef } from './refs.ts';
-import type { Runtime } from './runtime.ts';
+import { Remote } from './remote.ts';
+import { AddressRef } from './remote-ref.ts';
+import type { Addressed, Runtime } from './runtime.ts';
 import { Scheduler } from './scheduler.ts';
 import { viewOf } from './view.ts';
 import { within } from './within.ts';
 
 const defaultMailbox: MailboxOptions = { depthMax: 1_024, overflow: 'reject' };
 const defaultStopHandlerMs = 5_000;
+const defaultUnreachableAfterMs = 5_000;
 /** How many actors an error names. */
 const namedMax = 10;
 
@@ -66,6 +69,7 @@ class System implements ActorSystem, Runtime {
   private serial = 0;
   private stopped: Promise<unknown> | undefined;
   private readonly options: ActorSystemOptions;
+  private readonly remote: Remote;
 
   constructor(options: ActorSystemOptions) {
     this.options = options;
@@ -77,6 +81,8 @@ class System implements ActorSystem, Runtime {
     this.incarnation = options.random.uuid();
     this.mailbox = options.mailbox ?? defaultMailbox;
     this.stopHandlerMs = options.stopHandlerMs ?? defaultStopHandlerMs;
+    const unreachableAfterMs = options.unreachableAfterMs ?? defaultUnreachableAfterMs;
+    this.remote = new Remote(this, options.link, unreachableAfterMs);
   }
 
   nextSerial(): number {
@@ -133,28 +139,44 @@ class System implements ActorSystem, Runtime {
         ask.giveUp(asNsmError(error));
         return;
       }
-      this.sendAsk(ask, target);
+      this.sendAsk(ask, target, options.timeoutMs);
     });
   }
 
+  get linked(): Promise<void> {
+    return this.remote.linked;
+  }
+
   exportActor<Message, Reply>(ref: ActorRef<Message>, codec: ActorCodec<Message, Reply>): void {
-    void ref;
-    void codec;
+    if (!(ref instanceof LocalRef) || ref.cell.runtime !== this) {
+      throw new NsmError('INVALID_ARGUMENT', 'only an actor of this system can be exported', {
+        rule: 'exportActor',
+        found: ref.address.path.join('/'),
+      });
+    }
+    ref.cell.more.codec = codec as unknown as ActorCodec<unknown>;
   }
 
   refOf<Message, Reply>(
     address: ActorAddress,
     codec: ActorCodec<Message, Reply>,
   ): ActorRef<Message> {
-    void codec;
-    const cell = this.find(address);
-    if (cell === undefined) throw new NsmError('NOT_FOUND', 'no such actor');
-    return cell.ref as unknown as ActorRef<Message>;
+    const cell = address.node === this.name ? this.find(address) : undefined;
+    if (cell !== undefined && address.incarnation !== anyIncarnation) {
+      return cell.ref as unknown as ActorRef<Message>;
+    }
+    return new AddressRef(this.remote, address, codec as unknown as ActorCodec<unknown>);
   }
 
   watch(ref: ActorRef<never>, onEnd: (reason: Terminated['reason']) => void): () => void {
-    if (!(ref instanceof LocalRef)) return () => {};
-    const { cell } = ref;
+    const cell = this.cellOf(ref);
+    if (cell === undefined && ref.address.node !== this.name) {
+      return this.remote.watch(ref.address, onEnd);
+    }
+    if (cell === undefined) {
+      onEnd('stopped');
+      return () => {};
+    }
     if (cell.phase === 'stopped') {
       onEnd(cell.more.endReason);
       return () => {};
@@ -164,7 +186,7 @@ class System implements ActorSystem, Runtime {
     return () => void watchers.delete(onEnd);
   }
 
-  deadLetter(target: ActorRef<never>, message: unknown, reason: DeadLetter['reason']): void {
+  deadLetter(target: Addressed, message: unknown, reason: DeadLetter['reason']): void {
     this.deadLetters += 1;
     const { onDeadLetter } = this.options;
     if (onDeadLetter === undefined) return;
@@ -199,6 +221,7 @@ class System implements ActorSystem, Runtime {
 
   private async stopAll(): Promise<void> {
     await Promise.all(Array.from(this.roots.values(), (cell) => terminate(cell, 'stopped')));
+    await this.remote.close();
     this.scheduler.close();
     stopNode(this.rootNode);
   }
@@ -226,18 +249,32 @@ class System implements ActorSystem, Runtime {
     return shardFor((parent.more.nursery ??= startNursery(node)), name);
   }
 
-  private sendAsk(ask: PendingAsk, target: ActorRef<never>): void {
-    if (!(target instanceof LocalRef)) return;
-    const refusal = target.cell.accept(ask.message);
+  private sendAsk(ask: PendingAsk, target: ActorRef<never>, timeoutMs: number): void {
+    const cell = this.cellOf(target);
+    if (cell === undefined) {
+      if (target instanceof AddressRef && target.address.node !== this.name) {
+        this.remote.ask(target, ask, timeoutMs);
+        return;
+      }
+      ask.refused('noSuchActor');
+      this.deadLetter(target, ask.message, 'noSuchActor');
+      return;
+    }
+    const refusal = cell.accept(ask.message);
     if (refusal === undefined) {
-      if (ask.isWaiting) trackAsked(target.cell, ask);
+      if (ask.isWaiting) trackAsked(cell, ask);
       return;
     }
     ask.refused(refusal);
     this.deadLetter(target, ask.message, refusal);
   }
 
-  private find(address: ActorAddress): Cell | undefined {
+  private cellOf(ref: ActorRef<never>): Cell | undefined {
+    if (ref instanceof LocalRef) return ref.cell;
+    return ref.address.node === this.name ? this.find(ref.address) : undefined;
+  }
+
+  find(address: ActorAddress): Cell | undefined {
     let cell: Cell | undefined;
     for (const name of address.path) {
       cell = (cell === undefined ? this.roots : cell.children)?.get(name);

@@ -140,7 +140,13 @@ export interface ActorView {
 export interface DeadLetter {
   readonly target: ActorAddress;
   readonly message: unknown;
-  readonly reason: 'noSuchActor' | 'stopped' | 'overflow' | 'unreachable' | 'lateReply';
+  readonly reason:
+    | 'noSuchActor'
+    | 'stopped'
+    | 'overflow'
+    | 'unreachable'
+    | 'lateReply'
+    | 'undecodable';
 }
 
 export interface ActorSystemOptions {
@@ -186,6 +192,8 @@ export interface ActorSystem {
     build: (replyTo: ReplyTo<Reply>) => Message,
     options: AskOptions,
   ): Promise<Reply>;
+  /** Resolves when other nodes can reach this one, at once without a link; rejects as the link does. */
+  readonly linked: Promise<void>;
   /** Makes an actor reachable from other nodes, for as long as it lives. */
   exportActor<Message, Reply>(ref: ActorRef<Message>, codec: ActorCodec<Message, Reply>): void;
   /**

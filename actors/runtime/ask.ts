@@ -21,7 +21,8 @@ export class PendingAsk extends Due implements ReplyTo<unknown> {
   /** Who must forget this ask when it is over. */
   asked: Cell | undefined = undefined;
   asker: Cell | undefined = undefined;
-  onOver: (() => void) | undefined = undefined;
+  /** Called once when the ask is over. */
+  onOver: ((isAnswered: boolean) => void) | undefined = undefined;
   private outcome: Outcome = 'waiting';
   private onAbort: (() => void) | undefined = undefined;
   declare private readonly runtime: Runtime;
@@ -103,7 +104,7 @@ export class PendingAsk extends Due implements ReplyTo<unknown> {
     if (this.onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.onAbort);
     this.asked?.extras?.asks?.delete(this);
     this.asker?.extras?.asked?.delete(this);
-    this.onOver?.();
+    this.onOver?.(outcome === 'answered');
   }
 
   private whom(): { hop: string } {
@@ -153,6 +154,7 @@ function refusalError(reason: DeadLetter['reason'], whom: { hop: string }): NsmE
     case 'stopped':
       return new NsmError('UNAVAILABLE', 'the actor is not there', { ...whom, found: reason });
     case 'unreachable':
+    case 'undecodable':
     case 'lateReply':
       return new NsmError('UNAVAILABLE', 'the node of the actor cannot be reached', whom);
   }

@@ -2,7 +2,7 @@
 
 import type { Timer } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { Terminated } from './api.ts';
+import type { ActorCodec, Terminated } from './api.ts';
 import type { PendingAsk } from './ask.ts';
 import type { Nursery } from './nact-tree.ts';
 import type { Notice, Watch } from './notice.ts';
@@ -27,6 +27,8 @@ export class Extras {
   watching: Map<unknown, Watch> | undefined;
   abort: AbortController | undefined;
   log: Log | undefined;
+  /** Set while the actor is reachable from other nodes. */
+  codec: ActorCodec<unknown> | undefined;
   nursery: Nursery | undefined;
   passivation: Timer | undefined;
   lastMessageMs = 0;

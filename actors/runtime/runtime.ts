@@ -4,6 +4,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import type {
+  ActorAddress,
   ActorRef,
   AskOptions,
   Behavior,
@@ -16,6 +17,11 @@ import type { Cell } from './cell.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { NactNode } from './nact-tree.ts';
 import type { Scheduler } from './scheduler.ts';
+
+/** Anything that knows its address; addresses are made only when asked for. */
+export interface Addressed {
+  readonly address: ActorAddress;
+}
 
 export interface Runtime {
   readonly name: string;
@@ -49,6 +55,7 @@ export interface Runtime {
   ): Promise<Reply>;
   /** Calls back once when the actor of that reference has ended; returns how to lose interest. */
   watch(ref: ActorRef<never>, onEnd: (reason: Terminated['reason']) => void): () => void;
-  deadLetter(target: ActorRef<never>, message: unknown, reason: DeadLetter['reason']): void;
+  find(address: ActorAddress): Cell | undefined;
+  deadLetter(target: Addressed, message: unknown, reason: DeadLetter['reason']): void;
   escalated(cell: Cell, error: unknown): void;
 }

@@ -51,14 +51,18 @@ export type ActorEnvelope = Routed &
     | { readonly kind: 'watch'; readonly target: ActorAddress; readonly id: string }
     | { readonly kind: 'unwatch'; readonly id: string }
     | { readonly kind: 'terminated'; readonly id: string; readonly reason: EndReason }
-    /** Sent while a watch is open; the answer carries the system's own incarnation and the open watches' ids. */
+    /** Sent again and again while watches on actors of that node are open. */
     | { readonly kind: 'ping' }
-    | { readonly kind: 'pong'; readonly incarnation: string }
+    /** How many of the pinging node's watches the answering one knows; if it is not all, they are sent again. */
+    | { readonly kind: 'pong'; readonly watchCount: number }
   );
 
 export interface ActorLinkEvents {
   onEnvelope(envelope: ActorEnvelope): void;
-  /** The bus says that nobody takes messages for that node at this moment; `envelope` was not delivered. */
+  /**
+   * The bus says that nobody takes messages for that node at this moment; `envelope` was not delivered. Its body may
+   * have been dropped.
+   */
   onUndeliverable(envelope: ActorEnvelope): void;
   /** The own way to the bus was lost or is back. Its loss is never evidence against a peer. */
   onConnected(isConnected: boolean): void;
@@ -67,7 +71,7 @@ export interface ActorLinkEvents {
 export interface ActorLink {
   /** Never waits. Throws NsmError where the envelope can never be sent (too large, bad node name, closed link). */
   send(envelope: ActorEnvelope): void;
-  /** Takes envelopes for the node of that name until closed; call once per link. */
+  /** Takes envelopes for the node of that name until closed; call once per link. Resolves when peers reach it. */
   open(node: string, events: ActorLinkEvents): Promise<void>;
   close(): Promise<void>;
 }
