@@ -164,6 +164,15 @@ describe('VXLAN', () => {
     );
   });
 
+  it('never draws 0, which would read as no VNI, nor beyond 24 bits', () => {
+    const lowest = { ...seeded(0), integer: () => 0 };
+    const highest = { ...seeded(0), integer: (exclusiveMax: number) => exclusiveMax - 1 };
+    expect(drawVni('even', lowest, () => false)).toBe(2);
+    expect(drawVni('odd', lowest, () => false)).toBe(1);
+    expect(drawVni('even', highest, () => false)).toBe(vniMax - 1);
+    expect(drawVni('odd', highest, () => false)).toBe(vniMax);
+  });
+
   it('finds the last free VNI, and says so where none is left', () => {
     expect(drawVni('even', seeded(3), (vni) => vni !== 2)).toBe(2);
     expect(drawVni('odd', seeded(3), (vni) => vni !== vniMax)).toBe(vniMax);
