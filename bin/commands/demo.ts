@@ -56,7 +56,11 @@ function jsonOf({ dataplane, wires, leftovers }: DemoResult): string {
   return JSON.stringify({
     dataplane,
     wires: wires.map(({ service, path, sent, received, requestMs }) => ({
-      ...{ service, path, sent, received, requestMs },
+      service,
+      path,
+      sent,
+      received,
+      requestMs,
     })),
     leftovers: leftovers.length,
   });

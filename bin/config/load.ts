@@ -31,7 +31,7 @@ export const roleVariables: Readonly<Record<string, Variables>> = {
 };
 
 /** Set by bin/bootstrap.mjs, meant for `up` and `demo`, and inherited by their children. */
-const inheritedNames: readonly string[] = ['VWIRE_NATS_SERVER'];
+const inheritedNames: readonly string[] = ['VWIRE_NATS_SERVER', 'VWIRE_END_WITH_PARENT'];
 
 export const loadNsmgrConfig = (environment: Environment): NsmgrConfig =>
   readVariables('nsmgr', nsmgrVariables, environment);

@@ -55,7 +55,9 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     rmSync(stateDir, { recursive: true, force: true });
   }
   const leftovers = await findLeftovers({
-    ...{ before, netlink, namespaces },
+    before,
+    netlink,
+    namespaces,
     pids: [...pids],
     paths: [stateDir],
   });

@@ -5,8 +5,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { NsmError } from '../../protocols/errors.ts';
 
-const insideVariable = 'VWIRE_INSIDE_USER_NAMESPACE';
-
 /** The exit code of the run inside; undefined where this process has the rights already. */
 export async function enterUserNamespace(args: readonly string[]): Promise<number | undefined> {
   if (process.getuid?.() === 0) return undefined;
@@ -14,10 +12,17 @@ export async function enterUserNamespace(args: readonly string[]): Promise<numbe
   const child = spawn(
     'unshare',
     [
-      ...['--user', '--map-root-user', '--net', '--mount', '--'],
-      ...[process.execPath, ...process.execArgv, executable ?? '', ...args],
+      '--user',
+      '--map-root-user',
+      '--net',
+      '--mount',
+      '--',
+      process.execPath,
+      ...process.execArgv,
+      executable ?? '',
+      ...args,
     ],
-    { stdio: 'inherit', env: { ...process.env, [insideVariable]: '1' } },
+    { stdio: 'inherit' },
   );
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
   const signals = ['SIGINT', 'SIGTERM'] as const;

@@ -66,7 +66,13 @@ export async function composeForwarder(
   });
   const vnis = createVniTable();
   const adoption = await adoptWires({
-    ...{ name, table, dataplane, vnis, clock, log, wireTimeoutMs },
+    name,
+    table,
+    dataplane,
+    vnis,
+    clock,
+    log,
+    wireTimeoutMs,
     quarantineMs: maxTokenLifetimeMs,
   });
   const clients = registryClients(dialer.dial(options.connectTo));
@@ -77,9 +83,21 @@ export async function composeForwarder(
     name,
     hop: forwarderHop({
       ...options,
-      ...{ clock, log, random, vnis, discovery },
-      nextHop: createNextHop({ name, dialer, clock, log }),
-      node: { domain: options.domain, node: options.node },
+      clock,
+      log,
+      random,
+      vnis,
+      discovery,
+      nextHop: createNextHop({
+        name,
+        dialer,
+        clock,
+        log,
+      }),
+      node: {
+        domain: options.domain,
+        node: options.node,
+      },
       vxlanPort: options.vxlanPort || vxlanPortDefault,
       undoTimeoutMs: ownCallTimeoutMs,
     }),

@@ -35,22 +35,36 @@ export async function composeNsmgr(
   const { name, journal, maxTokenLifetimeMs } = options;
   const upstream = registryClients(dialer.dial(options.registryUrl));
   const registry = createManagerRegistry({
-    ...{ upstream, clock, wallClock, random, log },
+    upstream,
+    clock,
+    wallClock,
+    random,
+    log,
     publicUrl: publicUrlOf(options.listenOn),
     nodeLabels: options.nodeLabels,
   });
   const discovery = createDiscovery({ clients: upstream, clock, wallClock, random, log });
   const nextHopMonitors = createNextHopMonitors({ name, dialer, clock, log });
   const table = createConnectionTable({
-    ...{ clock, log, bootId: platform.bootId, lifetimeMsMax: maxTokenLifetimeMs },
+    clock,
+    log,
+    bootId: platform.bootId,
+    lifetimeMsMax: maxTokenLifetimeMs,
     ...(journal === undefined ? {} : { journal }),
   });
   const connections = createConnections({
     ...platform,
     name,
     hop: managerHop({
-      ...{ name, log, discovery },
-      nextHop: createNextHop({ name, dialer, clock, log }),
+      name,
+      log,
+      discovery,
+      nextHop: createNextHop({
+        name,
+        dialer,
+        clock,
+        log,
+      }),
       forwarderServiceName: options.forwarderServiceName,
       forwarders: () => registry.localEndpoints(options.forwarderServiceName),
       excludedPrefixes: options.excludedPrefixes,

@@ -1,7 +1,6 @@
 // `vwire forwarder`: the kernel forwarder of a node, with the reference's variables. The only role that needs
 // CAP_NET_ADMIN and CAP_SYS_ADMIN.
 
-import { join } from 'node:path';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';

@@ -15,13 +15,13 @@ const readyTimeoutMs = 20_000;
 const stopGraceMs = 10_000;
 
 /** Variables of `vwire node` that are meant for its children. */
-const forChildren =
-  /^VWIRE_|^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS|LOG_LEVEL|MAX_TOKEN_LIFETIME|DIAL_TIMEOUT)$|^CLUSTER_NAME$/;
+const forBoth = /^VWIRE_|^NSM_(LOG_LEVEL|MAX_TOKEN_LIFETIME|DIAL_TIMEOUT)$|^CLUSTER_NAME$/;
+const forForwarder = /^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS)$/;
 
-function passedOn(environment: NodeJS.ProcessEnv): Record<string, string> {
+function passedOn(environment: NodeJS.ProcessEnv, wanted: RegExp): Record<string, string> {
   const passed: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
-    if (value !== undefined && forChildren.test(name)) passed[name] = value;
+    if (value !== undefined && wanted.test(name)) passed[name] = value;
   }
   return passed;
 }
@@ -33,7 +33,7 @@ export async function run(): Promise<number> {
   mkdirSync(stateDir, { recursive: true, mode: 0o755 });
   const managerUrl = `nats://${config.domain}/${node}/nsmgr`;
   const socketUrl = `unix://${join(stateDir, 'nsm.io.sock')}`;
-  const shared = { ...passedOn(process.env), VWIRE_NODE: node, NODE_NAME: node };
+  const shared = { ...passedOn(process.env, forBoth), VWIRE_NODE: node, NODE_NAME: node };
   const startManager = (): Child =>
     launch({
       role: ['nsmgr'],
@@ -55,6 +55,7 @@ export async function run(): Promise<number> {
         NSM_NAME: `forwarder-${node}`,
         NSM_LISTEN_ON: `nats://${config.domain}/${node}/forwarder`,
         NSM_CONNECT_TO: managerUrl,
+        ...passedOn(process.env, forForwarder),
         ...shared,
       },
     });
@@ -63,8 +64,17 @@ export async function run(): Promise<number> {
     check: `read ${join(stateDir, `${name}.log`)}`,
     start: async () => {
       const supervised = await superviseChild({
-        ...{ name, start, readyTimeoutMs, log },
-        onStarted: (pid, restarts) => report({ event: 'child', child: name, pid, restarts }),
+        name,
+        start,
+        readyTimeoutMs,
+        log,
+        onStarted: (pid, restarts) =>
+          report({
+            event: 'child',
+            child: name,
+            pid,
+            restarts,
+          }),
       });
       return () => supervised.stop(stopGraceMs);
     },
