@@ -117,7 +117,10 @@ export interface Behavior<State, Message> {
     message: Message,
     context: ActorContext<Message>,
   ) => State | Promise<State>;
-  /** Best effort: correctness must not depend on it. */
+  /**
+   * Best effort: correctness must not depend on it. Not run when there is no state: `initial` never succeeded, or
+   * the actor was stopped while it waited to be restarted.
+   */
   readonly onStop?: (state: State, context: ActorContext<Message>) => void | Promise<void>;
   readonly supervision?: Supervision;
   readonly mailbox?: MailboxOptions;
