@@ -26,9 +26,13 @@ export interface CallOpening {
   readonly window: number;
 }
 
+/** Nobody waits for thousands of years, and a longer number would not be read. */
+const timeMax = 1e14;
+
 export function encodeCall(call: CallOpening): string {
-  const deadline = call.deadline === Infinity ? '-' : call.deadline.toFixed(3);
-  return `${call.id} ${call.instance ?? '-'} ${call.startBy.toFixed(3)} ${deadline} ${call.window}`;
+  const startBy = Math.min(call.startBy, timeMax).toFixed(3);
+  const deadline = call.deadline === Infinity ? '-' : Math.min(call.deadline, timeMax).toFixed(3);
+  return `${call.id} ${call.instance ?? '-'} ${startBy} ${deadline} ${call.window}`;
 }
 
 const callLine =

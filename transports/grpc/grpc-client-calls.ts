@@ -169,9 +169,12 @@ function openCall(
       );
 }
 
+/** grpc-js 1.14 keeps a deadline as a 32-bit number of milliseconds, and fires at once where it does not fit. */
+const timeoutMsMax = 2 ** 31 - 1;
+
 /** grpc-js wants a time of the wall clock and turns it back into a duration at once. */
 function deadlineIn(timeoutMs: number): CallOptions {
-  return { deadline: Date.now() + timeoutMs };
+  return { deadline: Date.now() + Math.min(timeoutMs, timeoutMsMax) };
 }
 
 function explain(

@@ -42,7 +42,12 @@ import type {
   Peer,
   ServedService,
 } from '../../protocols/ports/rpc.ts';
-import { readHeaderBlock, userHeaders } from './header-block.ts';
+import {
+  asLibraryHeaders,
+  encodeHeaderBlock,
+  readHeaderBlock,
+  userHeaders,
+} from './header-block.ts';
 import type { NatsBus } from './nats-bus.ts';
 import { defaultBeatMs } from './nats-dialer.ts';
 import type { BusHost, BusServedCall, FrameContent, IncomingCall } from './nats-served-call.ts';
@@ -75,6 +80,11 @@ export function createNatsListener(bus: NatsBus, options: NatsListenerOptions = 
 
 /** How long `listen` waits for the server to have taken the subscription, so that no call meets nobody. */
 const subscribeTimeoutMs = 5000;
+
+/** A predecessor that has just ended may take the server a moment to forget. */
+const predecessorMs = 1000;
+const probeTimeoutMs = 500;
+const probePauseMs = 50;
 
 class Host implements BusHost {
   readonly bus: NatsBus;
@@ -110,6 +120,7 @@ class Host implements BusHost {
 
   async start(): Promise<void> {
     await this.bus.ready(subscribeTimeoutMs);
+    await this.#refuseSecond();
     this.#subscription = this.bus.connection.subscribe(`${this.#subject}.>`, {
       callback: (error, message) => {
         if (error === null) this.#onMessage(message);
@@ -155,6 +166,38 @@ class Host implements BusHost {
 
   refuse(reply: string, error: NsmError): void {
     this.send(reply, 'refuse', 0, { headers: { [errorHeader]: encodeError(error) } });
+  }
+
+  /** Two processes under one name would both execute every call, so the second one does not start. */
+  async #refuseSecond(): Promise<void> {
+    const { connection, clock } = this.bus;
+    const giveUpAtMs = clock.nowMs() + predecessorMs;
+    const line = encodeFrame({ kind: 'beat', count: 0, instance: this.#instance, sentAt: 0 });
+    const headers = asLibraryHeaders(encodeHeaderBlock({ [frameHeader]: line }));
+    // An answer to a beat of a stream that is not open shows that somebody serves the name; no responders and
+    // silence show that nobody does.
+    const isServed = (): Promise<boolean> =>
+      connection
+        .request(`${this.#subject}.${callToken}.probe`, noBody, {
+          timeout: probeTimeoutMs,
+          headers,
+        })
+        .then(
+          () => true,
+          () => false,
+        );
+    while (await isServed()) {
+      if (clock.nowMs() < giveUpAtMs) {
+        await new Promise<void>((resolve) => clock.after(probePauseMs, resolve));
+        continue;
+      }
+      throw new NsmError('ALREADY_EXISTS', 'another process serves this component', {
+        rule: 'component-name',
+        expected: 'one process per component',
+        found: this.#url,
+        remedy: 'end the other process or give this one another name',
+      });
+    }
   }
 
   #flush(): Promise<void> {

@@ -4,8 +4,10 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { create } from '@bufbuild/protobuf';
+import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  ConnectionSchema,
   MonitorConnection,
   MonitorScopeSelectorSchema,
 } from '../../../protocols/nsm/gen/connection_pb.ts';
@@ -13,7 +15,7 @@ import {
   NetworkService,
   NetworkServiceRequestSchema,
 } from '../../../protocols/nsm/gen/networkservice_pb.ts';
-import type { Dialer } from '../../../protocols/ports/rpc.ts';
+import { serve, type Dialer } from '../../../protocols/ports/rpc.ts';
 import type { NatsBus } from '../../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../../transports/nats/nats-listener.ts';
@@ -157,6 +159,45 @@ describe('the bus fails', () => {
     await listener.listen(url, testServices(clock, other));
     expect((await count('again')).id).toBe('1');
     expect(other.executions.get('again')).toBe(1);
+  });
+
+  it('lets no second process serve the same component', async () => {
+    const second = createNatsListener(near, { beatMs });
+    const error = await failure(second.listen(url, testServices(clock, probe)));
+    expect(error.code).toBe('ALREADY_EXISTS');
+    expect((await count('c')).id).toBe('1');
+  });
+
+  it('answers an operation from its record when the bus was lost while it ran', async () => {
+    let finish = (): void => {};
+    let runs = 0;
+    const service = serve(NetworkService, {
+      request: async () => {
+        runs += 1;
+        probe.tell(`run ${runs}`);
+        await new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+        return create(ConnectionSchema, { id: `run ${runs}` });
+      },
+      close: () => Promise.resolve(create(EmptySchema)),
+    });
+    const slow = 'nats://dom/node/slow';
+    await createNatsListener(far, { beatMs }).listen(slow, [service]);
+    const request = create(NetworkServiceRequestSchema);
+    const operation = { id: 'op', key: 'k', epoch: 1, incarnation: 1 };
+    const call = () =>
+      dialer.dial(slow).client(NetworkService).request(request, { timeoutMs: 10_000, operation });
+    const first = failure(call());
+    await probe.seen('run 1');
+    process.kill(server.pid, 'SIGKILL');
+    expect((await first).code).toBe('UNAVAILABLE');
+    await server.ended;
+    server = await startNatsServer({ port: server.port });
+    const second = call();
+    finish();
+    expect((await second).id).toBe('run 1');
+    expect(runs).toBe(1);
   });
 
   it('bounds the calls under way', async () => {
