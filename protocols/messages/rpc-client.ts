@@ -47,9 +47,10 @@ function clientMethod(method: DescMethod, invoker: Invoker): unknown {
     case 'unary':
       return (request: Message, options: UnaryOptions): Promise<Message> => {
         const refusal = refuseUnary(method, options);
-        return refusal === undefined
+        if (refusal !== undefined) return Promise.reject(refusal);
+        return options.onHeaders === undefined
           ? invoker.unary(method, request, options)
-          : Promise.reject(refusal);
+          : unaryWithHeaders(method, request, options, invoker);
       };
     case 'server_streaming':
       return (message: Message, options: StreamOptions = {}): AsyncIterable<Message> =>
@@ -63,6 +64,22 @@ function clientMethod(method: DescMethod, invoker: Invoker): unknown {
       // NSM has none; the port's types offer no way to call one.
       return undefined;
   }
+}
+
+/** The caller's own function runs in the caller's promise: what it throws must not reach a socket's callback. */
+async function unaryWithHeaders(
+  method: DescMethod,
+  request: Message,
+  options: UnaryOptions,
+  invoker: Invoker,
+): Promise<Message> {
+  let received: Headers = {};
+  const onHeaders = (headers: Headers): void => {
+    received = headers;
+  };
+  const answer = await invoker.unary(method, request, { ...options, onHeaders });
+  options.onHeaders?.(received);
+  return answer;
 }
 
 function streamOf(

@@ -134,6 +134,24 @@ export function rpcContract(binding: Binding): void {
         expect(probe.executions.has('c2')).toBe(false);
       });
 
+      it('lets many calls hang on one signal, without a warning of a leak', async () => {
+        const warnings: string[] = [];
+        const onWarning = (warning: Error): void => void warnings.push(warning.name);
+        process.on('warning', onWarning);
+        const { signal } = new AbortController();
+        await Promise.all(Array.from({ length: 50 }, (_, at) => ask('echo', `c${at}`, { signal })));
+        process.off('warning', onWarning);
+        expect(warnings).toEqual([]);
+      });
+
+      it("fails the call with what the caller's own function throws", async () => {
+        const onHeaders = (): void => {
+          throw new RangeError('mine');
+        };
+        await expect(ask('echo', 'c1', { onHeaders })).rejects.toThrow('mine');
+        expect((await ask('echo')).id).toBe('c1');
+      });
+
       it('answers UNAVAILABLE where nobody listens', async () => {
         const nobody = open.dialer.dial(open.emptyUrl);
         expect((await failure(ask('echo', 'c', {}, nobody))).code).toBe('UNAVAILABLE');

@@ -24,6 +24,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { StreamOptions, UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { asBuffer, decodeMessage, encodeMessage } from './grpc-bytes.ts';
 import { flowFrom, flowInto } from './grpc-flow.ts';
+import { listenForAbort } from './listen-for-abort.ts';
 import { fromMetadata, fromStatus, toMetadata } from './grpc-metadata.ts';
 
 /** What a call needs of its dialer. */
@@ -62,7 +63,7 @@ export async function callGrpcUnary(
           else resolve(answer as Message);
         },
       );
-      options.signal?.addEventListener('abort', onAbort);
+      if (options.signal !== undefined) listenForAbort(options.signal, onAbort);
       const { onHeaders } = options;
       if (onHeaders !== undefined) call.on('metadata', (sent) => onHeaders(fromMetadata(sent)));
     });
@@ -124,7 +125,7 @@ function runStream(
     answers.end(own ?? explain(error, method, timeoutMs === undefined ? {} : { timeoutMs }));
   });
   call.on('status', finish);
-  signal?.addEventListener('abort', onAbort);
+  if (signal !== undefined) listenForAbort(signal, onAbort);
   if (requests.kind === 'many') {
     const out = flowInto(call as unknown as Writable);
     pump = startPump(() => requests.messages, {

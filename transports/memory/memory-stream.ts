@@ -22,6 +22,7 @@ import {
   unimplemented,
 } from '../../protocols/messages/served-call.ts';
 import type { StreamOptions } from '../../protocols/ports/rpc.ts';
+import { listenForAbort } from './listen-for-abort.ts';
 import type { MemoryCaller, MemoryHost } from './memory-host.ts';
 import { memoryPeer } from './memory-unary.ts';
 
@@ -91,7 +92,7 @@ function run(
     timeoutMs === undefined
       ? undefined
       : caller.clock.after(timeoutMs, () => stop(deadlineExceeded(method, timeoutMs)));
-  signal?.addEventListener('abort', onAbort);
+  if (signal !== undefined) listenForAbort(signal, onAbort);
   host.calls.begin(inFlight);
 
   const { queue: answers, sink } = joined((error) => {

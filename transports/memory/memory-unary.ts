@@ -16,6 +16,7 @@ import {
   unimplemented,
 } from '../../protocols/messages/served-call.ts';
 import type { Peer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import { listenForAbort } from './listen-for-abort.ts';
 import type { MemoryCaller } from './memory-host.ts';
 
 export const memoryPeer: Peer = Object.freeze({ binding: 'memory' });
@@ -68,7 +69,7 @@ export function callMemoryUnary(
     const timer = caller.clock.after(timeoutMs, () =>
       inFlight.abort(deadlineExceeded(method, timeoutMs)),
     );
-    signal?.addEventListener('abort', onAbort);
+    if (signal !== undefined) listenForAbort(signal, onAbort);
     host.calls.begin(inFlight);
     queueMicrotask(() => {
       if (!settled) answerUnary(served, request, call, host.guard).then(onAnswer, fail);

@@ -9,6 +9,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Headers } from '../../protocols/ports/rpc.ts';
 import { asLibraryHeaders, encodeHeaderBlock } from './header-block.ts';
+import { listenForAbort } from './listen-for-abort.ts';
 
 export interface NatsBusOptions {
   /** `nats://host:port`, several separated by commas. */
@@ -128,7 +129,7 @@ class ConnectedBus implements NatsBus {
       const stop = this.onStatus((status) =>
         settle(status === 'connected' ? undefined : busClosed()),
       );
-      signal?.addEventListener('abort', onAbort);
+      if (signal !== undefined) listenForAbort(signal, onAbort);
     });
   }
 

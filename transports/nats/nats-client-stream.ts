@@ -21,6 +21,7 @@ import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rp
 import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
 import type { StreamOptions } from '../../protocols/ports/rpc.ts';
+import { listenForAbort } from './listen-for-abort.ts';
 import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
 import {
   decodeBody,
@@ -93,7 +94,7 @@ class ClientStream implements ClientCall {
   async start(): Promise<void> {
     const { bus, ticker } = this.#caller;
     const { timeoutMs, signal } = this.#options;
-    signal?.addEventListener('abort', this.#onAbort);
+    if (signal !== undefined) listenForAbort(signal, this.#onAbort);
     if (timeoutMs !== undefined) {
       this.#timer = bus.clock.after(timeoutMs, () =>
         this.#giveUp(deadlineExceeded(this.#method, timeoutMs)),

@@ -20,6 +20,7 @@ import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
 import type { UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { userHeaders } from './header-block.ts';
+import { listenForAbort } from './listen-for-abort.ts';
 import { busClosed } from './nats-bus.ts';
 import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
 import {
@@ -83,7 +84,7 @@ class UnaryCall implements ClientCall {
     this.#timer = clock.after(deadlineMs - clock.nowMs(), () =>
       this.#giveUp(deadlineExceeded(method, options.timeoutMs)),
     );
-    options.signal?.addEventListener('abort', this.#onAbort);
+    if (options.signal !== undefined) listenForAbort(options.signal, this.#onAbort);
     this.#send();
   }
 

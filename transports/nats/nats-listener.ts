@@ -165,7 +165,12 @@ class Host implements BusHost {
   }
 
   refuse(reply: string, error: NsmError): void {
-    this.send(reply, 'refuse', 0, { headers: { [errorHeader]: encodeError(error) } });
+    try {
+      this.send(reply, 'refuse', 0, { headers: { [errorHeader]: encodeError(error) } });
+    } catch (cause) {
+      // A server whose max_payload is smaller than an error; nothing thrown may reach the library's reader.
+      this.bus.log.warn('could not send a refusal', { code: error.code, cause: String(cause) });
+    }
   }
 
   /** Two processes under one name would both execute every call, so the second one does not start. */
