@@ -11,7 +11,7 @@ import {
   NetworkServiceEndpointQuerySchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
-import { ServiceEntries } from './service-view.ts';
+import { type EntriesListener, ServiceEntries } from './service-view.ts';
 import { ServiceWatch, type ServiceWatchSetup } from './service-watch.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -32,9 +32,25 @@ export interface ServiceView {
   readonly isStale: boolean;
 }
 
+/** The entries of a service as the cache holds them, the service itself possibly unknown. */
+export interface ServiceEntriesView {
+  readonly networkService: NetworkService | undefined;
+  readonly endpoints: ReadonlyMap<string, NetworkServiceEndpoint>;
+}
+
+/** A service that is kept up to date until `stop`, whether the registry is there or not. */
+export interface Following {
+  readonly entries: ServiceEntriesView;
+  stop(): void;
+}
+
 export interface Discovery {
   /** Errors: NOT_FOUND (the registry knows no such service), DEADLINE_EXCEEDED, CANCELLED, what the registry answers. */
   discover(serviceName: string, call: DiscoveryCall): Promise<ServiceView>;
+  /** Like `discover`, where a service that the registry does not know may still have Endpoints, or none. */
+  entriesOf(serviceName: string, call: DiscoveryCall): Promise<ServiceEntriesView>;
+  /** Waits until the entries are complete once, then tells every change until stopped. */
+  follow(serviceName: string, listener: EntriesListener, call: DiscoveryCall): Promise<Following>;
   /** Undefined where the registry has no Endpoint of exactly that name. */
   findEndpointByName(
     name: string,
@@ -46,6 +62,8 @@ export interface Discovery {
   readonly services: readonly { readonly name: string; readonly isStale: boolean }[];
   close(): void;
 }
+
+export type { EntriesListener } from './service-view.ts';
 
 export interface DiscoverySetup
   extends Omit<ServiceWatchSetup, 'findTimeoutMs' | 'backoffMs' | 'backoffMsMax'> {
@@ -90,12 +108,7 @@ class DiscoveryCache implements Discovery {
   }
 
   async discover(serviceName: string, call: DiscoveryCall): Promise<ServiceView> {
-    const watch = this.#use(serviceName);
-    if (!watch.isWarm) await this.#within(call, watch.ready());
-    const { entries } = watch;
-    if (entries.networkService === undefined || entries.endpoints.size === 0) {
-      await this.#confirm(watch, call);
-    }
+    const { watch, entries } = await this.#confirmed(serviceName, call);
     const { networkService } = entries;
     if (networkService === undefined) throw unknownService(serviceName);
     return {
@@ -103,6 +116,27 @@ class DiscoveryCache implements Discovery {
       endpoints: entries.endpoints,
       endpointCount: entries.endpoints.size,
       isStale: watch.isStale,
+    };
+  }
+
+  async entriesOf(serviceName: string, call: DiscoveryCall): Promise<ServiceEntriesView> {
+    return (await this.#confirmed(serviceName, call)).entries;
+  }
+
+  async follow(
+    serviceName: string,
+    listener: EntriesListener,
+    call: DiscoveryCall,
+  ): Promise<Following> {
+    const watch = this.#use(serviceName);
+    await this.#within(call, watch.ready());
+    watch.entries.listeners.add(listener);
+    return {
+      entries: watch.entries,
+      stop: () => {
+        watch.lastUsedMs = this.#setup.clock.nowMs();
+        watch.entries.listeners.delete(listener);
+      },
     };
   }
 
@@ -153,6 +187,7 @@ class DiscoveryCache implements Discovery {
   #makeRoom(): void {
     for (const [name, watch] of this.#watches) {
       if (this.#watches.size <= this.#setup.servicesMax) break;
+      if (watch.entries.listeners.size > 0) continue;
       watch.close();
       this.#watches.delete(name);
     }
@@ -164,7 +199,8 @@ class DiscoveryCache implements Discovery {
     this.#sweep ??= clock.after(idleMs, () => {
       this.#sweep = undefined;
       for (const [name, watch] of this.#watches) {
-        if (clock.nowMs() - watch.lastUsedMs < idleMs) break;
+        if (clock.nowMs() - watch.lastUsedMs < idleMs) continue;
+        if (watch.entries.listeners.size > 0) continue;
         watch.close();
         this.#watches.delete(name);
       }
@@ -173,8 +209,17 @@ class DiscoveryCache implements Discovery {
   }
 
   /** A stale picture is good enough while the registry cannot be asked; an empty one is not. */
-  async #confirm(watch: ServiceWatch, call: DiscoveryCall): Promise<void> {
-    await this.#within(call, watch.confirm());
+  async #confirmed(
+    serviceName: string,
+    call: DiscoveryCall,
+  ): Promise<{ watch: ServiceWatch; entries: ServiceEntries }> {
+    const watch = this.#use(serviceName);
+    if (!watch.isWarm) await this.#within(call, watch.ready());
+    const { entries } = watch;
+    if (entries.networkService === undefined || entries.endpoints.size === 0) {
+      await this.#within(call, watch.confirm());
+    }
+    return { watch, entries };
   }
 
   async #findByName(

@@ -15,6 +15,15 @@ import { labelsSignature, type RelevantLabels, relevantLabels } from './labels-s
 
 type Labels = Readonly<Record<string, string>>;
 
+/** Told of every change of a picture, right after it; `before` undefined is new, `after` undefined is gone. */
+export interface EntriesListener {
+  endpointChanged(
+    before: NetworkServiceEndpoint | undefined,
+    after: NetworkServiceEndpoint | undefined,
+  ): void;
+  serviceChanged(before: NetworkService | undefined, after: NetworkService | undefined): void;
+}
+
 /** Choices remembered per service; past it all are forgotten, which costs one matching each. */
 const choicesMax = 256;
 
@@ -22,6 +31,7 @@ export class ServiceEntries {
   readonly name: string;
   networkService: NetworkService | undefined;
   readonly endpoints = new Map<string, NetworkServiceEndpoint>();
+  readonly listeners = new Set<EntriesListener>();
   /** Set while the watch is broken, in ms since 1970. */
   staleSinceEpochMs: number | undefined;
   /** Grows with every change that can alter a choice. */
@@ -44,16 +54,22 @@ export class ServiceEntries {
     if (isSame || before === service) return;
     this.networkService = service;
     this.version += 1;
+    for (const listener of this.listeners) listener.serviceChanged(before, service);
   }
 
   setEndpoint(endpoint: NetworkServiceEndpoint): void {
     const before = this.endpoints.get(endpoint.name);
     this.endpoints.set(endpoint.name, endpoint);
     if (before === undefined || !differsOnlyInExpiry(before, endpoint)) this.version += 1;
+    for (const listener of this.listeners) listener.endpointChanged(before, endpoint);
   }
 
   deleteEndpoint(name: string): void {
-    if (this.endpoints.delete(name)) this.version += 1;
+    const before = this.endpoints.get(name);
+    if (before === undefined) return;
+    this.endpoints.delete(name);
+    this.version += 1;
+    for (const listener of this.listeners) listener.endpointChanged(before, undefined);
   }
 
   isLive(endpoint: NetworkServiceEndpoint, nowEpochMs: number): boolean {

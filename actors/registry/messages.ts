@@ -6,7 +6,7 @@ import type {
   NetworkServiceEndpoint,
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { ReplyTo } from '../runtime/api.ts';
-import type { WatchQueue } from './watch-queue.ts';
+import type { WatchQueue } from '../../protocols/registry/watch-queue.ts';
 
 export type RegistryCommand =
   | {

@@ -16,8 +16,8 @@ import { supervision } from '../runtime/supervision.ts';
 import type { RegistryCommand } from './messages.ts';
 import { RegistryState } from './registry-state.ts';
 import { StoreLink } from './store-link.ts';
-import type { WatchQueue } from './watch-queue.ts';
-import type { Watcher } from './watchers.ts';
+import type { WatchQueue } from '../../protocols/registry/watch-queue.ts';
+import type { Watcher } from '../../protocols/registry/watchers.ts';
 
 export interface RegistryDomainSetup {
   readonly store: RegistryStore;

@@ -41,7 +41,7 @@ import {
   registryPathHeader,
 } from './registry-path.ts';
 import { checkName } from '../../protocols/registry/validate-entry.ts';
-import { WatchQueue } from './watch-queue.ts';
+import { WatchQueue } from '../../protocols/registry/watch-queue.ts';
 
 export type { RegistryClients } from './registry-clients.ts';
 

@@ -24,7 +24,7 @@ import {
   checkService,
   encodeEndpoint,
 } from '../../protocols/registry/validate-entry.ts';
-import { Watchers } from './watchers.ts';
+import { Watchers } from '../../protocols/registry/watchers.ts';
 
 export interface RegistryStateSetup {
   readonly clock: Clock;

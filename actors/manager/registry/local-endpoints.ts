@@ -10,6 +10,11 @@ import { ExpiryHeap } from '../../../protocols/registry/expiry-heap.ts';
 export interface LocalEndpointsSetup {
   readonly clock: Clock;
   readonly wallClock: WallClock;
+  /** Called after every change, of any cause. */
+  readonly onChanged: (
+    before: NetworkServiceEndpoint | undefined,
+    after: NetworkServiceEndpoint | undefined,
+  ) => void;
   /** Called after an entry has ended by itself. */
   readonly onExpired: (endpoint: NetworkServiceEndpoint) => void;
 }
@@ -29,6 +34,7 @@ export class LocalEndpoints {
 
   set(endpoint: NetworkServiceEndpoint): void {
     const { clock, wallClock } = this.#setup;
+    const before = this.index.get(endpoint.name);
     this.index.set(endpoint);
     const expires = endpoint.expirationTime;
     if (expires === undefined) this.#expiry.delete(endpoint.name);
@@ -37,11 +43,14 @@ export class LocalEndpoints {
       this.#expiry.set(endpoint.name, clock.nowMs() + remainingMs);
     }
     this.#arm();
+    this.#setup.onChanged(before, endpoint);
   }
 
   delete(name: string): NetworkServiceEndpoint | undefined {
     this.#expiry.delete(name);
-    return this.index.delete(name);
+    const before = this.index.delete(name);
+    if (before !== undefined) this.#setup.onChanged(before, undefined);
+    return before;
   }
 
   close(): void {
@@ -57,7 +66,7 @@ export class LocalEndpoints {
     const timer = clock.after(Math.max(0, atMs - clock.nowMs()), () => {
       this.#timer = undefined;
       for (const name of this.#expiry.takeDue(clock.nowMs(), batchMax)) {
-        const expired = this.index.delete(name);
+        const expired = this.delete(name);
         if (expired !== undefined) this.#setup.onExpired(expired);
       }
       this.#arm();

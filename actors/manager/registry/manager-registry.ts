@@ -13,7 +13,11 @@ import {
   NetworkServiceEndpointRegistry,
   type NetworkServiceEndpointResponse,
   NetworkServiceEndpointResponseSchema,
+  NetworkServiceEndpointSchema,
+  type NetworkServiceQuery,
   NetworkServiceRegistry,
+  type NetworkServiceResponse,
+  NetworkServiceResponseSchema,
 } from '../../../protocols/nsm/gen/registry_pb.ts';
 import { endpointMatchesQuery } from '../../../protocols/nsm/registry-match.ts';
 import type { Clock, WallClock } from '../../../protocols/ports/clock.ts';
@@ -27,6 +31,8 @@ import {
 } from '../../../protocols/ports/rpc.ts';
 import type { RegistryClients } from '../../registry/registry-clients.ts';
 import { checkEndpoint, checkName } from '../../../protocols/registry/validate-entry.ts';
+import type { Discovery } from '../../discovery/discovery.ts';
+import { CachedFind } from './cached-find.ts';
 import { InOrder } from './in-order.ts';
 import { LocalEndpoints } from './local-endpoints.ts';
 import { Presence } from './presence.ts';
@@ -40,6 +46,8 @@ export interface ManagerRegistrySetup {
   readonly wallClock: WallClock;
   readonly random: Random;
   readonly log: Log;
+  /** The manager's pushed cache of the same registry; without it every Find goes to the registry. */
+  readonly discovery?: Discovery;
   /** `nodeName`, `clusterName`: added to every labels entry that lacks them. */
   readonly nodeLabels?: Readonly<Record<string, string>>;
   /** Life of a registration without a refresh; 1 min in the reference. */
@@ -61,7 +69,8 @@ export function createManagerRegistry(setup: ManagerRegistrySetup): ManagerRegis
 
 class LocalRegistry implements ManagerRegistry {
   readonly services: readonly ServedService[];
-  #setup: Required<ManagerRegistrySetup>;
+  #setup: Required<Omit<ManagerRegistrySetup, 'discovery'>>;
+  #cached: CachedFind | undefined;
   #local: LocalEndpoints;
   #inOrder = new InOrder();
   #presence: Presence;
@@ -69,7 +78,15 @@ class LocalRegistry implements ManagerRegistry {
 
   constructor(setup: ManagerRegistrySetup) {
     this.#setup = { nodeLabels: {}, expirePeriodMs: 60_000, ownCallTimeoutMs: 5_000, ...setup };
-    this.#local = new LocalEndpoints({ ...setup, onExpired: (each) => this.#onExpired(each) });
+    this.#local = new LocalEndpoints({
+      ...setup,
+      onChanged: (before, after) => this.#cached?.localChanged(before, after),
+      onExpired: (each) => this.#onExpired(each),
+    });
+    const { discovery, publicUrl } = setup;
+    if (discovery !== undefined) {
+      this.#cached = new CachedFind({ discovery, publicUrl, local: this.#local.index });
+    }
     this.#presence = new Presence({
       ...setup,
       local: () => this.#local.index.values(),
@@ -80,7 +97,7 @@ class LocalRegistry implements ManagerRegistry {
     this.services = [
       serve(NetworkServiceRegistry, {
         register: (service, call) => upstream.services.register(service, this.#onward(call)),
-        find: (query, { signal, headers }) => upstream.services.find(query, { signal, headers }),
+        find: (query, call) => this.#findServices(query, call),
         unregister: (service, call) => upstream.services.unregister(service, this.#onward(call)),
       }),
       serve(NetworkServiceEndpointRegistry, {
@@ -98,6 +115,7 @@ class LocalRegistry implements ManagerRegistry {
   close(): void {
     this.#closed.abort();
     this.#presence.close();
+    this.#cached?.close();
     this.#local.close();
   }
 
@@ -171,7 +189,50 @@ class LocalRegistry implements ManagerRegistry {
     return create(EmptySchema);
   }
 
+  async *#findServices(
+    query: NetworkServiceQuery,
+    call: CallContext,
+  ): AsyncIterable<NetworkServiceResponse> {
+    const asked = query.networkService;
+    if (this.#cached === undefined || asked === undefined || asked.name === '') {
+      const { signal, headers } = call;
+      yield* this.#setup.upstream.services.find(query, { signal, headers });
+    } else if (query.watch) {
+      for await (const { value, deleted } of this.#cached.watchService(asked, call)) {
+        yield create(NetworkServiceResponseSchema, { networkService: value, deleted });
+      }
+    } else {
+      for (const networkService of await this.#cached.findService(asked, call)) {
+        yield create(NetworkServiceResponseSchema, { networkService });
+      }
+    }
+  }
+
   async *#find(
+    query: NetworkServiceEndpointQuery,
+    call: CallContext,
+  ): AsyncIterable<NetworkServiceEndpointResponse> {
+    const service = CachedFind.serviceOf(query.networkServiceEndpoint);
+    if (this.#cached === undefined || service === undefined) {
+      yield* this.#findUpstream(query, call);
+      return;
+    }
+    const asked = query.networkServiceEndpoint ?? create(NetworkServiceEndpointSchema);
+    if (query.watch) {
+      for await (const { value, deleted } of this.#cached.watch(service, asked, call)) {
+        yield create(NetworkServiceEndpointResponseSchema, {
+          networkServiceEndpoint: value,
+          deleted,
+        });
+      }
+      return;
+    }
+    for (const networkServiceEndpoint of await this.#cached.find(service, asked, call)) {
+      yield create(NetworkServiceEndpointResponseSchema, { networkServiceEndpoint });
+    }
+  }
+
+  async *#findUpstream(
     query: NetworkServiceEndpointQuery,
     call: CallContext,
   ): AsyncIterable<NetworkServiceEndpointResponse> {

@@ -7,6 +7,7 @@ import {
   createManagerRegistry,
   type ManagerRegistry,
 } from '../../../../actors/manager/registry/manager-registry.ts';
+import { createDiscovery, type Discovery } from '../../../../actors/discovery/discovery.ts';
 import type { RegistryClients } from '../../../../actors/registry/registry-clients.ts';
 import { NsmError } from '../../../../protocols/errors.ts';
 import {
@@ -33,6 +34,7 @@ const publicUrl = 'tcp://10.0.0.1:5001';
 let clock: ManualClock;
 let registry: RegistryFixture;
 let manager: ManagerRegistry;
+let discovery: Discovery | undefined;
 let node: RegistryClients;
 let refusal: NsmError | undefined;
 let upstreamUnregisters: string[];
@@ -47,13 +49,16 @@ beforeEach(() => {
 
 afterEach(async () => {
   manager.close();
+  discovery?.close();
+  discovery = undefined;
   await settle();
   await registry.stop();
   expect(clock.pendingTimers, 'timers left behind').toBe(0);
 });
 
-function start(): void {
+function start(cache?: Discovery): void {
   manager = createManagerRegistry({
+    ...(cache === undefined ? {} : { discovery: cache }),
     upstream: upstream(),
     publicUrl,
     clock,
@@ -65,6 +70,18 @@ function start(): void {
   node = directClients(manager.services, clock);
 }
 
+function startWithCache(): void {
+  manager.close();
+  discovery = createDiscovery({
+    clients: upstream(),
+    clock,
+    wallClock: clock,
+    random: systemRandom,
+    log: silentLog,
+  });
+  start(discovery);
+}
+
 /** The registry of the moment, which can also be silent. */
 function upstream(): RegistryClients {
   const check = (): void => {
@@ -73,7 +90,10 @@ function upstream(): RegistryClients {
   return {
     services: {
       register: (...call) => registry.clients.services.register(...call),
-      find: (...call) => registry.clients.services.find(...call),
+      find: (...call) => {
+        check();
+        return registry.clients.services.find(...call);
+      },
       unregister: (...call) => registry.clients.services.unregister(...call),
     },
     endpoints: {
@@ -108,7 +128,14 @@ async function urls(clients: RegistryClients): Promise<Record<string, string>> {
   );
 }
 
-describe('a manager’s registry', () => {
+describe.each([
+  ['without a cache', false],
+  ['with the pushed cache', true],
+])('a manager’s registry %s', (_, withCache) => {
+  beforeEach(() => {
+    if (withCache) startWithCache();
+  });
+
   it('shows its own URL to the domain, and real ones to its node', async () => {
     const answer = await node.endpoints.register(local('e1'), second);
     expect(answer.url).toBe('unix:///run/e1.sock');
@@ -235,5 +262,72 @@ describe('a manager’s registry', () => {
     await Promise.all(calls);
     expect(await urls(node)).toEqual({ e1: 'unix:///2' });
     expect(await urls(registry.clients)).toEqual({ e1: publicUrl });
+  });
+});
+
+describe('a manager that answers Finds from its cache', () => {
+  const query = { networkServiceNames: ['svc'] };
+  beforeEach(() => startWithCache());
+
+  it('joins what the domain has with what is registered here, and follows both', async () => {
+    await registry.clients.endpoints.register(endpoint('far', 'svc'), second);
+    await registry.clients.endpoints.register(endpoint('stale', 'svc', { url: publicUrl }), second);
+    await node.endpoints.register(local('e1'), second);
+    expect((await findNames(node, query)).toSorted()).toEqual(['e1', 'far']);
+    const watched = watchEndpoints(node, query);
+    await settle();
+    expect(watched.events.toSorted()).toEqual(['+e1', '+far']);
+    await registry.clients.endpoints.register(endpoint('far2', 'svc'), second);
+    await node.endpoints.register(local('e2'), second);
+    await settle();
+    await node.endpoints.unregister(local('e1'), second);
+    await registry.clients.endpoints.unregister(endpoint('far', 'svc'), second);
+    await registry.clients.endpoints.unregister(endpoint('stale', 'svc'), second);
+    await settle();
+    expect(new Set(watched.events)).toEqual(
+      new Set(['+e1', '+far', '+far2', '+e2', '-e1', '-far', '-stale']),
+    );
+    const live = watched.responses.filter(({ deleted }) => !deleted);
+    expect(live.map((each) => each.networkServiceEndpoint?.url)).not.toContain(publicUrl);
+    watched.stop();
+    expect(await watched.ended).toBeUndefined();
+  });
+
+  it('goes on through a registry that is away: warm Finds, open watches, new local endpoints', async () => {
+    await registry.clients.services.register(service('svc'), second);
+    await registry.clients.endpoints.register(endpoint('far', 'svc'), second);
+    const watched = watchEndpoints(node, query);
+    await settle();
+    expect(await findServiceNames(node, 'svc')).toEqual(['svc']);
+    const old = registry;
+    refusal = new NsmError('UNAVAILABLE', 'no answer');
+    await old.stop();
+    await settle();
+    expect(await findServiceNames(node, 'svc')).toEqual(['svc']);
+    expect(await findNames(node, query)).toEqual(['far']);
+    await expect(node.endpoints.register(local('e1'), second)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+    await settle();
+    expect(watched.events).toEqual(['+far', '+e1']);
+    const late = watchEndpoints(node, query);
+    await settle();
+    expect(late.events.toSorted()).toEqual(['+e1', '+far']);
+    refusal = undefined;
+    registry = startRegistry({ clock });
+    await clock.advance(20_000);
+    expect(watched.events).toContain('-far');
+    expect(await urls(registry.clients)).toEqual({ e1: publicUrl });
+    for (const each of [watched, late]) {
+      each.stop();
+      expect(await each.ended).toBeUndefined();
+    }
+  });
+
+  it('ends its watches when it stops', async () => {
+    const watched = watchEndpoints(node, query);
+    await settle();
+    manager.close();
+    expect(await watched.ended).toMatchObject({ code: 'UNAVAILABLE' });
   });
 });

@@ -2,7 +2,7 @@
 // Invariants: a watcher sits under exactly one key (name, else first service, else everything); an entry that
 // stops matching a query is told to that watcher as deleted, so that no cache keeps it.
 
-import type { NsmError } from '../../protocols/errors.ts';
+import type { NsmError } from '../errors.ts';
 import type { WatchEvent, WatchQueue } from './watch-queue.ts';
 
 export interface Watcher<Value extends { readonly name: string }> {

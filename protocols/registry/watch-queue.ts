@@ -2,7 +2,7 @@
 // NSM concept: Find with watch=true. Invariants: per name only the newest change waits, so a slow watcher costs at most one event per
 // entry; past the bound it is ended with RESOURCE_EXHAUSTED and resyncs; it never holds anybody else up.
 
-import { NsmError } from '../../protocols/errors.ts';
+import { NsmError } from '../errors.ts';
 
 export interface WatchEvent<Value> {
   readonly value: Value;
