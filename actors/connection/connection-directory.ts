@@ -43,7 +43,7 @@ export interface ConnectionDirectory {
   request(entered: EnteredRequest): Promise<Connection>;
   /** An id that is not there counts as closed. */
   close(id: string, call: Call): Promise<void>;
-  /** Takes up what the journal holds, as established connections. */
+  /** Takes up what the journal holds: goes on with what is established, closes behind what is not. */
   adopt(intents: readonly Intent[]): void;
   /** Tells one connection something; false where there is no such connection. */
   tell(id: string, message: ConnectionMessage): boolean;
@@ -90,7 +90,7 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
       ),
     close,
     adopt(intents) {
-      for (const intent of intents) if (intent.established) spawn(intent.connection.id);
+      for (const intent of intents) spawn(intent.connection.id);
     },
     tell(id, message) {
       const ref = live.get(id);

@@ -3,7 +3,13 @@
 // was returned, whatever the caller sent; what the actor starts by itself (expiry, a vanished wire) takes the same
 // road as what a caller asks for; an id is absent or owned by exactly one actor; a failed refresh leaves what works.
 
-import { asNsmError, describeError, invariant, NsmError } from '../../protocols/errors.ts';
+import {
+  asNsmError,
+  describeError,
+  errorCodes,
+  invariant,
+  NsmError,
+} from '../../protocols/errors.ts';
 import {
   type Connection,
   ConnectionEventType,
@@ -43,13 +49,18 @@ export type ConnectionMessage =
   /** Something that the wire cannot live without is gone, for example the client's network namespace. */
   | { readonly type: 'wireGone'; readonly reason: string };
 
-type PrivateMessage = { readonly type: 'expired' } | { readonly type: 'retire' };
+type PrivateMessage =
+  | { readonly type: 'expired' }
+  | { readonly type: 'closeDue' }
+  | { readonly type: 'retire' };
 type Message = ConnectionMessage | PrivateMessage;
 type Context = ActorContext<Message>;
 
 type ConnectionState =
   | { readonly phase: 'idle' }
   | { readonly phase: 'established'; readonly intent: Intent }
+  /** Over for everybody here; the next hop has not heard of it yet. */
+  | { readonly phase: 'closing'; readonly intent: Intent; readonly attempts: number }
   | { readonly phase: 'closed' };
 
 export interface ConnectionSetup {
@@ -87,6 +98,8 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
           return end(setup, context, state, 'expired');
         case 'close':
           return onClose(setup, context, state, message);
+        case 'closeDue':
+          return onCloseDue(setup, context, state);
         case 'retire':
           return onRetire(setup, context, state);
       }
@@ -96,7 +109,12 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
 
 function resume(setup: ConnectionSetup, context: Context): ConnectionState {
   const intent = setup.table.get(setup.id);
-  if (intent === undefined || !intent.established) return { phase: 'idle' };
+  if (intent === undefined) return { phase: 'idle' };
+  if (!intent.established) {
+    // Half built, or not yet closed behind this hop, when the last life ended.
+    context.timers.start('close', 0, { type: 'closeDue' });
+    return { phase: 'closing', intent, attempts: 0 };
+  }
   armExpiry(context, intent);
   setup.follow(setup.id, intent.memory);
   return { phase: 'established', intent };
@@ -121,6 +139,7 @@ async function onRequest(
     const error = asNsmError(thrown);
     replyTo.fail(error);
     if (!(thrown instanceof NsmError)) throw thrown;
+    if (state.phase === 'closing') return state;
     if (state.phase !== 'established') return finish(setup, context, state);
     context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
     return withState(setup, state, State.DOWN);
@@ -168,6 +187,7 @@ async function establish(
     established: true,
   };
   await setup.table.put(intent);
+  context.timers.cancel('close');
   armExpiry(context, intent);
   setup.monitor.publish(ConnectionEventType.UPDATE, established);
   setup.follow(setup.id, intent.memory);
@@ -201,17 +221,16 @@ async function onClose(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
-  message: Extract<Message, { type: 'close' }>,
+  { call, replyTo }: Extract<Message, { type: 'close' }>,
 ): Promise<ConnectionState> {
   try {
-    if (state.phase === 'established') {
-      await setup.hop.close(state.intent.connection, state.intent.memory, message.call);
-    }
-    message.replyTo.tell(undefined);
-  } catch (error) {
-    message.replyTo.fail(asNsmError(error));
+    const next = await close(setup, context, state, call);
+    replyTo.tell(undefined);
+    return next;
+  } catch (thrown) {
+    replyTo.fail(asNsmError(thrown));
+    return finish(setup, context, state);
   }
-  return finish(setup, context, state);
 }
 
 /** Ends the connection on this hop's own account. */
@@ -223,8 +242,84 @@ async function end(
 ): Promise<ConnectionState> {
   if (state.phase !== 'established') return state;
   context.log.info('closed by this hop', { connectionId: setup.id, reason });
-  await closeQuietly(setup, context, state.intent.connection, state.intent.memory);
-  return finish(setup, context, state);
+  try {
+    return await close(setup, context, state, ownCall(setup, context));
+  } catch (error) {
+    context.log.warn('closing failed', { connectionId: setup.id, error: describeError(error) });
+    return finish(setup, context, state);
+  }
+}
+
+/**
+ * Teardown never depends on another's life: where the next hop cannot be reached this hop takes the closing over,
+ * and the caller is done. Throws what trying again cannot mend.
+ */
+async function close(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  call: Call,
+): Promise<ConnectionState> {
+  if (state.phase === 'closing') return state;
+  if (state.phase !== 'established') return finish(setup, context, state);
+  try {
+    await setup.hop.close(state.intent.connection, state.intent.memory, call);
+    return await finish(setup, context, state);
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    if (!errorCodes[error.code].retryable) throw error;
+    setup.follow(setup.id, undefined);
+    setup.monitor.publish(ConnectionEventType.DELETE, state.intent.connection);
+    const intent: Intent = { ...state.intent, established: false };
+    await setup.table.put(intent);
+    return closeLater(context, transition(state, { phase: 'closing', intent, attempts: 1 }), error);
+  }
+}
+
+async function onCloseDue(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+): Promise<ConnectionState> {
+  if (state.phase !== 'closing') return state;
+  const { connection, memory, closeAtMs } = state.intent;
+  // From then on the next hop has closed it by itself.
+  if (context.clock.nowMs() >= closeAtMs) return finish(setup, context, state);
+  try {
+    await setup.hop.close(connection, memory, ownCall(setup, context));
+    return await finish(setup, context, state);
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    if (!errorCodes[error.code].retryable) return finish(setup, context, state);
+    return closeLater(context, { ...state, attempts: state.attempts + 1 }, error);
+  }
+}
+
+/** Pause before the next hop is told again, doubled up to the longest, with up to half of it taken off at random. */
+const closeRetryMs = 200;
+const closeRetryMsMax = 10_000;
+
+function closeLater(
+  context: Context,
+  state: Extract<ConnectionState, { phase: 'closing' }>,
+  error: NsmError,
+): ConnectionState {
+  const full = Math.min(closeRetryMsMax, closeRetryMs * 2 ** Math.min(16, state.attempts - 1));
+  const delayMs = full * (1 - context.random.integer(1000) / 2000);
+  context.timers.cancelAll();
+  context.timers.start('close', delayMs, { type: 'closeDue' });
+  context.log.warn('the next hop has not heard of the Close yet', {
+    connectionId: state.intent.connection.id,
+    attempts: state.attempts,
+    retryInMs: Math.round(delayMs),
+    error: describeError(error),
+  });
+  return state;
+}
+
+function ownCall(setup: ConnectionSetup, context: Context): Call {
+  const deadlineMs = context.clock.nowMs() + setup.ownCallTimeoutMs;
+  return { deadlineMs, signal: context.signal, headers: {} };
 }
 
 async function closeQuietly(
@@ -233,13 +328,8 @@ async function closeQuietly(
   connection: Connection,
   memory: HopMemory,
 ): Promise<void> {
-  const call: Call = {
-    deadlineMs: context.clock.nowMs() + setup.ownCallTimeoutMs,
-    signal: context.signal,
-    headers: {},
-  };
   try {
-    await setup.hop.close(connection, memory, call);
+    await setup.hop.close(connection, memory, ownCall(setup, context));
   } catch (error) {
     context.log.warn('closing failed in part', {
       connectionId: setup.id,
@@ -311,7 +401,8 @@ function gaveUp(connectionId: string, when: string): NsmError {
 
 const allowed: Readonly<Record<ConnectionState['phase'], readonly ConnectionState['phase'][]>> = {
   idle: ['established', 'idle', 'closed'],
-  established: ['established', 'idle'],
+  established: ['established', 'closing', 'idle'],
+  closing: ['established', 'idle'],
   closed: [],
 };
 

@@ -27,7 +27,7 @@ export interface AdoptionSetup {
 }
 
 export interface Adoption {
-  /** To be taken up as established connections. */
+  /** To be taken up: established connections, and those that are still to be closed behind this hop. */
   readonly adopted: readonly Intent[];
   /** Wires that no intent explains, and that no refresh has claimed yet. */
   quarantined(): readonly string[];
@@ -42,20 +42,28 @@ export async function adoptWires(setup: AdoptionSetup): Promise<Adoption> {
     .map(({ id }) => id)
     .filter((id) => setup.table.get(id) === undefined);
   const adopted: Intent[] = [];
-  const over: string[] = [];
+  const over: Intent[] = [];
   for (const intent of intents) {
-    const isDue = intent.established && intent.closeAtMs > setup.clock.nowMs();
-    if (isDue && (await isAdopted(setup, intent))) adopted.push(intent);
-    else over.push(intent.connection.id);
+    const isDue = intent.closeAtMs > setup.clock.nowMs();
+    if (isDue && intent.established && (await isAdopted(setup, intent))) adopted.push(intent);
+    else over.push(intent);
   }
-  await setup.dataplane.remove(over, budget);
-  for (const id of over) await setup.table.delete(id);
+  await setup.dataplane.remove(
+    over.map(({ connection }) => connection.id),
+    budget,
+  );
+  for (const intent of over) {
+    // The wire is gone; what is left is to tell the next hop, unless its own expiry has done so.
+    const unfinished: Intent = { ...intent, established: false };
+    if (intent.closeAtMs > setup.clock.nowMs()) await setup.table.put(unfinished);
+    else await setup.table.delete(intent.connection.id);
+  }
   setup.log.info('adopted', {
     wires: adopted.length,
     removed: over.length,
     quarantined: unexplained.length,
   });
-  return { adopted, ...quarantine(setup, unexplained) };
+  return { adopted: [...setup.table.all()], ...quarantine(setup, unexplained) };
 }
 
 async function isAdopted(setup: AdoptionSetup, intent: Intent): Promise<boolean> {

@@ -209,6 +209,22 @@ describe('a connection', () => {
     expect(table.size).toBe(0);
   });
 
+  it('takes the closing over where the next hop cannot be reached, until it has heard', async () => {
+    let away = true;
+    const { client, steps, table, directory } = await hopUnderTest({
+      close: async () => {
+        if (away) throw new NsmError('UNAVAILABLE', 'the next hop is away');
+      },
+    });
+    const answer = await client.request(request(asked('c-0')), { timeoutMs: 2_000 });
+    await client.close(answer, { timeoutMs: 2_000 });
+    expect([...table.all()].map(({ established }) => established)).toEqual([false]);
+    away = false;
+    await expect.poll(() => table.size).toBe(0);
+    expect(directory.size).toBe(0);
+    expect(steps.filter(({ kind }) => kind === 'close').length).toBeGreaterThan(1);
+  });
+
   it('tells a monitor the state on subscription, each change, and the end', async () => {
     const { client, monitor } = await hopUnderTest();
     const stop = new AbortController();
