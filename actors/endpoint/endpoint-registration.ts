@@ -3,16 +3,12 @@
 // Invariants: at most one call to the registry at a time; a failure is tried again with growing, jittered
 // pauses for ever and is visible in `status`; nothing is sent after the Unregister; results of an earlier try are ignored.
 
-import { create } from '@bufbuild/protobuf';
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
-import {
-  type NetworkService,
-  type NetworkServiceEndpoint,
-  NetworkServiceEndpointQuerySchema,
+import type {
+  NetworkService,
+  NetworkServiceEndpoint,
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
-import type { Headers } from '../../protocols/ports/rpc.ts';
-import type { RegistryClients } from '../registry/registry-clients.ts';
 import type {
   ActorContext,
   ActorRef,
@@ -23,18 +19,14 @@ import type {
 } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
 import { refreshAfterMs, retryAfterMs } from './registration-times.ts';
+import { type RegistryCallsSetup, register, unregister, untilLost } from './registry-calls.ts';
 
-export interface EndpointRegistrationSetup {
-  readonly registry: RegistryClients;
+export interface EndpointRegistrationSetup extends RegistryCallsSetup {
   /** As it is to be found: `url` under which it serves, no expiration. */
   readonly endpoint: NetworkServiceEndpoint;
   /** Registered before the endpoint; they stay when it goes. */
   readonly services: readonly NetworkService[];
   readonly wallClock: WallClock;
-  /** Metadata of each call, for example a token. */
-  readonly headers?: () => Headers;
-  /** For one try; 15 s in the reference. */
-  readonly attemptTimeoutMs?: number;
   readonly backoffMs?: number;
   readonly backoffMsMax?: number;
   /** For the Unregister where the actor is stopped from outside. */
@@ -96,8 +88,6 @@ interface State {
 const waitingMax = 1_000;
 /** A registry that was not lost for this long counts as steady again. */
 const calmAfterMs = 60_000;
-/** A path without segments, as the first registry client of a chain sends it. */
-const emptyPath: Headers = { path: '{"Index":0,"PathSegments":null}' };
 
 export function spawnEndpointRegistration(
   system: Pick<ActorSystem, 'spawn' | 'ask'>,
@@ -204,7 +194,8 @@ function onRegisterDue(
   const endpoint: NetworkServiceEndpoint =
     known === undefined ? setup.endpoint : { ...setup.endpoint, initialRegistrationTime: known };
   const services = withServices ? state.services : [];
-  const ended = register(setup, { endpoint, services, signal: abort.signal, context }).then(
+  const call = { endpoint, services, signal: abort.signal, log: context.log };
+  const ended = register(setup, call).then(
     (answer) => context.self.tell({ type: 'registered', generation, endpoint: answer }),
     (error: unknown) =>
       context.self.tell({ type: 'registerFailed', generation, error: asNsmError(error) }),
@@ -307,7 +298,7 @@ function onUnregister(
   context.timers.cancelAll();
   abortAll(state);
   for (const each of state.waiting) each.fail(stopped());
-  void unregister(setup, state, timeoutMs)
+  void leave(setup, state, timeoutMs)
     .catch((error: unknown) => {
       context.log.warn('endpoint was not unregistered, it expires in the registry', {
         endpoint: setup.endpoint.name,
@@ -323,71 +314,26 @@ function onUnregister(
   };
 }
 
-interface RegisterCall {
-  readonly endpoint: NetworkServiceEndpoint;
-  readonly services: readonly NetworkService[];
-  readonly signal: AbortSignal;
-  readonly context: Context;
-}
-
-async function register(
-  setup: EndpointRegistrationSetup,
-  { endpoint, services, signal, context }: RegisterCall,
-): Promise<NetworkServiceEndpoint> {
-  const options = { ...callOptions(setup), signal };
-  for (const service of services) {
-    try {
-      await setup.registry.services.register(service, options);
-    } catch (error) {
-      // Another Endpoint's identity has registered the same service: it is there, which is all that is needed.
-      const { code } = asNsmError(error);
-      if (code !== 'PERMISSION_DENIED' && code !== 'ALREADY_EXISTS') throw error;
-      context.log.warn('network service belongs to another identity, used as it is', {
-        service: service.name,
-        error: describeError(error),
-      });
-    }
-  }
-  return setup.registry.endpoints.register(endpoint, options);
-}
-
-/** The registry ends this watch when it stops or loses its data, and tells a deletion that is not ours. */
 function watchOwnName(
   setup: EndpointRegistrationSetup,
   generation: number,
   context: Context,
 ): State['watch'] {
   const abort = new AbortController();
-  const query = create(NetworkServiceEndpointQuerySchema, {
-    networkServiceEndpoint: { name: setup.endpoint.name },
-    watch: true,
-  });
-  const options = { signal: abort.signal, headers: headersOf(setup) };
-  const follow = async (): Promise<string> => {
-    try {
-      for await (const { deleted } of setup.registry.endpoints.find(query, options)) {
-        if (deleted) return 'the registry deleted it';
-      }
-      return 'the registry ended its watch';
-    } catch (error) {
-      return describeError(error);
-    }
-  };
-  void follow().then((why) => {
+  void untilLost(setup, setup.endpoint.name, abort.signal).then((why) => {
     if (!abort.signal.aborted) context.self.tell({ type: 'registryLost', generation, why });
   });
   return { abort, generation };
 }
 
-async function unregister(
+async function leave(
   setup: EndpointRegistrationSetup,
   state: State,
   timeoutMs: number,
 ): Promise<void> {
   // A Register that is still on its way would bring the entry back.
   await state.call?.ended;
-  const endpoint = state.status.endpoint ?? setup.endpoint;
-  await setup.registry.endpoints.unregister(endpoint, { ...callOptions(setup), timeoutMs });
+  await unregister(setup, state.status.endpoint ?? setup.endpoint, timeoutMs);
 }
 
 async function unregisterAtStop(
@@ -397,7 +343,7 @@ async function unregisterAtStop(
 ): Promise<void> {
   if (isEnding(state) || state.generation === 0) return;
   try {
-    await unregister(setup, state, setup.unregisterTimeoutMs ?? 1_000);
+    await leave(setup, state, setup.unregisterTimeoutMs ?? 1_000);
   } catch (error) {
     context.log.debug('endpoint was not unregistered, it expires', { error: describeError(error) });
   }
@@ -410,14 +356,6 @@ function isEnding({ status }: State): boolean {
 function abortAll(state: State): void {
   state.call?.abort.abort();
   state.watch?.abort.abort();
-}
-
-function callOptions(setup: EndpointRegistrationSetup): { timeoutMs: number; headers: Headers } {
-  return { timeoutMs: setup.attemptTimeoutMs ?? 15_000, headers: headersOf(setup) };
-}
-
-function headersOf(setup: EndpointRegistrationSetup): Headers {
-  return { ...emptyPath, ...setup.headers?.() };
 }
 
 function backoff(setup: EndpointRegistrationSetup): { backoffMs: number; backoffMsMax: number } {
