@@ -20,9 +20,11 @@ import {
   NetworkServiceQuerySchema,
   NetworkServiceSchema,
 } from '../../../protocols/nsm/gen/registry_pb.ts';
+import type { Clock } from '../../../protocols/ports/clock.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import type { CallContext, ServedService } from '../../../protocols/ports/rpc.ts';
 import { createMemoryRegistryStore } from '../../../transports/memory/registry-store.ts';
+import { systemClock, systemWallClock } from '../../../transports/process/system-clock.ts';
 import { systemRandom } from '../../../transports/process/system-random.ts';
 import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
 
@@ -35,22 +37,22 @@ export interface RegistryFixture {
 
 export interface RegistryFixtureOptions {
   readonly clock?: ManualClock;
+  /** For stores that answer over a socket. */
+  readonly realTime?: boolean;
   readonly domain?: Partial<RegistryDomainSetup>;
   readonly services?: Partial<RegistryServicesSetup>;
 }
 
 export function startRegistry(options: RegistryFixtureOptions = {}): RegistryFixture {
-  const clock = options.clock ?? createManualClock();
+  const manual = options.clock ?? createManualClock();
+  const clock = options.realTime === true ? systemClock : manual;
+  const wallClock = options.realTime === true ? systemWallClock : manual;
   const system = createActorSystem({ name: 'test', clock, random: systemRandom, log: silentLog });
   const store = createMemoryRegistryStore();
-  const domain = spawnRegistryDomain(
-    system,
-    { store, wallClock: clock, ...options.domain },
-    'registry',
-  );
+  const domain = spawnRegistryDomain(system, { store, wallClock, ...options.domain }, 'registry');
   const services = registryServices({ system, domain, clock, ...options.services });
   return {
-    clock,
+    clock: manual,
     services,
     clients: directClients(services, clock),
     stop: async () => {
@@ -58,16 +60,13 @@ export function startRegistry(options: RegistryFixtureOptions = {}): RegistryFix
       await settle();
       await stopped;
       // With a clock of its own: other registries on a shared one may still have timers.
-      if (options.clock === undefined) expect(clock.pendingTimers, 'timers left behind').toBe(0);
+      if (options.clock === undefined) expect(manual.pendingTimers, 'timers left behind').toBe(0);
     },
   };
 }
 
 /** Calls the handlers without a transport, as the memory binding would. */
-export function directClients(
-  services: readonly ServedService[],
-  clock: ManualClock,
-): RegistryClients {
+export function directClients(services: readonly ServedService[], clock: Clock): RegistryClients {
   const [nsr, nser] = services.map(({ handler }) => handler);
   return {
     services: wrap(nsr ?? {}, clock) as RegistryClients['services'],
@@ -83,7 +82,7 @@ interface Options {
 }
 type Handler = (request: unknown, context: CallContext) => unknown;
 
-function wrap(handler: Readonly<Record<string, unknown>>, clock: ManualClock): unknown {
+function wrap(handler: Readonly<Record<string, unknown>>, clock: Clock): unknown {
   const call =
     (name: string) =>
     (request: unknown, options: Options = {}): unknown => {

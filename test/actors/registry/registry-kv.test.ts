@@ -1,0 +1,93 @@
+// Protects the registry of two replicas on a real JetStream KV: both answer alike, a new one starts with everything,
+// and a server that lost its data is filled again from what the replicas hold, without anybody noticing.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import { connectNats, type NatsBus } from '../../../transports/nats/nats-bus.ts';
+import { type NatsServer, startNatsServer } from '../../../transports/nats/nats-server.ts';
+import { createNatsRegistryStore } from '../../../transports/nats/registry-store.ts';
+import { systemClock } from '../../../transports/process/system-clock.ts';
+import {
+  endpoint,
+  findNames,
+  findServiceNames,
+  type RegistryFixture,
+  second,
+  service,
+  startRegistry,
+} from './fixture.ts';
+
+let directory: string;
+let server: NatsServer;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'vwire-registry-'));
+  server = await startNatsServer({ storeDir: join(directory, 'js') });
+});
+
+afterAll(async () => {
+  await server.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+interface Replica extends RegistryFixture {
+  readonly bus: NatsBus;
+}
+
+async function startReplica(): Promise<Replica> {
+  const clock = systemClock;
+  const bus = await connectNats({ url: server.url, name: 'replica', clock, log: silentLog });
+  const store = createNatsRegistryStore({ bus, bucket: 'registry', timeoutMs: 1_000 });
+  const registry = startRegistry({ realTime: true, domain: { store } });
+  return {
+    ...registry,
+    bus,
+    stop: async () => {
+      await registry.stop();
+      await store.close();
+      await bus.close();
+    },
+  };
+}
+
+describe('two replicas of a registry on JetStream KV', () => {
+  it('converge, start from the store, and fill it again when it lost its data', async () => {
+    const replicas = [await startReplica(), await startReplica()] as const;
+    const [one, two] = replicas;
+    await one.clients.services.register(service('svc'), second);
+    for (let index = 0; index < 50; index += 1) {
+      const replica = index % 2 === 0 ? one : two;
+      await replica.clients.endpoints.register(endpoint(`e${index}`, 'svc'), second);
+    }
+    for (const { clients } of replicas) {
+      await expect.poll(async () => (await findNames(clients, {})).length).toBe(50);
+      await expect.poll(() => findServiceNames(clients, 'svc')).toEqual(['svc']);
+    }
+    await two.clients.endpoints.unregister(endpoint('e0', 'svc'), second);
+    await expect.poll(async () => (await findNames(one.clients, {})).includes('e0')).toBe(false);
+    const late = await startReplica();
+    expect((await findNames(late.clients, {})).length).toBe(49);
+    await late.stop();
+
+    const { port } = server;
+    await server.stop();
+    await rm(join(directory, 'js'), { recursive: true });
+    await one.clients.endpoints.register(endpoint('meanwhile', 'svc'), second);
+    expect((await findNames(one.clients, {})).length).toBe(50);
+    server = await startNatsServer({ storeDir: join(directory, 'js'), port });
+    await expect
+      .poll(async () => (await findNames(two.clients, {})).includes('meanwhile'), {
+        timeout: 15_000,
+      })
+      .toBe(true);
+    const fresh = await startReplica();
+    await expect
+      .poll(async () => (await findNames(fresh.clients, {})).length, { timeout: 15_000 })
+      .toBe(50);
+    expect(await findServiceNames(fresh.clients, 'svc')).toEqual(['svc']);
+    await Promise.all([one, two, fresh].map((replica) => replica.stop()));
+  }, 60_000);
+});
