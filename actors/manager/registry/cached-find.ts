@@ -42,10 +42,9 @@ interface Asked<Value extends { readonly name: string }> {
 }
 
 /** The cache bounds it by its own Find timeout. */
-const ownCall: DiscoveryCall = {
-  deadlineMs: Number.POSITIVE_INFINITY,
-  signal: new AbortController().signal,
-};
+function ownCall(): DiscoveryCall {
+  return { deadlineMs: Number.POSITIVE_INFINITY, signal: new AbortController().signal };
+}
 
 /** One service that somebody watches: a single listener at the cache. */
 interface Feed {
@@ -151,7 +150,7 @@ export class CachedFind {
         this.#serviceWatchers.publish(before, after),
     };
     // On nobody's time in particular: whoever comes while it opens waits for the same opening.
-    const following = this.#setup.discovery.follow(service, listener, ownCall);
+    const following = this.#setup.discovery.follow(service, listener, ownCall());
     following.catch(() => {
       if (this.#feeds.get(service) === feed) this.#feeds.delete(service);
     });

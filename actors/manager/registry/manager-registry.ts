@@ -74,7 +74,7 @@ class LocalRegistry implements ManagerRegistry {
   #local: LocalEndpoints;
   #inOrder = new InOrder();
   #presence: Presence;
-  #closed = new AbortController();
+  #isClosed = false;
 
   constructor(setup: ManagerRegistrySetup) {
     this.#setup = { nodeLabels: {}, expirePeriodMs: 60_000, ownCallTimeoutMs: 5_000, ...setup };
@@ -113,7 +113,7 @@ class LocalRegistry implements ManagerRegistry {
   }
 
   close(): void {
-    this.#closed.abort();
+    this.#isClosed = true;
     this.#presence.close();
     this.#cached?.close();
     this.#local.close();
@@ -166,7 +166,8 @@ class LocalRegistry implements ManagerRegistry {
   }
 
   async #registerAgain(name: string): Promise<void> {
-    await this.#inOrder.run(name, this.#closed.signal, async () => {
+    if (this.#isClosed) return;
+    await this.#inOrder.run(name, new AbortController().signal, async () => {
       const real = this.#local.index.get(name);
       if (real === undefined) return;
       const answer = await this.#registerUpstream(real, this.#own());
@@ -290,7 +291,7 @@ class LocalRegistry implements ManagerRegistry {
   }
 
   #own(): UnaryOptions {
-    return { timeoutMs: this.#setup.ownCallTimeoutMs, signal: this.#closed.signal };
+    return { timeoutMs: this.#setup.ownCallTimeoutMs };
   }
 
   #onward(call: CallContext): UnaryOptions {
