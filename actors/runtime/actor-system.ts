@@ -199,8 +199,12 @@ class System implements ActorSystem, Runtime {
 
   escalated(cell: Cell, error: unknown): void {
     const { onEscalation } = this.options;
-    if (onEscalation !== undefined) onEscalation(cell.address, asNsmError(error));
-    else this.log.error('an actor without parent escalated', { actor: cell.ref.toString() });
+    this.log.error('an actor without parent escalated', { actor: cell.ref.toString() });
+    try {
+      onEscalation?.(cell.address, asNsmError(error));
+    } catch (thrown) {
+      this.log.error('the escalation hook failed', { error: describeError(thrown) });
+    }
   }
 
   tree(): readonly ActorView[] {

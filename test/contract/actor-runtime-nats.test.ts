@@ -1,6 +1,10 @@
 // Protects location transparency: the actor contract holds for references between two systems on a real nats-server,
 // and a node that goes away is noticed.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createActorSystem } from '../../actors/runtime/actor-system.ts';
 import type { ActorSystem, DeadLetter, ReplyTo } from '../../actors/runtime/api.ts';
@@ -11,13 +15,8 @@ import { connectNats, type NatsBus } from '../../transports/nats/nats-bus.ts';
 import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
-import {
-  actorRuntimeContract,
-  type Probe,
-  probeBehavior,
-  probeCodec,
-  watchFrom,
-} from './actor-runtime.ts';
+import { actorRuntimeContract, watchFrom } from './actor-runtime.ts';
+import { type Probe, probeBehavior, probeCodec } from './actor-runtime-probe.ts';
 
 let server: NatsServer;
 
@@ -132,6 +131,31 @@ describe('actors over NATS', () => {
     expect(await events.next()).toEqual({ address: probe.address, reason: 'unreachable' });
     await far.system.stop(5_000);
     await near.end();
+  });
+
+  it('talks to another process, and hears of its end by SIGKILL', async () => {
+    const near = await startNode('near-process/nsmgr', 400);
+    const peer = fileURLToPath(new URL('actor-runtime-peer.ts', import.meta.url));
+    const node = 'far-process/forwarder';
+    const child = spawn(process.execPath, ['--import', 'tsx', peer, server.url, node], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    try {
+      const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+      const seen = near.system.refOf({ node, path: ['probe'], incarnation: line }, probeCodec);
+      const events = watchFrom(near.system);
+      events.watch(seen);
+      for (let n = 0; n < 10; n += 1) seen.tell({ type: 'add', n });
+      expect(await near.system.ask(seen, get, { timeoutMs: 5_000 })).toHaveLength(10);
+      child.kill('SIGKILL');
+      expect(await events.next()).toEqual({ address: seen.address, reason: 'unreachable' });
+      await expect(near.system.ask(seen, get, { timeoutMs: 5_000 })).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+      });
+    } finally {
+      child.kill('SIGKILL');
+      await near.end();
+    }
   });
 
   it('repairs a watch that the other node does not know, and calls an earlier life crashed', async () => {
