@@ -145,8 +145,9 @@ class JournalWriter implements FileJournal {
   }
 
   async load(): Promise<ReadonlyMap<string, Uint8Array>> {
+    if (this.#scan === undefined) throw loadedBefore();
     const values = new Map<string, Uint8Array>();
-    for (const record of this.#scan?.records ?? []) {
+    for (const record of this.#scan.records) {
       values.delete(record.key);
       if (record.kind === 'put') values.set(record.key, new Uint8Array(record.value));
     }
@@ -357,6 +358,14 @@ class JournalWriter implements FileJournal {
       return undefined;
     }
   }
+}
+
+/** An empty answer here would look like "nothing was promised". */
+function loadedBefore(): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'the journal was loaded or changed before', {
+    rule: 'journal-load',
+    expected: 'one load, before the first change',
+  });
 }
 
 function writeError(path: string, cause: unknown): NsmError {

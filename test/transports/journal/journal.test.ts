@@ -74,6 +74,17 @@ describe('a journal', () => {
     await (await open()).close();
   });
 
+  it('refuses to be loaded twice or after a change, rather than to look empty', async () => {
+    const journal = await open();
+    await journal.load();
+    await expect(journal.load()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+    await journal.close();
+    const changed = await open();
+    await changed.put('a', bytes('1'));
+    await expect(changed.load()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+    await changed.close();
+  });
+
   it('writes many changes at once and acknowledges each', async () => {
     const journal = await open({ fsync: 'always' });
     await Promise.all(
