@@ -5,7 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import { NsmError } from '../errors.ts';
 import { type Mechanism, MechanismSchema } from './gen/connection_pb.ts';
-import { type NodeAddress, parseUrl } from './urls.ts';
+import { type ComponentUrl, type NodeAddress, parseUrl } from './urls.ts';
 
 export const mechanismClass = { local: 'LOCAL', remote: 'REMOTE' } as const;
 export type MechanismClass = (typeof mechanismClass)[keyof typeof mechanismClass];
@@ -137,20 +137,29 @@ export function pickMechanism(choice: MechanismChoice): Mechanism {
 }
 
 /**
- * Which class of mechanism leads to a next hop: LOCAL for a process of this node (`unix`, `inode`, `memory`, and
- * `nats` where its node is `ownNode`), REMOTE for everything else.
+ * Which class of mechanism leads to a next hop: LOCAL for a process of this node (`unix`, `inode`, a `memory` name
+ * without a node, and `nats` or `memory:<node>/<component>` where its node is `ownNode`), REMOTE for everything else.
  */
 export function mechanismClassFor(nextHopUrl: string, ownNode?: NodeAddress): MechanismClass {
-  const url = parseUrl(nextHopUrl);
-  if (url.scheme === 'unix' || url.scheme === 'inode' || url.scheme === 'memory') {
-    return mechanismClass.local;
+  return isOnNode(parseUrl(nextHopUrl), ownNode) ? mechanismClass.local : mechanismClass.remote;
+}
+
+function isOnNode(url: ComponentUrl, ownNode: NodeAddress | undefined): boolean {
+  switch (url.scheme) {
+    case 'unix':
+    case 'inode':
+      return true;
+    case 'nats':
+      return url.domain === ownNode?.domain && url.node === ownNode.node;
+    case 'memory': {
+      // Several nodes of a simulated or single-process mesh share one memory network.
+      const end = url.name.indexOf('/');
+      return end === -1 || url.name.slice(0, end) === ownNode?.node;
+    }
+    case 'tcp':
+    case 'file':
+      return false;
   }
-  const isOwn =
-    url.scheme === 'nats' &&
-    ownNode !== undefined &&
-    url.domain === ownNode.domain &&
-    url.node === ownNode.node;
-  return isOwn ? mechanismClass.local : mechanismClass.remote;
 }
 
 /** The preferences that can lead to the next hop. */
