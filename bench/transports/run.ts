@@ -6,11 +6,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { connect } from '@nats-io/transport-node';
-import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { type Connection, ConnectionSchema } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   NetworkService,
   NetworkServiceRequestSchema,
@@ -63,6 +63,7 @@ const contenders = [
     Promise.resolve({ ...createMemoryNetwork({ clock }), url: 'memory:peer' }),
   ),
   rawNats(),
+  typedNats(),
   ours('nats:', 'bare NATS request/reply', async () => {
     const server = await startNatsServer();
     const open = (name: string) => connectNats({ url: server.url, name, clock, log: silentLog });
@@ -136,6 +137,33 @@ async function rawNats(): Promise<Contender> {
   return {
     name: 'bare NATS request/reply',
     call: () => near.request('echo', bytes, { timeout: 10_000 }),
+    close: async () => {
+      await Promise.all([near.close(), far.close()]);
+      await server.stop();
+    },
+  };
+}
+
+/** What the codec alone takes of the limit: the same request and answer, encoded and decoded at both ends. */
+async function typedNats(): Promise<Contender> {
+  const server = await startNatsServer();
+  const options = { servers: server.url, noAsyncTraces: true };
+  const [near, far] = await Promise.all([connect(options), connect(options)]);
+  far.subscribe('echo', {
+    callback: (_, message) => {
+      const { connection } = fromBinary(NetworkServiceRequestSchema, message.data);
+      message.respond(toBinary(ConnectionSchema, connection as Connection));
+    },
+  });
+  await far.flush();
+  return {
+    name: 'the same with protobuf',
+    limit: 'bare NATS request/reply',
+    call: async () => {
+      const body = toBinary(NetworkServiceRequestSchema, request);
+      const answer = await near.request('echo', body, { timeout: 10_000 });
+      return fromBinary(ConnectionSchema, answer.data);
+    },
     close: async () => {
       await Promise.all([near.close(), far.close()]);
       await server.stop();
