@@ -12,6 +12,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { HopMemory } from './hop.ts';
+import { SegmentIndex } from './segment-index.ts';
 
 const recordVersion = 1;
 
@@ -28,6 +29,8 @@ export interface Intent {
 export interface ConnectionTable {
   get(id: string): Intent | undefined;
   all(): IterableIterator<Intent>;
+  /** Those with a path segment of that id. */
+  withSegment(segmentId: string): Iterable<Intent>;
   readonly size: number;
   put(intent: Intent): Promise<void>;
   delete(id: string): Promise<void>;
@@ -47,24 +50,40 @@ export interface ConnectionTableSetup {
 
 export function createConnectionTable(setup: ConnectionTableSetup): ConnectionTable {
   const intents = new Map<string, Intent>();
+  const segments = new SegmentIndex();
+  const set = (intent: Intent): void => {
+    const { id } = intent.connection;
+    segments.change(intents.get(id)?.connection, intent.connection);
+    intents.set(id, intent);
+  };
   return {
     get: (id) => intents.get(id),
     all: () => intents.values(),
     get size() {
       return intents.size;
     },
+    *withSegment(segmentId) {
+      for (const id of segments.connectionsOf(segmentId)) {
+        const intent = intents.get(id);
+        if (intent !== undefined) yield intent;
+      }
+    },
     async put(intent) {
-      intents.set(intent.connection.id, intent);
+      set(intent);
       await setup.journal?.put(intent.connection.id, encodeIntent(intent, setup.bootId));
     },
     async delete(id) {
-      if (intents.delete(id)) await setup.journal?.delete(id);
+      const intent = intents.get(id);
+      if (intent === undefined) return;
+      segments.change(intent.connection, undefined);
+      intents.delete(id);
+      await setup.journal?.delete(id);
     },
     async load() {
       if (setup.journal === undefined) return [];
       for (const [id, bytes] of await setup.journal.load()) {
         const intent = decodeIntent(id, bytes, setup);
-        if (intent !== undefined) intents.set(id, intent);
+        if (intent !== undefined) set(intent);
       }
       return [...intents.values()];
     },

@@ -17,6 +17,7 @@ import {
   createConnectionDirectory,
   type DirectorySetup,
 } from './connection-directory.ts';
+import type { ConnectionTable } from './connection-table.ts';
 import type { Call } from './hop.ts';
 import { createMonitor } from './monitor.ts';
 import { expiryOfPrevious } from './tokens.ts';
@@ -32,7 +33,7 @@ export interface Connections {
 }
 
 export function createConnections(setup: ConnectionsSetup): Connections {
-  const monitor = createMonitor(() => establishedOf(setup));
+  const monitor = createMonitor((segmentId) => establishedOf(setup.table, segmentId));
   const directory = createConnectionDirectory({ ...setup, monitor });
   const newId = (): string => setup.random.uuid();
 
@@ -66,8 +67,9 @@ export function createConnections(setup: ConnectionsSetup): Connections {
   return { services: [networkService, monitorConnection], directory };
 }
 
-function* establishedOf(setup: Pick<ConnectionsSetup, 'table'>) {
-  for (const intent of setup.table.all()) if (intent.established) yield intent.connection;
+function* establishedOf(table: ConnectionTable, segmentId: string | undefined) {
+  const intents = segmentId === undefined ? table.all() : table.withSegment(segmentId);
+  for (const intent of intents) if (intent.established) yield intent.connection;
 }
 
 function callOf({ deadlineMs, signal, headers, peer, operation }: CallContext): Call {

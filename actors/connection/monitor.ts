@@ -11,6 +11,7 @@ import {
   type MonitorScopeSelector,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import { matchesSelector } from '../../protocols/nsm/monitor-selector.ts';
+import { segmentIds } from './segment-index.ts';
 
 /** Changes that may wait for one subscriber. */
 const queueDepthMax = 8192;
@@ -37,14 +38,17 @@ interface Subscriber {
   wake: (() => void) | undefined;
 }
 
-export function createMonitor(current: () => Iterable<Connection>): Monitor {
-  const subscribers = new Set<Subscriber>();
+/** Established connections: all of them, or those with a path segment of that id. */
+export type CurrentConnections = (segmentId: string | undefined) => Iterable<Connection>;
+
+export function createMonitor(current: CurrentConnections): Monitor {
+  const subscribers = new Subscribers();
   return {
     get subscribers() {
       return subscribers.size;
     },
     publish(type, connection) {
-      for (const subscriber of subscribers) {
+      for (const subscriber of subscribers.thatMayWant(connection)) {
         if (matchesSelector(subscriber.selector, connection)) {
           offer(subscriber, { type, connection });
         }
@@ -56,7 +60,9 @@ export function createMonitor(current: () => Iterable<Connection>): Monitor {
       signal.addEventListener('abort', onAbort);
       subscribers.add(subscriber);
       try {
-        const initial = [...current()].filter((each) => matchesSelector(selector, each));
+        const initial = [...current(wantedId(selector))].filter((each) =>
+          matchesSelector(selector, each),
+        );
         yield eventOf(ConnectionEventType.INITIAL_STATE_TRANSFER, initial);
         while (!signal.aborted) {
           const waiting = subscriber.queue;
@@ -72,6 +78,43 @@ export function createMonitor(current: () => Iterable<Connection>): Monitor {
       }
     },
   };
+}
+
+/** A segment id that every connection wanted has; undefined where the selector names none. */
+function wantedId(selector: MonitorScopeSelector): string | undefined {
+  return selector.pathSegments.find(({ id }) => id !== '')?.id;
+}
+
+/** Subscribers by the segment id that they ask for, so that an event is offered to few. */
+class Subscribers {
+  readonly #general = new Set<Subscriber>();
+  readonly #byId = new Map<string, Set<Subscriber>>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  add(subscriber: Subscriber): void {
+    this.#size += 1;
+    const id = wantedId(subscriber.selector);
+    if (id === undefined) this.#general.add(subscriber);
+    else this.#byId.set(id, (this.#byId.get(id) ?? new Set()).add(subscriber));
+  }
+
+  delete(subscriber: Subscriber): void {
+    this.#size -= 1;
+    const id = wantedId(subscriber.selector);
+    const group = id === undefined ? this.#general : this.#byId.get(id);
+    group?.delete(subscriber);
+    if (id !== undefined && group?.size === 0) this.#byId.delete(id);
+  }
+
+  *thatMayWant(connection: Connection): Iterable<Subscriber> {
+    yield* this.#general;
+    if (this.#byId.size === 0) return;
+    for (const id of new Set(segmentIds(connection))) yield* this.#byId.get(id) ?? [];
+  }
 }
 
 function offer(subscriber: Subscriber, change: Change): void {
