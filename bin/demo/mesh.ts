@@ -1,29 +1,28 @@
-// The processes of the demo: a bus, a registry, two nodes (each a manager and a forwarder), two Endpoints and two
-// clients, every one a real process in its namespace. What a process reports is kept, so that the demo can say what
-// went wrong with whom.
+// The processes of a mesh on this machine: a bus, a registry, nodes (each a manager and a forwarder), Endpoints and
+// clients, every one a real process in its namespace. What a process reports is kept, so that whoever runs the mesh
+// can say what went wrong with whom. Used by the demo and by the end-to-end tests.
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { NsmError } from '../../protocols/errors.ts';
-import { startNatsServer } from '../../transports/nats/nats-server.ts';
+import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { launch } from '../roles/launch.ts';
-import type { DemoNode, DemoPair, DemoWorkload, Topology } from './topology.ts';
+import { ClientReports, parseReport } from './client-reports.ts';
 
-/** What `vwire nsc` prints when a connection changes. */
-export interface ClientReport {
-  readonly event: string;
-  readonly networkService: string;
-  readonly connectionId: string;
-  /** Since the client began to request, in ms. */
-  readonly afterMs: number;
-  readonly endpoint?: string;
-  readonly path?: readonly string[];
-  readonly addresses?: readonly string[];
-  readonly peerAddresses?: readonly string[];
-  readonly interface?: string;
-  readonly error?: string;
+export interface MeshNode {
+  readonly name: string;
+  readonly namespace: NetworkNamespace;
+  /** Its end of the underlay. */
+  readonly tunnelIp: string;
+}
+
+export interface MeshWorkload {
+  readonly name: string;
+  /** The node whose manager it talks to. */
+  readonly node: MeshNode;
+  readonly namespace: NetworkNamespace;
 }
 
 /** What `vwire node` prints about its children. */
@@ -34,182 +33,164 @@ export interface ChildReport {
   readonly restarts: number;
 }
 
-export interface DemoMesh {
-  /** Children of this process by name, in the order of their start. */
-  readonly processes: ReadonlyMap<string, Child>;
-  /** Latest report about each supervised child, by `<node>/<child>`. */
-  readonly supervised: ReadonlyMap<string, ChildReport>;
-  /** Waits until the client of a pair is connected. */
-  connected(pair: DemoPair, timeoutMs: number): Promise<ClientReport>;
-  /** Ends clients first, then Endpoints, nodes, registry and bus, each with its own chance to clean up. */
-  stop(): Promise<void>;
+export interface MeshOptions {
+  readonly domain: string;
+  readonly installation: string;
+  /** Where the bus and the registry run. */
+  readonly hub: MeshNode;
+  readonly busPort: number;
+  readonly stateDir: string;
+  readonly natsServer: string;
+  /** For every process. */
+  readonly env?: Environment;
+  /** The compiled or source file to run; this very program by default. */
+  readonly executable?: string;
+}
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** In the order in which they end. */
+const kinds = ['client', 'endpoint', 'node', 'registry'] as const;
+type Kind = (typeof kinds)[number];
+
+export interface ProcessStart {
+  readonly kind: Kind;
+  readonly name: string;
+  /** As on the command line, with operands. */
+  readonly role: readonly string[];
+  readonly namespace: NetworkNamespace;
+  readonly env: Environment;
+  readonly onLine?: (line: string) => void;
 }
 
 const readyTimeoutMs = 30_000;
 const stopGraceMs = 10_000;
-const domain = 'demo';
-const busPort = 4222;
 
-export interface MeshOptions {
-  readonly topology: Topology;
-  readonly stateDir: string;
-  readonly natsServer: string;
-  readonly onStep: (text: string) => void;
-}
+export class Mesh {
+  /** Children of this process by name, in the order of their start; a name started again stands for the new one. */
+  readonly processes = new Map<string, Child>();
+  /** Every process id that was seen, those of supervised children included. */
+  readonly pids = new Set<number>();
+  /** Latest report about each supervised child, by `<node>/<child>`. */
+  readonly supervised = new Map<string, ChildReport>();
+  readonly clients = new ClientReports();
+  readonly #options: MeshOptions;
+  readonly #kindOf = new Map<Child, Kind>();
+  #bus: NatsServer | undefined;
 
-export async function startMesh(options: MeshOptions): Promise<DemoMesh> {
-  const { topology, stateDir, onStep } = options;
-  const processes = new Map<string, Child>();
-  const supervised = new Map<string, ChildReport>();
-  const clients = new ClientReports();
-  const [hub] = topology.nodes;
-  const common = {
-    VWIRE_DOMAIN: domain,
-    VWIRE_INSTALLATION: `demo-${process.pid}`,
-    VWIRE_NATS_URL: `nats://${hub.tunnelIp}:${busPort}`,
-    VWIRE_INSECURE: 'true',
-  };
-  const bus = await startNatsServer({
-    binary: options.natsServer,
-    address: hub.tunnelIp,
-    port: busPort,
-    storeDir: join(stateDir, 'nats'),
-    spawn: (command, args, how) => spawnInNamespace(hub.namespace.url, [command, ...args], how),
-  });
-  const stop = async (): Promise<void> => {
-    const ordered = [...processes.values()].toReversed();
-    for (const prefix of ['client', 'server', 'node', 'registry']) {
-      const group = ordered.filter(({ name }) => name.startsWith(prefix));
-      await Promise.all(group.map((child) => child.stop(stopGraceMs)));
-    }
-    await bus.stop();
-  };
-  const start = (name: string, role: readonly string[], where: DemoNode | DemoWorkload) => {
-    const processDir = join(stateDir, name);
-    mkdirSync(processDir, { recursive: true });
-    return (env: Readonly<Record<string, string>>, onLine?: (line: string) => void): Child => {
-      const child = launch({
-        role,
-        name,
-        stateDir: processDir,
-        env: { ...common, ...env },
-        ...(onLine === undefined ? {} : { onLine }),
-        spawn: (command, args, how) =>
-          spawnInNamespace(where.namespace.url, [command, ...args], how),
-      });
-      processes.set(name, child);
-      return child;
-    };
-  };
-  const socketOf = (node: DemoNode): string => `unix://${join(stateDir, node.name, 'nsm.io.sock')}`;
-
-  try {
-    onStep('bus is up');
-    const registry = start('registry', ['registry'], hub);
-    await registry({ NSM_LISTEN_ON: `nats://${domain}/registry/registry` }).ready(readyTimeoutMs);
-    onStep('registry is up');
-    await Promise.all(
-      topology.nodes.map((node) =>
-        start(
-          node.name,
-          ['node'],
-          node,
-        )({ VWIRE_NODE: node.name, NSM_TUNNEL_IP: node.tunnelIp }, (line) =>
-          keepChildReport(supervised, node.name, line),
-        ).ready(readyTimeoutMs),
-      ),
-    );
-    onStep('managers and forwarders of both nodes are up');
-    await Promise.all(
-      topology.pairs.map(({ endpoint, service, payload, cidrPrefix }) =>
-        start(
-          endpoint.name,
-          ['nse', 'icmp-responder'],
-          endpoint,
-        )({
-          NSM_NAME: endpoint.name,
-          NSM_CONNECT_TO: socketOf(endpoint.node),
-          NSM_BASE_DIR: join(stateDir, endpoint.name),
-          NSM_SERVICE_NAMES: service,
-          NSM_PAYLOAD: payload,
-          NSM_CIDR_PREFIX: cidrPrefix,
-          NSM_UNREGISTER_ITSELF: 'true',
-        }).ready(readyTimeoutMs),
-      ),
-    );
-    onStep('Endpoints are registered');
-    await Promise.all(
-      topology.pairs.map(({ client, service }) =>
-        start(
-          client.name,
-          ['nsc'],
-          client,
-        )(
-          {
-            NSM_NAME: client.name,
-            NSM_CONNECT_TO: socketOf(client.node),
-            NSM_NETWORK_SERVICES: `kernel://${service}/nsm-1`,
-          },
-          (line) => clients.keep(client.name, line),
-        ).ready(readyTimeoutMs),
-      ),
-    );
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return {
-    processes,
-    supervised,
-    connected: (pair, timeoutMs) => clients.connected(pair.client.name, timeoutMs),
-    stop,
-  };
-}
-
-function keepChildReport(kept: Map<string, ChildReport>, node: string, line: string): void {
-  const report = parseLine<ChildReport>(line);
-  if (report?.event === 'child') kept.set(`${node}/${report.child}`, report);
-}
-
-/** The latest report of each client, and who waits for one. */
-class ClientReports {
-  readonly #latest = new Map<string, ClientReport>();
-  readonly #waiting = new Set<() => void>();
-
-  keep(client: string, line: string): void {
-    const report = parseLine<ClientReport>(line);
-    if (report === undefined) return;
-    this.#latest.set(client, report);
-    for (const wake of this.#waiting) wake();
+  constructor(options: MeshOptions) {
+    this.#options = options;
   }
 
-  connected(client: string, timeoutMs: number): Promise<ClientReport> {
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        const report = this.#latest.get(client);
-        if (report?.event !== 'established') return;
-        end();
-        resolve(report);
-      };
-      const end = (): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(look);
-      };
-      const timer = setTimeout(() => {
-        end();
-        const found = this.#latest.get(client)?.error ?? 'it reported nothing';
-        reject(new NsmError('DEADLINE_EXCEEDED', `${client} got no connection`, { found }));
-      }, timeoutMs);
-      this.#waiting.add(look);
-      look();
+  socketOf(node: MeshNode): string {
+    return `unix://${join(this.#options.stateDir, node.name, 'nsm.io.sock')}`;
+  }
+
+  /** Again after its end: on the same port, with the same store. */
+  async startBus(): Promise<NatsServer> {
+    const { natsServer, hub, busPort, stateDir } = this.#options;
+    const bus = await startNatsServer({
+      binary: natsServer,
+      address: hub.tunnelIp,
+      port: busPort,
+      storeDir: join(stateDir, 'nats'),
+      spawn: (command, args, how) => spawnInNamespace(hub.namespace.url, [command, ...args], how),
+    });
+    this.#bus = bus;
+    this.pids.add(bus.pid);
+    return bus;
+  }
+
+  startRegistry(): Promise<Child> {
+    const { hub, domain } = this.#options;
+    return this.start({
+      kind: 'registry',
+      name: 'registry',
+      role: ['registry'],
+      namespace: hub.namespace,
+      env: { NSM_LISTEN_ON: `nats://${domain}/registry/registry` },
     });
   }
-}
 
-function parseLine<Report>(line: string): Report | undefined {
-  try {
-    return JSON.parse(line) as Report;
-  } catch {
-    return undefined;
+  startNode({ name, namespace, tunnelIp }: MeshNode, env: Environment = {}): Promise<Child> {
+    return this.start({
+      kind: 'node',
+      name,
+      role: ['node'],
+      namespace,
+      env: { VWIRE_NODE: name, NSM_TUNNEL_IP: tunnelIp, ...env },
+      onLine: (line) => this.#keepChildReport(name, line),
+    });
+  }
+
+  startEndpoint({ name, node, namespace }: MeshWorkload, env: Environment): Promise<Child> {
+    return this.start({
+      kind: 'endpoint',
+      name,
+      role: ['nse', 'icmp-responder'],
+      namespace,
+      env: {
+        NSM_NAME: name,
+        NSM_CONNECT_TO: this.socketOf(node),
+        NSM_BASE_DIR: join(this.#options.stateDir, name),
+        NSM_UNREGISTER_ITSELF: 'true',
+        ...env,
+      },
+    });
+  }
+
+  /** Resolves when the client runs; `clients` tells when it is connected. */
+  startClient({ name, node, namespace }: MeshWorkload, env: Environment): Promise<Child> {
+    return this.start({
+      kind: 'client',
+      name,
+      role: ['nsc'],
+      namespace,
+      env: { NSM_NAME: name, NSM_CONNECT_TO: this.socketOf(node), ...env },
+      onLine: (line) => this.clients.keep(name, line),
+    });
+  }
+
+  /** Any role; resolves once it is ready. */
+  async start({ kind, name, namespace, ...process }: ProcessStart): Promise<Child> {
+    const { executable, hub } = this.#options;
+    const stateDir = join(this.#options.stateDir, name);
+    mkdirSync(stateDir, { recursive: true });
+    const child = launch({
+      ...process,
+      name,
+      stateDir,
+      env: {
+        VWIRE_DOMAIN: this.#options.domain,
+        VWIRE_INSTALLATION: this.#options.installation,
+        VWIRE_NATS_URL: `nats://${hub.tunnelIp}:${this.#options.busPort}`,
+        VWIRE_INSECURE: 'true',
+        ...this.#options.env,
+        ...process.env,
+      },
+      ...(executable === undefined ? {} : { executable }),
+      spawn: (command, args, how) => spawnInNamespace(namespace.url, [command, ...args], how),
+    });
+    this.processes.set(name, child);
+    this.#kindOf.set(child, kind);
+    this.pids.add(child.pid);
+    await child.ready(readyTimeoutMs);
+    return child;
+  }
+
+  /** Ends clients first, then Endpoints, nodes, registry and bus, each with its own chance to clean up. */
+  async stop(): Promise<void> {
+    for (const kind of kinds) {
+      const group = [...this.#kindOf.keys()].filter((child) => this.#kindOf.get(child) === kind);
+      await Promise.all(group.map((child) => child.stop(stopGraceMs)));
+    }
+    await this.#bus?.stop();
+  }
+
+  #keepChildReport(node: string, line: string): void {
+    const report = parseReport<ChildReport>(line);
+    if (report?.event !== 'child') return;
+    this.supervised.set(`${node}/${report.child}`, report);
+    this.pids.add(report.pid);
   }
 }

@@ -5,9 +5,10 @@ import { describeError } from '../../protocols/errors.ts';
 import type { LinkCounters } from '../../protocols/netlink/link.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { ping } from '../../transports/icmp/ping.ts';
-import type { ClientReport } from './mesh.ts';
+import type { ClientReport } from './client-reports.ts';
+import type { MeshWorkload } from './mesh.ts';
 import { linksOf, readInterface } from './namespace-links.ts';
-import type { DemoPair, DemoWorkload } from './topology.ts';
+import type { DemoPair } from './topology.ts';
 
 export interface WireProof {
   readonly service: string;
@@ -29,7 +30,7 @@ const intervalMs = 20;
 const timeoutMs = 1_000;
 
 interface End {
-  readonly workload: DemoWorkload;
+  readonly workload: MeshWorkload;
   readonly interfaceName: string;
   readonly address: string;
 }
@@ -119,7 +120,7 @@ async function countersOf(netlink: Netlink, end: End): Promise<LinkCounters | un
 }
 
 /** The one link of an Endpoint's namespace beside the loopback. */
-async function wireInterface(netlink: Netlink, workload: DemoWorkload): Promise<string> {
+async function wireInterface(netlink: Netlink, workload: MeshWorkload): Promise<string> {
   const links = await linksOf(netlink, workload.namespace.url);
   return links.find(({ kind }) => kind === 'veth')?.name ?? '';
 }

@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import { describeError } from '../../protocols/errors.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
+import type { ClientReport } from './client-reports.ts';
+import { startMesh } from './demo-mesh.ts';
 import { lastLogLines } from './last-log-lines.ts';
 import { isAlive, findLeftovers, takeCensus } from './leftovers.ts';
-import { type ClientReport, type DemoMesh, startMesh } from './mesh.ts';
+import type { Mesh } from './mesh.ts';
 import { probeWire, type WireProof } from './probe-wire.ts';
 import { sabotage, type Sabotage } from './sabotage.ts';
 import { createTopology, type DemoPair, type Topology } from './topology.ts';
@@ -81,11 +83,10 @@ async function runMesh(options: DemoOptions, run: Run): Promise<void> {
   try {
     const reports = new Map<DemoPair, ClientReport>();
     for (const pair of topology.pairs) {
-      reports.set(pair, await mesh.connected(pair, connectTimeoutMs));
+      reports.set(pair, await mesh.clients.connected(pair.client.name, connectTimeoutMs));
     }
     options.onStep('both wires are up');
     const expected = new Map([...mesh.supervised].map(([name, { pid }]) => [name, pid]));
-    notePids(mesh, run.pids);
     if (options.sabotage !== undefined) {
       await sabotage(options.sabotage, { mesh, topology, reports, netlink: run.netlink });
       options.onStep(`broke on purpose: ${options.sabotage}`);
@@ -98,22 +99,14 @@ async function runMesh(options: DemoOptions, run: Run): Promise<void> {
     findings.push(...findLostProcesses(mesh, expected));
     await options.keep?.(stateDir, topology);
   } finally {
-    notePids(mesh, run.pids);
+    for (const pid of mesh.pids) run.pids.add(pid);
     await mesh.stop();
     options.onStep('everything has been stopped');
   }
 }
 
-function notePids(mesh: DemoMesh, pids: Set<number>): void {
-  for (const child of mesh.processes.values()) pids.add(child.pid);
-  for (const { pid } of mesh.supervised.values()) pids.add(pid);
-}
-
 /** Processes that ended, or were replaced, although nobody asked them to. */
-function findLostProcesses(
-  mesh: DemoMesh,
-  expected: ReadonlyMap<string, number>,
-): readonly string[] {
+function findLostProcesses(mesh: Mesh, expected: ReadonlyMap<string, number>): readonly string[] {
   const children = [...mesh.processes.values()]
     .filter(({ isRunning }) => !isRunning)
     .map(({ name, pid }) => `${name} (process ${pid}) is not running any more`);

@@ -2,7 +2,8 @@
 
 import { NsmError } from '../../protocols/errors.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
-import type { ClientReport, DemoMesh } from './mesh.ts';
+import type { ClientReport } from './client-reports.ts';
+import type { Mesh } from './mesh.ts';
 import { setDown } from './namespace-links.ts';
 import type { DemoPair, Topology } from './topology.ts';
 
@@ -10,7 +11,7 @@ export const sabotages = ['wire', 'endpoint', 'forwarder'] as const;
 export type Sabotage = (typeof sabotages)[number];
 
 export interface SabotageScene {
-  readonly mesh: DemoMesh;
+  readonly mesh: Mesh;
   readonly topology: Topology;
   readonly reports: ReadonlyMap<DemoPair, ClientReport>;
   readonly netlink: Netlink;
@@ -43,7 +44,7 @@ export async function sabotage(part: Sabotage, scene: SabotageScene): Promise<vo
 const killWaitMs = 5_000;
 
 /** Kills the child of a node; a child of ours by way of its supervisor. */
-async function killSupervised(mesh: DemoMesh, name: string): Promise<void> {
+async function killSupervised(mesh: Mesh, name: string): Promise<void> {
   const victim = mesh.supervised.get(name);
   if (victim === undefined) throw new NsmError('NOT_FOUND', `no process ${name} was reported`);
   process.kill(victim.pid, 'SIGKILL');

@@ -6,32 +6,20 @@ import {
   createNetworkNamespace,
   type NetworkNamespace,
 } from '../../transports/netlink/network-namespace.ts';
+import type { MeshNode, MeshWorkload } from './mesh.ts';
 import { joinUnderlay } from './namespace-links.ts';
-
-export interface DemoNode {
-  readonly name: string;
-  readonly namespace: NetworkNamespace;
-  /** Its end of the underlay. */
-  readonly tunnelIp: string;
-}
 
 /** A client and an Endpoint, and the service between them. */
 export interface DemoPair {
   readonly service: string;
   readonly payload: 'IP' | 'ETHERNET';
   readonly cidrPrefix: string;
-  readonly client: DemoWorkload;
-  readonly endpoint: DemoWorkload;
-}
-
-export interface DemoWorkload {
-  readonly name: string;
-  readonly node: DemoNode;
-  readonly namespace: NetworkNamespace;
+  readonly client: MeshWorkload;
+  readonly endpoint: MeshWorkload;
 }
 
 export interface Topology {
-  readonly nodes: readonly [DemoNode, DemoNode];
+  readonly nodes: readonly [MeshNode, MeshNode];
   readonly pairs: readonly DemoPair[];
   readonly namespaces: readonly NetworkNamespace[];
   close(): void;
@@ -48,14 +36,14 @@ export async function createTopology(netlink: Netlink): Promise<Topology> {
     for (const each of namespaces) each.close();
   };
   try {
-    const node1: DemoNode = { name: 'node-1', namespace: namespace(), tunnelIp: '172.31.255.1' };
-    const node2: DemoNode = { name: 'node-2', namespace: namespace(), tunnelIp: '172.31.255.2' };
+    const node1: MeshNode = { name: 'node-1', namespace: namespace(), tunnelIp: '172.31.255.1' };
+    const node2: MeshNode = { name: 'node-2', namespace: namespace(), tunnelIp: '172.31.255.2' };
     await joinUnderlay(
       netlink,
       { namespace: node1.namespace.url, address: `${node1.tunnelIp}/24` },
       { namespace: node2.namespace.url, address: `${node2.tunnelIp}/24` },
     );
-    const workload = (name: string, node: DemoNode): DemoWorkload => ({
+    const workload = (name: string, node: MeshNode): MeshWorkload => ({
       name,
       node,
       namespace: namespace(),

@@ -13,6 +13,8 @@ export interface Launch {
   readonly stateDir: string;
   readonly env: Readonly<Record<string, string>>;
   readonly onLine?: (line: string) => void;
+  /** File to run; this very program by default. */
+  readonly executable?: string;
   readonly spawn?: (
     command: string,
     args: readonly string[],
@@ -25,11 +27,11 @@ const passedOn = ['PATH', 'HOME', 'TMPDIR', 'NODE_OPTIONS', 'NO_COLOR'] as const
 
 export function launch(options: Launch): Child {
   const inherited = passedOn.map((name) => [name, process.env[name]] as const);
-  const { onLine, spawn } = options;
+  const { onLine, spawn, executable = ownExecutable() } = options;
   return startChild({
     name: options.name,
     command: process.execPath,
-    args: [...sourceLoader(), executable(), ...options.role],
+    args: [...sourceLoader(executable), executable, ...options.role],
     env: { ...Object.fromEntries(inherited), VWIRE_STATE_DIR: options.stateDir, ...options.env },
     logFile: join(options.stateDir, `${options.name}.log`),
     ...(onLine === undefined ? {} : { onLine }),
@@ -39,11 +41,11 @@ export function launch(options: Launch): Child {
 
 const runsFromSource = import.meta.url.endsWith('.ts');
 
-function executable(): string {
+function ownExecutable(): string {
   return fileURLToPath(new URL(runsFromSource ? '../vwire.ts' : '../vwire.js', import.meta.url));
 }
 
 /** TypeScript sources need the loader that tests and development use. */
-function sourceLoader(): readonly string[] {
-  return runsFromSource ? ['--import', 'tsx'] : [];
+function sourceLoader(executable: string): readonly string[] {
+  return executable.endsWith('.ts') ? ['--import', 'tsx'] : [];
 }
