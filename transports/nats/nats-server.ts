@@ -22,7 +22,11 @@ export interface NatsServerOptions {
   /** Further arguments, for example `-c`, a configuration file. */
   readonly arguments?: readonly string[];
   /** Starts the process, for example inside a network namespace. */
-  readonly spawn?: (command: string, args: readonly string[], options: SpawnOptions) => ChildProcess;
+  readonly spawn?: (
+    command: string,
+    args: readonly string[],
+    options: SpawnOptions,
+  ) => ChildProcess;
 }
 
 export interface NatsServer {
@@ -69,6 +73,8 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const start = options.spawn ?? spawn;
   const child = start('/bin/sh', ['-c', guardian, 'nats-server-guardian', ...command], {
     stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+    // Its own process group: Ctrl-C is for the parent, which still needs the bus to end in order.
+    detached: true,
   });
   // A second end-of-input is of no interest.
   child.stdin?.on('error', () => {});
