@@ -23,6 +23,8 @@ export interface Contestant {
 }
 
 const deadlineMs = 30_000;
+/** Short, because one of its answers can get lost and the round must then be done again. */
+const nactDeadlineMs = 3_000;
 const clock: Clock = {
   nowMs: () => performance.now(),
   after: (delayMs, callback) => {
@@ -56,7 +58,7 @@ export function bareNact(): Contestant {
       nact.query(
         target as nact.Ref<Message>,
         (replyTo: nact.Ref<number>) => ({ replyTo }),
-        deadlineMs,
+        nactDeadlineMs,
       ),
     stop: async () => {
       for (const ref of spawned) nact.stop(ref);
