@@ -2,10 +2,10 @@
 // The one executable: finds the role or command in the catalog, loads its module and nothing else, and turns what it
 // returns or throws into the exit code. Invariant: `--help` loads no role, so that it stays fast.
 
-import { readFileSync } from 'node:fs';
 import { catalog, exitCodes } from './commands/catalog.ts';
 import { generalHelp, wantsHelp } from './commands/help.ts';
 import { nearestName } from './commands/nearest-name.ts';
+import { version } from './version.ts';
 
 /** What bin/roles/<name>.ts and bin/commands/<name>.ts export. */
 interface CommandModule {
@@ -15,13 +15,6 @@ interface CommandModule {
 const leaveAfterMs = 2_000;
 
 const folders = { role: 'roles', command: 'commands' } as const;
-
-/** The manifest lies one folder above the sources and two above the compiled file. */
-function version(): string {
-  const depth = import.meta.url.endsWith('.ts') ? '..' : '../..';
-  const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
 
 async function runNamed(name: string, args: readonly string[]): Promise<number> {
   const row = catalog.find((candidate) => candidate.name === name);

@@ -31,7 +31,11 @@ export const roleVariables: Readonly<Record<string, Variables>> = {
 };
 
 /** Set by bin/bootstrap.mjs, meant for `up` and `demo`, and inherited by their children. */
-const inheritedNames: readonly string[] = ['VWIRE_NATS_SERVER', 'VWIRE_END_WITH_PARENT'];
+const inheritedNames: readonly string[] = [
+  'VWIRE_NATS_SERVER',
+  'VWIRE_END_WITH_PARENT',
+  'VWIRE_CLOSE_AT_STOP',
+];
 
 export const loadNsmgrConfig = (environment: Environment): NsmgrConfig =>
   readVariables('nsmgr', nsmgrVariables, environment);

@@ -1,7 +1,7 @@
 // Puts a forwarder together: it adopts what an earlier life left, then serves, then registers at its manager.
 
 import { create } from '@bufbuild/protobuf';
-import { createConnections } from '../../actors/connection/connections.ts';
+import { type Connections, createConnections } from '../../actors/connection/connections.ts';
 import {
   type ConnectionTable,
   createConnectionTable,
@@ -11,8 +11,8 @@ import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery } from '../../actors/discovery/discovery.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
-import { registryClients } from '../../actors/registry/registry-clients.ts';
-import { adoptWires } from '../../actors/forwarder/adoption.ts';
+import { type RegistryClients, registryClients } from '../../actors/registry/registry-clients.ts';
+import { type Adoption, adoptWires } from '../../actors/forwarder/adoption.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import { createVniTable } from '../../actors/forwarder/vni-table.ts';
 import { mechanismType } from '../../protocols/nsm/mechanism.ts';
@@ -23,8 +23,9 @@ import {
 import type { Dataplane, DataplaneEvent } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
+import { type AgedTable, withAges } from './connection-ages.ts';
+import { inspectionService } from './inspection.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
-
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
 export interface ForwarderOptions {
@@ -43,6 +44,8 @@ export interface ForwarderOptions {
   readonly underlayMtu: number;
   readonly dataplane: Dataplane;
   readonly journal?: Journal;
+  /** Takes its wires down when it stops, instead of leaving them to the next life. */
+  readonly closesAtStop?: boolean;
 }
 
 /** Time for ending one connection, or undoing, on the forwarder's own account. */
@@ -55,15 +58,18 @@ export async function composeForwarder(
   platform: Platform,
   options: ForwarderOptions,
 ): Promise<RunningRole> {
-  const { clock, wallClock, log, dialer, listener, random } = platform;
+  const { clock, wallClock, log, dialer, random } = platform;
   const { name, dataplane, maxTokenLifetimeMs } = options;
-  const table = createConnectionTable({
+  const table = withAges(
+    createConnectionTable({
+      clock,
+      log,
+      bootId: platform.bootId,
+      lifetimeMsMax: maxTokenLifetimeMs,
+      ...(options.journal === undefined ? {} : { journal: options.journal }),
+    }),
     clock,
-    log,
-    bootId: platform.bootId,
-    lifetimeMsMax: maxTokenLifetimeMs,
-    ...(options.journal === undefined ? {} : { journal: options.journal }),
-  });
+  );
   const vnis = createVniTable();
   const adoption = await adoptWires({
     name,
@@ -77,6 +83,7 @@ export async function composeForwarder(
   });
   const clients = registryClients(dialer.dial(options.connectTo));
   const discovery = createDiscovery({ clients, clock, wallClock, random, log });
+  const nextHop = createNextHop({ name, dialer, clock, log });
   const nextHopMonitors = createNextHopMonitors({ name, dialer, clock, log });
   const connections = createConnections({
     ...platform,
@@ -88,16 +95,8 @@ export async function composeForwarder(
       random,
       vnis,
       discovery,
-      nextHop: createNextHop({
-        name,
-        dialer,
-        clock,
-        log,
-      }),
-      node: {
-        domain: options.domain,
-        node: options.node,
-      },
+      nextHop,
+      node: { domain: options.domain, node: options.node },
       vxlanPort: options.vxlanPort || vxlanPortDefault,
       undoTimeoutMs: ownCallTimeoutMs,
     }),
@@ -108,24 +107,63 @@ export async function composeForwarder(
   });
   connections.directory.adopt(adoption.adopted);
   const unwatch = dataplane.watch((event) => onDataplaneEvent(table, connections.directory, event));
-  const listening = await listenOnAll(listener, [options.listenOn], connections.services);
+  return serveForwarder(platform, options, {
+    connections,
+    table,
+    adoption,
+    clients,
+    release() {
+      unwatch();
+      nextHopMonitors.close();
+      discovery.close();
+    },
+  });
+}
+
+interface ForwarderParts {
+  readonly connections: Connections;
+  readonly table: AgedTable;
+  readonly adoption: Adoption;
+  readonly clients: RegistryClients;
+  readonly release: () => void;
+}
+
+async function serveForwarder(
+  platform: Platform,
+  options: ForwarderOptions,
+  { connections, table, adoption, clients, release }: ForwarderParts,
+): Promise<RunningRole> {
+  const { name, node, dataplane, closesAtStop = false } = options;
+  const { directory } = connections;
+  const inspection = inspectionService({
+    platform,
+    role: 'forwarder',
+    name,
+    node,
+    table,
+    details: () => ({ dataplane: dataplane.kind, quarantined: [...adoption.quarantined()] }),
+  });
+  const services = [...connections.services, inspection];
+  const listening = await listenOnAll(platform.listener, [options.listenOn], services);
   const urls = listening.map(({ url }) => url);
+  const endpoint = registrationOf(options, urls);
   const registration = spawnEndpointRegistration(
     platform.system,
-    { registry: clients, endpoint: registrationOf(options, urls), services: [], wallClock },
+    { registry: clients, endpoint, services: [], wallClock: platform.wallClock },
     `${name} registration`,
   );
   await registration.registered({ timeoutMs: registerTimeoutMs });
   return {
     urls,
-    // Stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.
+    // As a rule stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.
     async stop(timeoutMs) {
       await registration.stop(timeoutMs);
+      if (closesAtStop) await directory.closeAll(timeoutMs);
       await closeAll(listening, timeoutMs);
-      unwatch();
+      // What was under way while the others were closed.
+      if (closesAtStop) await directory.closeAll(timeoutMs);
+      release();
       adoption.close();
-      nextHopMonitors.close();
-      discovery.close();
       await dataplane.close();
       await options.journal?.close();
     },

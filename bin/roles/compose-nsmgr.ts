@@ -5,11 +5,16 @@ import { createConnectionTable } from '../../actors/connection/connection-table.
 import { createNextHop } from '../../actors/connection/next-hop.ts';
 import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
-import { createDiscovery } from '../../actors/discovery/discovery.ts';
+import { createDiscovery, type Discovery } from '../../actors/discovery/discovery.ts';
 import { managerHop } from '../../actors/manager/manager-hop.ts';
 import { createManagerRegistry } from '../../actors/manager/registry/manager-registry.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
+import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
+import type { ServedService } from '../../protocols/ports/rpc.ts';
+import { type AgedTable, withAges } from './connection-ages.ts';
+import { askForwarders, inspectionService } from './inspection.ts';
+import { registerNode } from './node-entry.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
@@ -23,19 +28,27 @@ export interface NsmgrOptions {
   readonly nodeLabels: Readonly<Record<string, string>>;
   readonly excludedPrefixes: () => readonly string[];
   readonly journal?: Journal;
+  /** The node that the registry shows this manager under; absent: it shows none. */
+  readonly node?: string;
+  /** Closes its connections when it stops, instead of leaving them to the next life. */
+  readonly closesAtStop?: boolean;
 }
 
 const ownCallTimeoutMs = 15_000;
+/** Time for taking the node's entry out of the registry; it expires there anyway. */
+const unregisterTimeoutMs = 500;
 
 export async function composeNsmgr(
   platform: Platform,
   options: NsmgrOptions,
 ): Promise<RunningRole> {
-  const { clock, wallClock, log, dialer, listener, random } = platform;
+  const { clock, wallClock, log, dialer, random } = platform;
   const { name, journal, maxTokenLifetimeMs } = options;
   const upstream = registryClients(dialer.dial(options.registryUrl));
+  const discovery = createDiscovery({ clients: upstream, clock, wallClock, random, log });
   const registry = createManagerRegistry({
     upstream,
+    discovery,
     clock,
     wallClock,
     random,
@@ -43,15 +56,18 @@ export async function composeNsmgr(
     publicUrl: publicUrlOf(options.listenOn),
     nodeLabels: options.nodeLabels,
   });
-  const discovery = createDiscovery({ clients: upstream, clock, wallClock, random, log });
+  const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
   const nextHopMonitors = createNextHopMonitors({ name, dialer, clock, log });
-  const table = createConnectionTable({
+  const table = withAges(
+    createConnectionTable({
+      clock,
+      log,
+      bootId: platform.bootId,
+      lifetimeMsMax: maxTokenLifetimeMs,
+      ...(journal === undefined ? {} : { journal }),
+    }),
     clock,
-    log,
-    bootId: platform.bootId,
-    lifetimeMsMax: maxTokenLifetimeMs,
-    ...(journal === undefined ? {} : { journal }),
-  });
+  );
   const connections = createConnections({
     ...platform,
     name,
@@ -59,14 +75,9 @@ export async function composeNsmgr(
       name,
       log,
       discovery,
-      nextHop: createNextHop({
-        name,
-        dialer,
-        clock,
-        log,
-      }),
+      nextHop: createNextHop({ name, dialer, clock, log }),
       forwarderServiceName: options.forwarderServiceName,
-      forwarders: () => registry.localEndpoints(options.forwarderServiceName),
+      forwarders,
       excludedPrefixes: options.excludedPrefixes,
     }),
     table,
@@ -75,19 +86,72 @@ export async function composeNsmgr(
     ownCallTimeoutMs,
   });
   connections.directory.adopt(await table.load());
-  const listening = await listenOnAll(listener, options.listenOn, [
+  const inspection = inspectionOf(platform, options, { table, discovery, forwarders });
+  const listening = await serveManager(platform, options, [
     ...connections.services,
     ...registry.services,
+    inspection,
   ]);
   return {
-    urls: listening.map(({ url }) => url),
-    // Stopping a manager ends no connection: the next life takes them up from the journal.
+    urls: listening.urls,
+    // As a rule stopping a manager ends no connection: the next life takes them up from the journal.
     async stop(timeoutMs) {
-      await closeAll(listening, timeoutMs);
+      await listening.unregister(timeoutMs);
+      if (options.closesAtStop === true) await connections.directory.closeAll(timeoutMs);
+      await listening.close(timeoutMs);
       registry.close();
       nextHopMonitors.close();
       discovery.close();
       await journal?.close();
     },
+  };
+}
+
+function inspectionOf(
+  platform: Platform,
+  options: NsmgrOptions,
+  parts: {
+    readonly table: AgedTable;
+    readonly discovery: Discovery;
+    readonly forwarders: () => readonly NetworkServiceEndpoint[];
+  },
+): ServedService {
+  return inspectionService({
+    platform,
+    role: 'nsmgr',
+    name: options.name,
+    node: options.node ?? '',
+    table: parts.table,
+    details: async (call) => ({
+      registryUrl: options.registryUrl,
+      staleServices: parts.discovery.services
+        .filter(({ isStale }) => isStale)
+        .map((each) => each.name),
+      forwarders: [...(await askForwarders(platform, parts.forwarders(), call))],
+    }),
+  });
+}
+
+/** Listens, and shows the node in the registry. */
+async function serveManager(
+  platform: Platform,
+  { name, node, listenOn }: NsmgrOptions,
+  services: readonly ServedService[],
+) {
+  const ownUrl = `memory:${name} itself`;
+  const listening = await listenOnAll(platform.listener, [...listenOn, ownUrl], services);
+  const entry =
+    node === undefined
+      ? undefined
+      : registerNode(platform, {
+          node,
+          manager: name,
+          url: publicUrlOf(listenOn),
+          registryUrl: ownUrl,
+        });
+  return {
+    urls: listening.map(({ url }) => url).filter((url) => url !== ownUrl),
+    unregister: (timeoutMs: number) => entry?.stop(Math.min(timeoutMs, unregisterTimeoutMs)),
+    close: (timeoutMs: number) => closeAll(listening, timeoutMs),
   };
 }

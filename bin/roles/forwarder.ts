@@ -6,7 +6,7 @@ import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { loadForwarderConfig } from '../config/load.ts';
 import { composeForwarder } from './compose-forwarder.ts';
-import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
+import { closesAtStop, nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 
 /** Ethernet's payload. */
@@ -49,6 +49,7 @@ export async function run(): Promise<number> {
             vxlanPort: config.vxlanPort,
             underlayMtu: underlayMtuDefault,
             dataplane,
+            closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });
           role = composed;

@@ -3,7 +3,13 @@
 import { openJournal } from '../../transports/journal/journal.ts';
 import { loadNsmgrConfig } from '../config/load.ts';
 import { composeNsmgr } from './compose-nsmgr.ts';
-import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
+import {
+  clientInfoLabels,
+  closesAtStop,
+  nodeNameOf,
+  runRoleProcess,
+  stateDirOf,
+} from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 
 export async function run(): Promise<number> {
@@ -30,6 +36,8 @@ export async function run(): Promise<number> {
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             nodeLabels: clientInfoLabels(config),
             excludedPrefixes: () => [],
+            node: nodeNameOf(config),
+            closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });
           role = composed;

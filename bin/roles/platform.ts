@@ -29,6 +29,8 @@ export interface Platform {
   readonly listener: Listener;
   /** The connection to nats-server, where one was asked for. */
   readonly bus: NatsBus | undefined;
+  /** Where that bus was asked for; may hold credentials. */
+  readonly natsUrl: string | undefined;
   /** Of the running kernel; journaled times are only good within it. */
   readonly bootId: string;
   stop(timeoutMs: number): Promise<void>;
@@ -65,6 +67,7 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
     dialer,
     listener: listenByScheme(bindings),
     bus,
+    natsUrl: options.natsUrl,
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     async stop(timeoutMs) {
       await system.stop(timeoutMs);

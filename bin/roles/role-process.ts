@@ -85,6 +85,11 @@ export function nodeNameOf(config: CommonConfig): string {
   return config.node ?? config.nodeName ?? hostname();
 }
 
+/** Set by `vwire up`: when it ends, the mesh ends with it, wires included. */
+export const closeAtStopVariable = 'VWIRE_CLOSE_AT_STOP';
+
+export const closesAtStop = (): boolean => process.env[closeAtStopVariable] === 'true';
+
 /** Where journals, sockets and logs lie: as configured, else the system's place, or the user's own. */
 export function stateDirOf(config: CommonConfig): string {
   if (config.stateDir !== undefined) return config.stateDir;

@@ -1,0 +1,106 @@
+// What a manager and a forwarder answer when `vwire status` and `vwire describe` ask them about themselves. A
+// manager asks its forwarders in turn, so that one socket tells about the whole node. Invariant: an answer never
+// waits longer than its caller, whatever the forwarders do.
+
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { asNsmError, describeError } from '../../protocols/errors.ts';
+import {
+  ConnectionsReplySchema,
+  type Forwarder,
+  ForwarderSchema,
+  Inspection,
+  type StatusReply,
+  StatusReplySchema,
+  StatusRequestSchema,
+} from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
+import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
+import { type CallContext, type ServedService, serve } from '../../protocols/ports/rpc.ts';
+import { version } from '../version.ts';
+import type { AgedTable } from './connection-ages.ts';
+import type { Platform } from './platform.ts';
+
+type StatusFields = Omit<MessageInitShape<typeof StatusReplySchema>, '$typeName' | '$unknown'>;
+
+export interface InspectionSetup {
+  readonly platform: Platform;
+  readonly role: 'nsmgr' | 'forwarder';
+  readonly name: string;
+  readonly node: string;
+  readonly table: AgedTable;
+  /** What only this role knows. */
+  readonly details: (call: CallContext) => Promise<StatusFields> | StatusFields;
+}
+
+export function inspectionService(setup: InspectionSetup): ServedService {
+  const { platform, table } = setup;
+  const startedMs = platform.clock.nowMs();
+  const appVersion = version();
+  return serve(Inspection, {
+    async status(_, call) {
+      return create(StatusReplySchema, {
+        role: setup.role,
+        name: setup.name,
+        node: setup.node,
+        version: appVersion,
+        pid: process.pid,
+        runningMs: milliseconds(platform.clock.nowMs() - startedMs),
+        connections: table.size,
+        ...busOf(platform),
+        ...(await setup.details(call)),
+      });
+    },
+    connections() {
+      const nowMs = platform.clock.nowMs();
+      const connections = [...table.all()].map(({ connection: { id }, closeAtMs }) => {
+        const ageMs = table.ageMs(id);
+        return {
+          id,
+          closesInMs: milliseconds(closeAtMs - nowMs),
+          ...(ageMs === undefined ? {} : { ageMs: milliseconds(ageMs) }),
+        };
+      });
+      return Promise.resolve(create(ConnectionsReplySchema, { connections }));
+    },
+  });
+}
+
+const milliseconds = (value: number): bigint => BigInt(Math.max(0, Math.round(value)));
+
+function busOf({ bus, natsUrl }: Platform): StatusFields {
+  if (bus === undefined || natsUrl === undefined) return {};
+  return { bus: { url: natsUrl.replace(/\/\/[^/@]*@/g, '//'), status: bus.status } };
+}
+
+/** Left to the manager for its own answer. */
+const ownShareMs = 250;
+const forwarderTimeoutMs = 2_000;
+
+/** Asks all at once. */
+export function askForwarders(
+  { clock, dialer }: Platform,
+  forwarders: readonly NetworkServiceEndpoint[],
+  call: CallContext,
+): Promise<readonly Forwarder[]> {
+  const leftMs = call.deadlineMs - clock.nowMs() - ownShareMs;
+  const timeoutMs = Math.max(1, Math.min(forwarderTimeoutMs, leftMs));
+  return Promise.all(
+    forwarders.map(async ({ name, url }) => {
+      try {
+        const client = dialer.dial(url).client(Inspection);
+        const status: StatusReply = await client.status(create(StatusRequestSchema), {
+          timeoutMs,
+          signal: call.signal,
+        });
+        return create(ForwarderSchema, { name, url, status });
+      } catch (error) {
+        const isForeign = asNsmError(error).code === 'UNIMPLEMENTED';
+        return create(ForwarderSchema, {
+          name,
+          url,
+          isForeign,
+          error: isForeign ? '' : describeError(error),
+        });
+      }
+    }),
+  );
+}
