@@ -105,7 +105,8 @@ function configureRoutes(
   for (const route of ordered) {
     const details = routeOptions(index, route);
     program.add(`add route ${route.prefix} to ${name}`, addRoute(details), {
-      tolerate: [errno.exists],
+      // An interface that the workload has taken down takes no routes; the next time it may be up.
+      tolerate: [errno.exists, errno.networkDown],
       undo: [deleteRoute(details)],
     });
   }

@@ -84,7 +84,12 @@ export const bridgeCrossConnect: CrossConnect = {
 
   prepare(program, { context, wire, current }) {
     const { owner, group } = context.marks;
-    if (current.bridge !== undefined) return current.bridge.name;
+    if (current.bridge !== undefined) {
+      program.enter();
+      const { index, name } = current.bridge;
+      program.add(`set ${name} up`, changeLink({ index, isUp: true, group }));
+      return name;
+    }
     const choice = { role: 'bridge', generation: 0, attempt: current.attempt } as const;
     const name = linkName(context.marks, wire.id, choice);
     program.enter();

@@ -62,8 +62,9 @@ function isWhole(owned: readonly OwnedLink[], targets: ReadonlyMap<number, numbe
   const [endpoint] = endpoints;
   if (client === undefined || endpoint === undefined) return false;
   if (clients.length > 1 || endpoints.length > 1) return false;
-  if (!client.tag.isDone || !client.link.isUp || !endpoint.link.isUp) return false;
   const ends = [client.link, endpoint.link];
+  if (!client.tag.isDone || !endpoint.tag.isDone) return false;
+  if (!ends.every(({ isUp }) => isUp)) return false;
   if (bridge !== undefined) {
     return bridge.link.isUp && ends.every(({ master }) => master === bridge.link.index);
   }

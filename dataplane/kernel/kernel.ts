@@ -16,7 +16,7 @@ import type {
   WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
 import type { LinkEvent, Netlink, NetlinkFailure } from '../../protocols/ports/netlink.ts';
-import { checkWire } from './check-wire.ts';
+import { checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import { bridgeCrossConnect, redirectCrossConnect } from './cross-connect.ts';
 import { createFilterUse } from './filter-use.ts';

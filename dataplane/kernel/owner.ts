@@ -37,7 +37,7 @@ export interface Tag {
   /** Where a VXLAN device sends to. */
   readonly remoteIp?: string;
   readonly remotePort?: number;
-  /** Set on the client's end when the whole wire has been made. */
+  /** Set when the wire has been made whole with this end. */
   readonly isDone: boolean;
 }
 

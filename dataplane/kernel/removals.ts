@@ -33,6 +33,7 @@ export function createRemovals(options: {
         message: changeLink({ index, group: marks.dyingGroup, isUp: false }),
         what: `mark link ${index} for removal`,
         tolerate: [errno.noDevice],
+        undo: [changeLink({ index, group: marks.group, isUp: true })],
       }));
       requests.push({
         message: deleteLinkGroup(marks.dyingGroup),

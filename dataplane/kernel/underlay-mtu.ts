@@ -1,4 +1,5 @@
-// Which MTU a wire gets: what was asked for; else what it has; else what fits the underlay.
+// Which MTU a wire gets: what was asked for; else what it has, lowered where a new tunnel carries less.
+// NSM concept: the MTU in the connection context. Without a request a live wire's MTU never grows.
 
 import { getRouteTo, parseRoute } from '../../protocols/netlink/address.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
@@ -24,11 +25,10 @@ export async function chooseMtu(
 ): Promise<number> {
   if (wire.mtu > 0) return wire.mtu;
   const present = current.client?.mtu ?? current.endpoint?.mtu;
-  if (present !== undefined) return present;
-  let mtu: number | undefined;
+  let mtu = present;
   for (const side of sides) {
     const end = wire[side];
-    if (end.kind !== 'vxlan') continue;
+    if (end.kind !== 'vxlan' || current[side] !== undefined) continue;
     const overhead = end.remoteIp.includes(':') ? vxlanOverhead.ipv6 : vxlanOverhead.ipv4;
     const carried = (await underlayMtu(netlink, end.remoteIp, budget)) - overhead;
     mtu = Math.max(leastMtu, Math.min(mtu ?? carried, carried));

@@ -5,7 +5,7 @@
 
 import { addVxlanRemote, deleteVxlanRemote } from '../../protocols/netlink/address.ts';
 import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
-import { linkAttribute } from '../../protocols/netlink/constants.ts';
+import { linkAttribute, operationallyUp } from '../../protocols/netlink/constants.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import { parseIp, parseMac } from '../../protocols/netlink/ip-address.ts';
 import {
@@ -68,7 +68,7 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
   const ends = sides.map((side) => planEnd(context, wire, current, side));
   const [client, endpoint] = ends as [EndPlan, EndPlan];
   removeConflicts(program, ends, current);
-  for (const plan of ends) placeEnd(program, context, wire, plan);
+  for (const plan of ends) placeEnd(program, context, plan);
   const bridge = context.crossConnect.prepare(program, {
     context,
     wire,
@@ -77,26 +77,25 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
     current,
   });
   for (const plan of ends) {
-    if (plan.end.kind === 'kernel') configurePeer(program, wire, plan, plan.end);
+    if (plan.end.kind === 'kernel') configurePeer(program, context, plan, plan.end);
   }
   program.enter();
   for (const plan of ends) {
-    program.add(`set ${plan.name} up`, changeLink({ index: plan.index, isUp: true }));
+    // A removal that was interrupted may have left a kept end in the group of links to be deleted.
+    const change = { index: plan.index, isUp: true, group: context.marks.group };
+    program.add(`set ${plan.name} up`, changeLink(change));
   }
+  for (const plan of ends) awaitCarrier(program, plan);
+  program.enter();
   context.crossConnect.connect(program, { context, wire, client, endpoint, current });
-  const doneTag = { ...client.tag, isDone: true };
-  if (
-    client.kept?.tag.isDone !== true ||
-    formatTag(context.marks.owner, client.kept.tag) !== formatTag(context.marks.owner, doneTag)
-  ) {
-    const alias = formatTag(context.marks.owner, doneTag);
-    program.add(`mark wire ${wire.id} as made`, changeLink({ index: client.index, alias }));
-  }
+  for (const plan of ends) markDone(program, context, plan);
   return {
     program: program.finish(),
     outcome: (indexes) => {
-      const clientState = stateOf(context, { ...client, tag: doneTag }, indexes);
-      const states = { client: clientState, endpoint: stateOf(context, endpoint, indexes) };
+      const states = {
+        client: stateOf(context, client, indexes),
+        endpoint: stateOf(context, endpoint, indexes),
+      };
       if (bridge === undefined) return states;
       const index = current.bridge?.index ?? indexes.get('bridge') ?? 0;
       return { ...states, bridge: { name: bridge, index } };
@@ -149,13 +148,13 @@ function removeConflicts(
   }
 }
 
-function placeEnd(program: ProgramBuilder, context: PlanContext, wire: Wire, plan: EndPlan): void {
+function placeEnd(program: ProgramBuilder, context: PlanContext, plan: EndPlan): void {
   if (plan.end.kind === 'vxlan' && context.filtersSources) {
     program.transaction(allowSource(context.marks.filterTable, plan.end, plan.kept === undefined));
   }
   program.enter();
   if (plan.kept === undefined) createEnd(program, context, plan);
-  else adjustEnd(program, context, wire, { ...plan, kept: plan.kept });
+  else adjustEnd(program, context, { ...plan, kept: plan.kept });
 }
 
 function createEnd(program: ProgramBuilder, context: PlanContext, plan: EndPlan): void {
@@ -188,13 +187,12 @@ function createEnd(program: ProgramBuilder, context: PlanContext, plan: EndPlan)
 function adjustEnd(
   program: ProgramBuilder,
   context: PlanContext,
-  wire: Wire,
   plan: EndPlan & { readonly kept: EndState },
 ): void {
   const { end, kept, name, index } = plan;
   program.add(`find ${name}`, getLink(index));
-  if (wire.mtu > 0 && wire.mtu !== kept.mtu) {
-    program.add(`set MTU ${wire.mtu} on ${name}`, changeLink({ index, mtu: wire.mtu }), {
+  if (context.mtu !== kept.mtu) {
+    program.add(`set MTU ${context.mtu} on ${name}`, changeLink({ index, mtu: context.mtu }), {
       undo: [changeLink({ index, mtu: kept.mtu })],
     });
   }
@@ -229,7 +227,12 @@ function moveRemote(
 
 const remoteOf = (end: VxlanEnd) => ({ ip: parseIp(end.remoteIp), port: end.remotePort });
 
-function configurePeer(program: ProgramBuilder, wire: Wire, plan: EndPlan, end: KernelEnd): void {
+function configurePeer(
+  program: ProgramBuilder,
+  context: PlanContext,
+  plan: EndPlan,
+  end: KernelEnd,
+): void {
   const { kept, peerIndex: index } = plan;
   program.enter(end.netns);
   if (kept === undefined) {
@@ -245,7 +248,9 @@ function configurePeer(program: ProgramBuilder, wire: Wire, plan: EndPlan, end: 
         value: kept.index,
       },
     });
-    const { interfaceName, macAddress } = kept.tag;
+    const { interfaceName, macAddress, isDone } = kept.tag;
+    // Once the end has been finished, up or down is the workload's own affair.
+    if (!isDone) program.add(`set ${end.interfaceName} up`, changeLink({ index, isUp: true }));
     if (interfaceName !== end.interfaceName) {
       const change = changeLink({ index, name: end.interfaceName });
       program.add(`rename ${interfaceName} to ${end.interfaceName}`, change, {
@@ -262,13 +267,46 @@ function configurePeer(program: ProgramBuilder, wire: Wire, plan: EndPlan, end: 
             : [changeLink({ index, macAddress: parseMac(macAddress) })],
       });
     }
-    if (wire.mtu > 0 && wire.mtu !== kept.mtu) {
+    if (context.mtu !== kept.mtu) {
       const undo = [changeLink({ index, mtu: kept.mtu })];
-      const change = changeLink({ index, mtu: wire.mtu });
-      program.add(`set MTU ${wire.mtu} on ${end.interfaceName}`, change, { undo });
+      const change = changeLink({ index, mtu: context.mtu });
+      program.add(`set MTU ${context.mtu} on ${end.interfaceName}`, change, { undo });
     }
   }
   configureEnd(program, end, index, kept?.configuration ?? nothingConfigured);
+}
+
+/** How long the kernel may take to notice that both sides of a new veth are up; it takes well under a millisecond. */
+const carrierWithinMs = 250;
+
+/**
+ * The side that came up first sends only after a work queue of the kernel (linkwatch) has run; until then it
+ * drops, and a dropped ARP request costs a second. So nothing is switched to a new veth before both sides send.
+ */
+function awaitCarrier(program: ProgramBuilder, plan: EndPlan): void {
+  const { end, kept, name, index, peerIndex } = plan;
+  if (end.kind !== 'kernel' || kept !== undefined) return;
+  const options = {
+    expect: {
+      headerLengthBytes: linkHeaderLength,
+      attribute: linkAttribute.operationalState,
+      value: operationallyUp,
+      withinMs: carrierWithinMs,
+    },
+    tolerate: [errno.timedOut],
+  };
+  program.enter();
+  program.add(`wait for ${name}`, getLink(index), options);
+  program.enter(end.netns);
+  program.add(`wait for ${end.interfaceName}`, getLink(peerIndex), options);
+}
+
+/** The last step: from now on the end counts as whole. */
+function markDone(program: ProgramBuilder, context: PlanContext, plan: EndPlan): void {
+  const { owner } = context.marks;
+  const alias = formatTag(owner, { ...plan.tag, isDone: true });
+  if (plan.kept !== undefined && formatTag(owner, plan.kept.tag) === alias) return;
+  program.add(`mark ${plan.name} as made`, changeLink({ index: plan.index, alias }));
 }
 
 function stateOf(
@@ -276,7 +314,8 @@ function stateOf(
   plan: EndPlan,
   indexes: ReadonlyMap<string, number>,
 ): EndState {
-  const { side, generation, name, tag, end, kept } = plan;
+  const { side, generation, name, end, kept } = plan;
+  const tag = { ...plan.tag, isDone: true };
   const index = kept?.index ?? indexes.get(side) ?? 0;
   const state = { side, generation, name, index, tag, end, mtu: context.mtu };
   if (end.kind === 'vxlan') return { ...state, configuration: nothingConfigured };

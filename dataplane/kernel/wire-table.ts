@@ -17,21 +17,21 @@ export interface WatchedLink {
 export class WireTable {
   readonly #wires = new Map<string, CurrentWire | 'unknown'>();
   readonly #watched = new Map<number, WatchedLink>();
+  /** Watched links by wire. */
+  readonly #indexes = new Map<string, readonly number[]>();
 
   get(id: string): CurrentWire | 'unknown' | undefined {
     return this.#wires.get(id);
   }
 
-  ids(): string[] {
-    return [...this.#wires.keys()];
-  }
-
   set(id: string, wire: CurrentWire): void {
-    this.forget(id);
+    const before = this.forget(id);
     this.#wires.set(id, wire);
     for (const side of sides) {
       const end = wire[side];
-      if (end !== undefined) this.watch(end.index, { wireId: id, side, isDown: false });
+      if (end === undefined) continue;
+      const isDown = before.get(end.index)?.isDown ?? false;
+      this.watch(end.index, { wireId: id, side, isDown });
     }
   }
 
@@ -40,16 +40,24 @@ export class WireTable {
     this.#wires.set(id, 'unknown');
   }
 
-  forget(id: string): void {
+  /** Returns what was watched of the wire. */
+  forget(id: string): ReadonlyMap<number, WatchedLink> {
     this.#wires.delete(id);
-    for (const [index, link] of this.#watched) {
-      if (link.wireId === id) this.#watched.delete(index);
+    const indexes = this.#indexes.get(id) ?? [];
+    this.#indexes.delete(id);
+    const forgotten = new Map<number, WatchedLink>();
+    for (const index of indexes) {
+      const link = this.#watched.get(index);
+      if (link !== undefined) forgotten.set(index, link);
+      this.#watched.delete(index);
     }
+    return forgotten;
   }
 
   /** Reports events of a link whose wire was only listed. */
   watch(index: number, link: WatchedLink): void {
     this.#watched.set(index, link);
+    this.#indexes.set(link.wireId, [...(this.#indexes.get(link.wireId) ?? []), index]);
   }
 
   isWatched(index: number): boolean {
@@ -64,10 +72,6 @@ export class WireTable {
     return [...this.#wires.values()].flatMap((wire) =>
       wire === 'unknown' ? [] : sides.flatMap((side) => wire[side] ?? []),
     );
-  }
-
-  hasUnknown(): boolean {
-    return [...this.#wires.values()].includes('unknown');
   }
 
   /** What a link event means, if it is about a wire and news. */

@@ -53,6 +53,7 @@ export const linkAttribute = {
   mtu: 4,
   link: 5,
   master: 10,
+  operationalState: 16,
   linkInfo: 18,
   alias: 20,
   statistics64: 23,
@@ -70,6 +71,9 @@ export const skipStatistics = 8;
 export const addressGenerationMode = { attribute: 8, none: 1 } as const;
 
 export const interfaceFlag = { up: 0x1, running: 0x40, lowerUp: 0x10000 } as const;
+
+/** IF_OPER_UP (RFC 2863): the link has carrier and its transmit queue works. */
+export const operationallyUp = 6;
 
 export const vethPeer = 1;
 

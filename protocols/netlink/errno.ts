@@ -52,7 +52,9 @@ export const errno = {
   notSupported: 95,
   addressInUse: 98,
   addressNotAvailable: 99,
+  networkDown: 100,
   networkUnreachable: 101,
+  timedOut: 110,
   hostUnreachable: 113,
 } as const;
 

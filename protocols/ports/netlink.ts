@@ -15,11 +15,15 @@ export interface NetlinkRequest {
   readonly tolerate?: readonly number[];
   /** Keeps the 32-bit integer at `offset` of the first answer's payload under `register`. */
   readonly store?: { readonly register: string; readonly offset: number };
-  /** The first answer's attribute (after `headerLengthBytes`) must hold this 32-bit integer, else ENODEV. */
+  /**
+   * The first answer's attribute (after `headerLengthBytes`) must hold this integer of 8 or 32 bits, else ENODEV.
+   * With `withinMs` the request is repeated until it does; then ETIMEDOUT.
+   */
   readonly expect?: {
     readonly headerLengthBytes: number;
     readonly attribute: number;
     readonly value: number;
+    readonly withinMs?: number;
   };
   /** Run, in the same namespace, when a later request fails. Its own failure is reported, not retried. */
   readonly undo?: readonly EncodedMessage[];

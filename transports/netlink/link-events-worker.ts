@@ -5,10 +5,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 import { parseMessages } from '../../protocols/netlink/codec.ts';
 import { messageType, netlinkRoute } from '../../protocols/netlink/constants.ts';
-import { parseLink } from '../../protocols/netlink/link.ts';
+import { dumpLinks, parseLink } from '../../protocols/netlink/link.ts';
 import type { LinkEvent } from '../../protocols/ports/netlink.ts';
 import { dontWait, lastErrno, libc } from './libc.ts';
-import { openNetlinkSocket } from './netlink-socket.ts';
+import { exchange, openNetlinkSocket } from './netlink-socket.ts';
 import { openIn } from './run-program.ts';
 
 const options = workerData as {
@@ -39,6 +39,7 @@ const buffer = new Uint8Array(256 * 1024);
 /** By index: whether the link was running when last seen. */
 const running = new Map<number, boolean>();
 
+seed();
 parentPort?.postMessage({ kind: 'ready' });
 // pollfd: descriptor i32, events i16, returned events i16; twice.
 const entries = new Int32Array([socket, readable, options.wakeDescriptor, readable]);
@@ -49,6 +50,16 @@ for (;;) {
   drain();
 }
 libc.close(socket);
+
+/** What is there when listening begins, so that the first change of an old link is told from a new link. */
+function seed(): void {
+  const asking = openIn(options.namespace, () => openNetlinkSocket(netlinkRoute));
+  for (const message of exchange(asking, dumpLinks().bytes).messages) {
+    const link = parseLink(message);
+    if (link?.name.startsWith(options.namePrefix)) running.set(link.index, link.isRunning);
+  }
+  libc.close(asking);
+}
 
 function drain(): void {
   for (;;) {

@@ -114,9 +114,33 @@ function runStep(run: Run, step: NetlinkStep, index: number): NetlinkAnswer[] {
   }
   return step.requests.map((request, position) => {
     const at = { index, position };
-    const answer = attempt(run, request, at, (bytes) => exchange(socket, bytes));
+    const answer = attempt(run, request, at, (bytes) => exchangeAsExpected(socket, bytes, request));
     return settle(run, step, request, { ...at, answer });
   });
+}
+
+/** Between two looks at something that is about to change. */
+const lookAgainAfterMs = 0.2;
+const sleepCell = new Int32Array(new SharedArrayBuffer(4));
+
+/** The answer, or an error in its place where it is not the expected one (in time). */
+function exchangeAsExpected(socket: number, bytes: Uint8Array, request: NetlinkRequest): Exchange {
+  const { expect } = request;
+  if (expect === undefined) return exchange(socket, bytes);
+  const endMs = performance.now() + (expect.withinMs ?? 0);
+  for (;;) {
+    const answer = exchange(socket, bytes);
+    if (answer.errno !== 0) return answer;
+    const payload = answer.messages[0]?.payload ?? new Uint8Array();
+    const value = parseAttributes(payload, expect.headerLengthBytes).get(expect.attribute);
+    const found = value?.length === 1 ? value[0] : readU32(value);
+    if (found === expect.value) return answer;
+    if (performance.now() >= endMs) {
+      const number = expect.withinMs === undefined ? errno.noDevice : errno.timedOut;
+      return { errno: number, words: `found ${found} instead of ${expect.value}`, messages: [] };
+    }
+    Atomics.wait(sleepCell, 0, 0, lookAgainAfterMs);
+  }
 }
 
 /** Only messages that ask for an acknowledgement change something. */
@@ -187,15 +211,6 @@ function settle(
   if (number !== 0) {
     if (!(request.tolerate?.includes(number) ?? false)) throw refusal(request, at);
     return { errno: number, messages: [] };
-  }
-  const { expect } = request;
-  if (expect !== undefined) {
-    const payload = messages[0]?.payload ?? new Uint8Array();
-    const found = readU32(parseAttributes(payload, expect.headerLengthBytes).get(expect.attribute));
-    if (found !== expect.value) {
-      const words = `another object is there (${found} instead of ${expect.value})`;
-      throw refusal(request, { ...at, answer: { errno: errno.noDevice, words, messages: [] } });
-    }
   }
   if (request.undo !== undefined) {
     run.undos.push({ step, what: request.what, messages: request.undo });

@@ -1,9 +1,9 @@
 // Whether a wire can be made at all, before anything is touched: each broken rule is one clear error.
 
-import { NsmError } from '../../protocols/errors.ts';
-import { family } from '../../protocols/netlink/constants.ts';
-import { parseIp, parseMac, parsePrefix } from '../../protocols/netlink/ip-address.ts';
-import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
+import { NsmError } from '../errors.ts';
+import { family } from './constants.ts';
+import { parseIp, parseMac, parsePrefix } from './ip-address.ts';
+import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../ports/dataplane.ts';
 
 /** IFNAMSIZ of linux/if.h less the closing NUL. */
 const interfaceNameLengthMax = 15;

@@ -1,0 +1,201 @@
+// The kernel of one simulated node: namespaces with interfaces, wires of several owners, tunnels' VNIs.
+// NSM concept: none; it stands in for the machine, so that a whole mesh runs in one process.
+// Invariants: names are unique per namespace and VNIs per UDP port and address family, as in Linux; nothing here
+// waits, and every change is one call.
+
+import { NsmError } from '../../protocols/errors.ts';
+import type { KernelEnd, VxlanEnd, Wire, WireCounters } from '../../protocols/ports/dataplane.ts';
+
+export type SimulatedSide = 'client' | 'endpoint';
+
+export interface SimulatedInterface {
+  readonly index: number;
+  readonly name: string;
+  readonly macAddress: string;
+  readonly addresses: readonly string[];
+  readonly mtu: number;
+  readonly isUp: boolean;
+}
+
+/** One end of a wire as it is, with the interface it has in a namespace or the tunnel that it is. */
+export interface SimulatedEnd {
+  readonly end: KernelEnd | VxlanEnd;
+  readonly interface?: SimulatedInterface;
+}
+
+export interface SimulatedWire {
+  readonly client?: SimulatedEnd;
+  readonly endpoint?: SimulatedEnd;
+  readonly isJoined: boolean;
+  /** Ends that a retarget has left and not yet removed. */
+  readonly replaced: readonly SimulatedEnd[];
+  readonly counters: Partial<Record<SimulatedSide, WireCounters>>;
+}
+
+export type WorldEvent = {
+  readonly kind: 'objectGone' | 'linkDown' | 'linkUp';
+  readonly owner: string;
+  readonly wireId: string;
+  readonly side: SimulatedSide;
+};
+
+/** MTU of a wire that asks for none, and of one over a tunnel (54 and 74 bytes less, as NSM counts). */
+const plainMtu = 1500;
+const tunnelOverhead = { ipv4: 54, ipv6: 74 } as const;
+
+export class SimulatedWorld {
+  readonly #wires = new Map<string, Map<string, SimulatedWire>>();
+  readonly #namespaces = new Map<string, Map<string, SimulatedInterface>>();
+  readonly #tunnels = new Set<string>();
+  readonly #gone = new Set<string>();
+  readonly #listeners = new Set<(event: WorldEvent) => void>();
+  #lastIndex = 1;
+
+  wiresOf(owner: string): Map<string, SimulatedWire> {
+    const wires = this.#wires.get(owner) ?? new Map<string, SimulatedWire>();
+    this.#wires.set(owner, wires);
+    return wires;
+  }
+
+  /** Ends of wires, of all owners. */
+  objectCount(): number {
+    let count = 0;
+    for (const wires of this.#wires.values()) {
+      for (const wire of wires.values()) {
+        count += (wire.client ? 1 : 0) + (wire.endpoint ? 1 : 0) + wire.replaced.length;
+      }
+    }
+    return count;
+  }
+
+  interfaceIn(namespace: string, name: string): SimulatedInterface | undefined {
+    return this.#namespaces.get(namespace)?.get(name);
+  }
+
+  watch(listener: (event: WorldEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Makes one end. Errors as the port's: NOT_FOUND, ALREADY_EXISTS (with rule `vni` for a tunnel). */
+  makeEnd(end: KernelEnd | VxlanEnd, mtu: number): SimulatedEnd {
+    if (end.kind === 'vxlan') {
+      const key = tunnelKey(end);
+      if (this.#tunnels.has(key)) throw taken('vni', `VNI ${end.vni} is taken on this node`);
+      this.#tunnels.add(key);
+      return { end };
+    }
+    if (this.#gone.has(end.netns)) {
+      throw new NsmError('NOT_FOUND', `network namespace ${end.netns} is not there`, {
+        rule: 'namespace URL',
+      });
+    }
+    const interfaces = this.#namespaces.get(end.netns) ?? new Map<string, SimulatedInterface>();
+    if (interfaces.has(end.interfaceName)) {
+      throw taken('interface name', `interface ${end.interfaceName} exists in ${end.netns}`);
+    }
+    this.#lastIndex++;
+    const made = describe(end, { index: this.#lastIndex, mtu, isUp: true });
+    interfaces.set(end.interfaceName, made);
+    this.#namespaces.set(end.netns, interfaces);
+    return { end, interface: made };
+  }
+
+  /** Brings an end that is kept to what is wanted; its interface keeps its index. */
+  adjustEnd(old: SimulatedEnd, end: KernelEnd | VxlanEnd, mtu: number): SimulatedEnd {
+    if (old.end.kind !== 'kernel' || end.kind !== 'kernel' || old.interface === undefined) {
+      return { end };
+    }
+    const interfaces = this.#namespaces.get(end.netns);
+    const isNewName = old.end.interfaceName !== end.interfaceName;
+    if (isNewName && interfaces?.has(end.interfaceName) === true) {
+      throw taken('interface name', `interface ${end.interfaceName} exists in ${end.netns}`);
+    }
+    const { index, isUp } = interfaces?.get(old.end.interfaceName) ?? old.interface;
+    interfaces?.delete(old.end.interfaceName);
+    const made = describe(end, { index, mtu, isUp });
+    interfaces?.set(end.interfaceName, made);
+    return { end, interface: made };
+  }
+
+  dropEnd({ end }: SimulatedEnd): void {
+    if (end.kind === 'vxlan') this.#tunnels.delete(tunnelKey(end));
+    else this.#namespaces.get(end.netns)?.delete(end.interfaceName);
+  }
+
+  /** The namespace dies: its interfaces and the ends behind them vanish, and whoever watches hears of it. */
+  removeNamespace(url: string): void {
+    this.#gone.add(url);
+    this.#namespaces.delete(url);
+    this.#forEachEnd((owner, wireId, side, wire) => {
+      const end = wire[side]?.end;
+      if (end?.kind !== 'kernel' || end.netns !== url) return;
+      const { [side]: _, ...rest } = wire;
+      this.wiresOf(owner).set(wireId, { ...rest, isJoined: false });
+      this.#publish({ kind: 'objectGone', owner, wireId, side });
+    });
+  }
+
+  /** The workload sets its own interface up or down. */
+  setInterfaceUp(url: string, name: string, isUp: boolean): void {
+    const interfaces = this.#namespaces.get(url);
+    const found = interfaces?.get(name);
+    if (found === undefined || found.isUp === isUp) return;
+    interfaces?.set(name, { ...found, isUp });
+    this.#forEachEnd((owner, wireId, side, wire) => {
+      if (wire[side]?.interface?.index !== found.index) return;
+      this.#publish({ kind: isUp ? 'linkUp' : 'linkDown', owner, wireId, side });
+    });
+  }
+
+  /** An interface that nobody's driver made. */
+  addForeignInterface(url: string, name: string): void {
+    const interfaces = this.#namespaces.get(url) ?? new Map<string, SimulatedInterface>();
+    this.#lastIndex++;
+    const details = { index: this.#lastIndex, mtu: plainMtu, macAddress: '', addresses: [] };
+    interfaces.set(name, { ...details, name, isUp: true });
+    this.#namespaces.set(url, interfaces);
+  }
+
+  #forEachEnd(
+    visit: (owner: string, wireId: string, side: SimulatedSide, wire: SimulatedWire) => void,
+  ): void {
+    for (const [owner, wires] of this.#wires) {
+      for (const wireId of wires.keys()) {
+        for (const side of ['client', 'endpoint'] as const) {
+          const wire = wires.get(wireId);
+          if (wire !== undefined) visit(owner, wireId, side, wire);
+        }
+      }
+    }
+  }
+
+  #publish(event: WorldEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+/** The MTU that a wire gets: as asked; else what fits its tunnel. */
+export function simulatedMtu(wire: Wire): number {
+  if (wire.mtu > 0) return wire.mtu;
+  const tunnel = [wire.client, wire.endpoint].find((end) => end.kind === 'vxlan');
+  if (tunnel === undefined) return plainMtu;
+  const isIpv6 = tunnel.remoteIp.includes(':');
+  return plainMtu - (isIpv6 ? tunnelOverhead.ipv6 : tunnelOverhead.ipv4);
+}
+
+function describe(
+  end: KernelEnd,
+  state: { readonly index: number; readonly mtu: number; readonly isUp: boolean },
+): SimulatedInterface {
+  const { interfaceName: name, macAddress, addresses } = end;
+  return { ...state, name, macAddress: macAddress.toLowerCase(), addresses };
+}
+
+function tunnelKey(end: VxlanEnd): string {
+  return `${end.localIp.includes(':') ? 6 : 4} ${end.localPort} ${end.vni}`;
+}
+
+function taken(rule: string, message: string): NsmError {
+  return new NsmError('ALREADY_EXISTS', message, { rule, found: 'EEXIST' });
+}

@@ -1,0 +1,117 @@
+// Protects the kernel data plane's promises in real namespaces, with redirect filters and with bridges.
+
+import { describe, test } from 'vitest';
+
+import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
+import { parseAddress, dumpAddresses } from '../../protocols/netlink/address.ts';
+import {
+  changeLinkByName,
+  createVeth,
+  dumpLinks,
+  getLinkByName,
+  parseLink,
+} from '../../protocols/netlink/link.ts';
+import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import { systemClock } from '../../transports/process/system-clock.ts';
+import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
+import { faultyNetlink } from '../sandbox/netlink-faults.ts';
+import type { DataplaneFixture, TestNamespace } from './dataplane.ts';
+import { dataplaneContract } from './dataplane.ts';
+
+const budget = { timeoutMs: 10_000 };
+
+async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<DataplaneFixture> {
+  const sandbox = createSandbox();
+  const node = sandbox.namespace();
+  const real = createNetlink({ namespace: node.url });
+  const netlink = faultyNetlink(real);
+  const drivers: Dataplane[] = [];
+  const namespaces = new Map<TestNamespace, NetworkNamespace>();
+
+  const query = async (requests: Parameters<typeof sandbox.program>[1], namespace?: string) => {
+    const place = namespace === undefined ? {} : { namespace };
+    const outcome = await real.execute([{ ...place, protocol: 'route', requests }], budget);
+    if (!outcome.ok) throw new Error(`${outcome.failure.what}: ${outcome.failure.found}`);
+    return (outcome.answers[0] ?? []).map(({ messages }) => messages);
+  };
+  const nodeLinks = async () => {
+    const [messages = []] = await query([{ message: dumpLinks(), what: 'list links' }]);
+    return messages.flatMap((message) => parseLink(message) ?? []);
+  };
+
+  return {
+    driver({ installation = 'ours', forwarder = 'first' } = {}) {
+      const clock = systemClock;
+      const owner = { installation, forwarder };
+      const driver = createKernelDataplane({ netlink, clock, ...owner, crossConnect });
+      drivers.push(driver);
+      return driver;
+    },
+    namespace() {
+      const made = sandbox.namespace();
+      namespaces.set(made, made);
+      return made;
+    },
+    async interfaceIn({ url }, name) {
+      const [links = [], addresses = []] = await query(
+        [
+          { message: getLinkByName(name), what: `find ${name}`, tolerate: [19] },
+          { message: dumpAddresses(), what: 'list addresses' },
+        ],
+        url,
+      );
+      const link = links[0] === undefined ? undefined : parseLink(links[0]);
+      if (link === undefined) return undefined;
+      const found = addresses.flatMap((message) => parseAddress(message) ?? []);
+      const own = found.filter(({ index, prefix }) => {
+        return index === link.index && !prefix.startsWith('fe80');
+      });
+      const { index, macAddress, mtu } = link;
+      return { index, macAddress, mtu, addresses: own.map(({ prefix }) => prefix).sort() };
+    },
+    async setInterfaceUp({ url }, name, isUp) {
+      const message = changeLinkByName(name, { isUp });
+      await query([{ message, what: `set ${name}` }], url);
+    },
+    async objectCount() {
+      const links = (await nodeLinks()).filter(
+        ({ name }) => name.startsWith('vw') && name !== 'vwforeign',
+      );
+      // One more link per wire belongs to the way in which it is joined.
+      return links.filter(({ kind }) => kind !== 'bridge').length;
+    },
+    async addForeign({ url }) {
+      const namespaceDescriptor = { namespaceDescriptor: url };
+      const peer = { name: 'foreign', namespaceDescriptor };
+      const message = createVeth({ name: 'vwforeign', group: 0, mtu: 0, peer });
+      await query([{ message, what: 'create a foreign link' }]);
+      const rename = changeLinkByName('vwforeign', { alias: 'vwire/1 i=theirs f=x w=y e=client' });
+      await query([{ message: rename, what: 'tag a foreign link' }]);
+    },
+    async foreignCount() {
+      return (await nodeLinks()).filter(({ name }) => name === 'vwforeign').length;
+    },
+    failAt: (position) => netlink.failAt(position),
+    crashAt: (position) => netlink.crashAt(position),
+    hasStruck: () => netlink.hasStruck,
+    heal: () => netlink.heal(),
+    tunnelIp: '127.0.0.1',
+    async close() {
+      for (const driver of drivers) await driver.close();
+      await real.close();
+      await sandbox.close();
+    },
+  };
+}
+
+const reason = whyNoNamespaces();
+if (reason === undefined) {
+  dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 200 });
+  dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 50 });
+} else {
+  describe('data plane contract: kernel', () => {
+    test.skip(`needs network namespaces: ${reason}`, () => {});
+  });
+}
