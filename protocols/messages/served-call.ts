@@ -4,6 +4,7 @@
 
 import type { DescMethod, Message } from '@bufbuild/protobuf';
 import { asNsmError, NsmError } from '../errors.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { CallContext, Headers, Operation, Peer, ServedService } from '../ports/rpc.ts';
 import { checkHeader, checkHeaderBounds } from './headers.ts';
 import type { OperationGuard } from './operation-guard.ts';
@@ -158,6 +159,7 @@ export function checkAnswer(served: ServedMethod, message: Message): void {
 /** Calls in flight of one listener; each has a key that its binding chooses. */
 export class CallsInFlight<Call extends { abort(reason: NsmError): void }> {
   readonly #calls = new Set<Call>();
+  readonly #watches = new Set<Call>();
   readonly #max: number;
   #onIdle: (() => void) | undefined;
 
@@ -179,20 +181,29 @@ export class CallsInFlight<Call extends { abort(reason: NsmError): void }> {
     });
   }
 
-  begin(call: Call): void {
+  /** `isWatch`: it has no end of its own, so a listener that closes does not wait for it. */
+  begin(call: Call, isWatch = false): void {
     this.#calls.add(call);
+    if (isWatch) this.#watches.add(call);
   }
 
   end(call: Call): void {
+    this.#watches.delete(call);
     if (this.#calls.delete(call) && this.#calls.size === 0) this.#onIdle?.();
   }
 
-  abortAll(reason: NsmError): void {
-    for (const call of this.#calls) call.abort(reason);
+  /** Ends watches at once and the others after `graceMs`; resolves once no call is in flight. */
+  async drain(clock: Clock, graceMs: number, reason: NsmError): Promise<void> {
+    const idle = this.#idle();
+    for (const call of this.#watches) call.abort(reason);
+    const timer = clock.after(graceMs, () => {
+      for (const call of this.#calls) call.abort(reason);
+    });
+    await idle;
+    timer.cancel();
   }
 
-  /** Resolves once no call is in flight. */
-  idle(): Promise<void> {
+  #idle(): Promise<void> {
     if (this.#calls.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#onIdle = resolve;

@@ -118,7 +118,7 @@ export interface Dialer {
 export interface Listening {
   /** The URL under which peers reach it; a port given as 0 is filled in. */
   readonly url: string;
-  /** Stops accepting, lets calls in flight end for at most `graceMs`, then cancels them. */
+  /** Stops accepting, ends watches at once, lets other calls end for at most `graceMs`, then cancels them. */
   close(graceMs: number): Promise<void>;
 }
 

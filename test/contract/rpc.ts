@@ -288,6 +288,15 @@ export function rpcContract(binding: Binding): void {
       });
     });
 
+    it('ends a watch at once when the peer stops serving, whatever grace other calls have', async () => {
+      // A watch has no end of its own: waiting for it would hold every shutdown up for the whole grace.
+      const stream = watch('watch')[Symbol.asyncIterator]();
+      await stream.next();
+      const next = failure(stream.next());
+      await listening.close(600_000);
+      expect((await next).code).toBe('UNAVAILABLE');
+    });
+
     describe('bidirectional streams', () => {
       async function* prefixes(count: number): AsyncGenerator<PrefixRequest> {
         for (let number = 0; number < count; number += 1) {

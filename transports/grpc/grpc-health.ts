@@ -42,7 +42,7 @@ export function registerHealth(
           host.inFlight.end(watch);
         },
       };
-      host.inFlight.begin(watch);
+      host.inFlight.begin(watch, true);
       call.on('cancelled', () => host.inFlight.end(watch));
       call.write(isServed(call.request.service) ? serving : serviceUnknown);
     },

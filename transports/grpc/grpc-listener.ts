@@ -148,17 +148,15 @@ function taken(path: string, found: string): NsmError {
 }
 
 async function close(server: Server, host: GrpcHost, clock: Clock, graceMs: number): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const cut = (): void => server.forceShutdown();
-    let timer = clock.after(graceMs, () => {
-      host.inFlight.abortAll(listenerStopped(host.url));
-      timer = clock.after(lastWordsMs, cut);
-    });
+  const shutDown = new Promise<void>((resolve) => {
+    const timer = clock.after(graceMs + lastWordsMs, () => server.forceShutdown());
     server.tryShutdown(() => {
       timer.cancel();
       resolve();
     });
   });
+  await host.inFlight.drain(clock, graceMs, listenerStopped(host.url));
+  await shutDown;
   // Connections that outlive a clean shutdown (a peer that never reads) are not kept.
   server.forceShutdown();
 }

@@ -169,7 +169,7 @@ class ServedStream implements GrpcServedCall {
 
   run(): void {
     const { host, served, call, context } = this.#init;
-    host.inFlight.begin(this);
+    host.inFlight.begin(this, context.deadlineMs === Infinity);
     call.on('cancelled', () => this.#stop(cancelledByCaller(served.method)));
     if (!('request' in call)) {
       this.#requests = flowFrom<Message>(call as unknown as Readable, {

@@ -120,10 +120,7 @@ async function closeHost(
 ): Promise<void> {
   // The URL may already belong to a successor.
   if (hosts.get(host.url) === host) hosts.delete(host.url);
-  const idle = host.calls.idle();
-  const timer = clock.after(graceMs, () => host.calls.abortAll(listenerStopped(host.url)));
-  await idle;
-  timer.cancel();
+  await host.calls.drain(clock, graceMs, listenerStopped(host.url));
 }
 
 function checkUrl(url: string): void {

@@ -93,7 +93,7 @@ function run(
       ? undefined
       : caller.clock.after(timeoutMs, () => stop(deadlineExceeded(method, timeoutMs)));
   if (signal !== undefined) listenForAbort(signal, onAbort);
-  host.calls.begin(inFlight);
+  host.calls.begin(inFlight, timeoutMs === undefined);
 
   const { queue: answers, sink } = joined((error) => {
     answers.end(error);

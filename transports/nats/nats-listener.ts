@@ -134,20 +134,16 @@ class Host implements BusHost {
 
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
-    const stopped = listenerStopped(this.#url);
-    const idle = this.#inFlight.idle();
-    const timer = this.bus.clock.after(graceMs, () => this.#inFlight.abortAll(stopped));
-    await idle;
-    timer.cancel();
+    await this.#inFlight.drain(this.bus.clock, graceMs, listenerStopped(this.#url));
     this.#stopStatus?.();
     if (this.bus.status === 'closed') return;
     this.#subscription?.unsubscribe();
     if (this.bus.status === 'connected') await this.#flush().catch(() => {});
   }
 
-  begin(id: string, call: BusServedCall): void {
+  begin(id: string, call: BusServedCall, isWatch: boolean): void {
     this.#calls.set(id, call);
-    this.#inFlight.begin(call);
+    this.#inFlight.begin(call, isWatch);
   }
 
   end(id: string, call: BusServedCall): void {

@@ -34,7 +34,7 @@ export interface BusHost {
   readonly bus: NatsBus;
   readonly ticker: StreamTicker;
   readonly guard: OperationGuard;
-  begin(id: string, call: BusServedCall): void;
+  begin(id: string, call: BusServedCall, isWatch: boolean): void;
   end(id: string, call: BusServedCall): void;
   /** Sends a frame to a caller's inbox. Errors: RESOURCE_EXHAUSTED. */
   send(reply: string, kind: FrameKind, count: number, content?: FrameContent): void;

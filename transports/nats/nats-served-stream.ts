@@ -48,7 +48,7 @@ class ServedStream implements BusServedCall {
       const leftMs = opening.deadline - this.#heardAtMs;
       this.#timer = clock.after(leftMs, () => this.#stop(deadlineExceeded(served.method, leftMs)));
     }
-    host.begin(opening.id, this);
+    host.begin(opening.id, this, opening.deadline === Infinity);
     host.ticker.add(this);
   }
 

@@ -27,7 +27,7 @@ class ServedUnary implements BusServedCall {
     this.#timer = host.bus.clock.after(leftMs, () =>
       this.#giveUp(deadlineExceeded(served.method, leftMs)),
     );
-    host.begin(opening.id, this);
+    host.begin(opening.id, this, false);
   }
 
   run(): void {
