@@ -138,7 +138,9 @@ export function benchClients(platform: Platform, places: Places): BenchClients {
             ...{ name, wallClock, tokens, dialer, nextHop, monitors, connectionId },
             networkService: service,
             labels: {},
-            preferences: [kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName: `c${started}` })],
+            preferences: [
+              kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName: `c${started}` }),
+            ],
             connectTo: places.manager,
             requestTimeoutMs: 15_000,
             retry: { firstMs: 1_000, mostMs: 5_000 },

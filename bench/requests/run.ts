@@ -4,7 +4,7 @@
 import { benchClients, benchPlatform, memoryPlaces, parts } from './mesh.ts';
 
 const inFlight = 64;
-const measured = Number(process.env["N"] ?? 5_000);
+const measured = Number(process.env['N'] ?? 5_000);
 
 function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -42,5 +42,10 @@ async function flood(clients: { connect(): Promise<number> }, count: number): Pr
 }
 
 const result = await oneProcess();
-console.log({ perSecond: Math.round(result.perSecond), p50: percentile(result.many, 0.5), p99: percentile(result.many, 0.99), n: result.connected });
+console.log({
+  perSecond: Math.round(result.perSecond),
+  p50: percentile(result.many, 0.5),
+  p99: percentile(result.many, 0.99),
+  n: result.connected,
+});
 process.exit(0);

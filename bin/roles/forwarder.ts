@@ -8,9 +8,9 @@ import { loadForwarderConfig } from '../config/load.ts';
 import { composeForwarder } from './compose-forwarder.ts';
 import { closesAtStop, nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
+import { underlayMtu } from './underlay-mtu.ts';
 
-/** Ethernet's payload. */
-const underlayMtuDefault = 1500;
+const probeTimeoutMs = 10_000;
 
 export async function run(): Promise<number> {
   const config = loadForwarderConfig(process.env);
@@ -36,6 +36,8 @@ export async function run(): Promise<number> {
             forwarder: name,
             clock,
           });
+          const { missing } = await dataplane.probe({ timeoutMs: probeTimeoutMs });
+          for (const feature of missing) log.warn('this kernel lacks a feature', { feature });
           const composed = await composeForwarder(platform(), {
             name,
             domain: config.domain,
@@ -47,13 +49,16 @@ export async function run(): Promise<number> {
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             tunnelIp: config.tunnelIp ?? '',
             vxlanPort: config.vxlanPort,
-            underlayMtu: underlayMtuDefault,
+            underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
             dataplane,
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });
           role = composed;
-          return () => composed.stop(10_000);
+          return async () => {
+            await composed.stop(10_000);
+            await netlink.close();
+          };
         },
       },
     ],
