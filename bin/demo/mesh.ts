@@ -180,11 +180,16 @@ export class Mesh {
 
   /** Ends clients first, then Endpoints, nodes, registry and bus, each with its own chance to clean up. */
   async stop(): Promise<void> {
-    for (const kind of kinds) {
+    await this.endAll(kinds);
+    await this.#bus?.stop();
+  }
+
+  /** Ends the processes of these kinds, kind by kind. */
+  async endAll(ended: readonly Kind[]): Promise<void> {
+    for (const kind of ended) {
       const group = [...this.#kindOf.keys()].filter((child) => this.#kindOf.get(child) === kind);
       await Promise.all(group.map((child) => child.stop(stopGraceMs)));
     }
-    await this.#bus?.stop();
   }
 
   #keepChildReport(node: string, line: string): void {

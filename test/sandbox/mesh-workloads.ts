@@ -1,0 +1,222 @@
+// Clients and Endpoints composed in the test's own process: the same code as `vwire nsc` and `vwire nse` over real
+// sockets, each on a platform of its own, with its wires ending in a real namespace. Faster than processes, and a
+// test can look inside. What has to be killed is started as a process instead.
+
+import { create } from '@bufbuild/protobuf';
+import { join } from 'node:path';
+
+import type { ClientStatus } from '../../actors/client/client.ts';
+import { createNextHop } from '../../actors/connection/next-hop.ts';
+import { emptyTokens } from '../../actors/connection/tokens.ts';
+import type { Mesh, MeshNode } from '../../bin/demo/mesh.ts';
+import { composeNsc } from '../../bin/roles/compose-nsc.ts';
+import { composeNse, type NseOptions } from '../../bin/roles/compose-nse.ts';
+import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
+import type { RunningRole } from '../../bin/roles/running-role.ts';
+import { requirePrefix } from '../../protocols/ipam/address.ts';
+import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
+import { type Connection, ConnectionSchema } from '../../protocols/nsm/gen/connection_pb.ts';
+import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
+import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
+import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
+import { silentLog } from '../../protocols/ports/log.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import { eventually } from './eventually.ts';
+
+const lifetimeMs = 600_000;
+const stopTimeoutMs = 10_000;
+const connectTimeoutMs = 15_000;
+
+export interface WorkloadsSetup {
+  readonly processes: Mesh;
+  readonly stateDir: string;
+  readonly namespace: () => NetworkNamespace;
+}
+
+export interface EndpointOptions extends Partial<Pick<NseOptions, 'onRequest' | 'onClose'>> {
+  readonly node: MeshNode;
+  readonly services: readonly string[];
+  /** Groups of prefixes; one address pair from each group. */
+  readonly cidr: readonly (readonly string[])[];
+  readonly payload?: 'IP' | 'ETHERNET';
+  readonly registerService?: boolean;
+}
+
+export interface TestEndpoint {
+  readonly name: string;
+  readonly namespace: NetworkNamespace;
+  stop(): Promise<void>;
+}
+
+export interface ClientOptions {
+  readonly node: MeshNode;
+  /** As in `NSM_NETWORK_SERVICES`. */
+  readonly services: string;
+  readonly namespace?: NetworkNamespace;
+}
+
+export interface TestClient {
+  readonly name: string;
+  readonly namespace: NetworkNamespace;
+  /** Latest status of each requested service, in order. */
+  readonly statuses: readonly (ClientStatus | undefined)[];
+  /** Waits until the service is connected, and says how. */
+  connection(index?: number): Promise<Connection>;
+  /** Closes its connections and ends. */
+  stop(): Promise<void>;
+}
+
+/** Somebody who sends Requests by hand. */
+export interface Caller {
+  readonly namespace: NetworkNamespace;
+  /** A first Request where `known` is absent; else a refresh, or whatever its state asks for. */
+  request(options: {
+    readonly service: string;
+    readonly interfaceName?: string;
+    readonly known?: Connection;
+    readonly signal?: AbortSignal;
+    readonly timeoutMs?: number;
+  }): Promise<Connection>;
+  close(connection: Connection): Promise<void>;
+  /** Ends without a word to anybody. */
+  vanish(): Promise<void>;
+}
+
+export class Workloads {
+  readonly #setup: WorkloadsSetup;
+  readonly #clients = new Set<() => Promise<void>>();
+  readonly #endpoints = new Set<() => Promise<void>>();
+  #count = 0;
+
+  constructor(setup: WorkloadsSetup) {
+    this.#setup = setup;
+  }
+
+  async endpoint(options: EndpointOptions): Promise<TestEndpoint> {
+    const { name, platform, namespace } = await this.#workload('endpoint');
+    const { node, services, cidr, payload = 'IP', registerService = true, ...hooks } = options;
+    const role = await composeNse(platform, {
+      name,
+      connectTo: this.#setup.processes.socketOf(node),
+      listenOn: `unix://${join(this.#setup.stateDir, `${name}.sock`)}`,
+      serviceNames: services,
+      payload,
+      labels: {},
+      cidrPrefixes: cidr.map((group) => group.map((prefix) => requirePrefix(prefix, 'cidr'))),
+      registerService,
+      maxTokenLifetimeMs: lifetimeMs,
+      netns: namespace.inodeUrl,
+      ...hooks,
+    });
+    return { name, namespace, stop: this.#stopOf(this.#endpoints, role, platform) };
+  }
+
+  /** Returns at once; `connection` waits. */
+  async client(options: ClientOptions): Promise<TestClient> {
+    const { name, platform, namespace } = await this.#workload('client', options.namespace);
+    const services = parseServiceUrls(options.services);
+    const statuses: (ClientStatus | undefined)[] = services.map(() => undefined);
+    const role = composeNsc(platform, {
+      name,
+      connectTo: this.#setup.processes.socketOf(options.node),
+      services,
+      labels: {},
+      requestTimeoutMs: 15_000,
+      maxTokenLifetimeMs: lifetimeMs,
+      netns: namespace.inodeUrl,
+      onStatus: (service, _, status) => void (statuses[services.indexOf(service)] = status),
+    });
+    return {
+      name,
+      namespace,
+      statuses,
+      connection: (index = 0) =>
+        eventually(`${name} is connected`, connectTimeoutMs, () => {
+          const status = statuses[index];
+          if (status?.phase === 'established') return status.connection;
+          throw new Error(
+            `found: ${JSON.stringify(status, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}`,
+          );
+        }),
+      stop: this.#stopOf(this.#clients, role, platform),
+    };
+  }
+
+  async caller(node: MeshNode): Promise<Caller> {
+    const { name, platform, namespace } = await this.#workload('caller');
+    const { clock, wallClock, dialer } = platform;
+    const url = this.#setup.processes.socketOf(node);
+    const nextHop = createNextHop({ name, dialer, clock, log: silentLog });
+    const tokens = emptyTokens(wallClock, lifetimeMs);
+    const held = new Map<string, Connection>();
+    const callFor = (timeoutMs: number, signal = new AbortController().signal) => ({
+      deadlineMs: clock.nowMs() + timeoutMs,
+      signal,
+      headers: {},
+    });
+    const close = async (connection: Connection): Promise<void> => {
+      held.delete(connection.id);
+      await nextHop.close(url, connection, callFor(stopTimeoutMs));
+    };
+    const ending = this.#stopOf(
+      this.#clients,
+      { urls: [], stop: async () => void (await Promise.all([...held.values()].map(close))) },
+      platform,
+    );
+    let connections = 0;
+    return {
+      namespace,
+      async request({ service, interfaceName = 'nsm-1', known, signal, timeoutMs = 15_000 }) {
+        const id = `${name}-${(connections += 1)}`;
+        const first = create(ConnectionSchema, { id, networkService: service });
+        const own = await tokens.token(undefined);
+        const connection = withSegment(known ?? enterPath(first, name, () => id), 0, {
+          token: own.token,
+          expires: timestampFromEpochMs(own.expiresAtEpochMs),
+        });
+        const mechanism = kernelMechanism({ netnsUrl: namespace.inodeUrl, interfaceName });
+        const sent = { connection, preferences: [mechanism] };
+        const answer = await nextHop.request(url, sent, callFor(timeoutMs, signal));
+        held.set(answer.id, answer);
+        return answer;
+      },
+      close,
+      async vanish() {
+        held.clear();
+        await ending();
+      },
+    };
+  }
+
+  /** Ends all that are left: clients first. */
+  async end(): Promise<void> {
+    await Promise.all([...this.#clients].map((stop) => stop()));
+    await Promise.all([...this.#endpoints].map((stop) => stop()));
+  }
+
+  async #workload(kind: string, given?: NetworkNamespace) {
+    this.#count += 1;
+    const name = `${kind}-${this.#count}`;
+    const platform = await createPlatform({
+      name,
+      log: silentLog,
+      natsUrl: undefined,
+      insecure: true,
+    });
+    return { name, platform, namespace: given ?? this.#setup.namespace() };
+  }
+
+  #stopOf(
+    running: Set<() => Promise<void>>,
+    role: RunningRole,
+    platform: Platform,
+  ): () => Promise<void> {
+    const stop = async (): Promise<void> => {
+      if (!running.delete(stop)) return;
+      await role.stop(stopTimeoutMs);
+      await platform.stop(stopTimeoutMs);
+    };
+    running.add(stop);
+    return stop;
+  }
+}

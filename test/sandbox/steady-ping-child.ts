@@ -1,0 +1,17 @@
+// Pings one address a thousand times a second until its input ends; says after each round how many went and came.
+
+import { ping } from '../../transports/icmp/ping.ts';
+
+const [, , destination = ''] = process.argv;
+const total = { sent: 0, received: 0 };
+let isEnding = false;
+process.stdin.on('end', () => (isEnding = true)).resume();
+// The first round ends at once, so that whoever waits knows that the stream has begun.
+for (let count = 10; ; count = 250) {
+  const { sent, received } = await ping({ destination, count, intervalMs: 1, timeoutMs: 2_000 });
+  total.sent += sent;
+  total.received += received;
+  process.stdout.write(`${JSON.stringify(total)}\n`);
+  if (isEnding) break;
+}
+process.stdin.destroy();
