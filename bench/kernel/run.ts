@@ -141,7 +141,7 @@ console.log(`${wireCount} local wires: 2 veth pairs, cross connect, 4 addresses,
 for (const [what, value, target, isMet] of rows) {
   console.log(`${what.padEnd(32)}${value.padEnd(14)}${target.padEnd(12)}${isMet ? '' : 'MISSED'}`);
 }
-// What bare netlink made has no record in the driver, so it goes with its namespaces.
+// What is still there goes with its namespaces.
 await dataplane.close();
 await netlink.close();
 for (const created of namespaces) created.close();

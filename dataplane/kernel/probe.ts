@@ -5,7 +5,7 @@ import type { EncodedMessage } from '../../protocols/netlink/codec.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import {
   changeLinkByName,
-  createBareLink,
+  createImpossibleLink,
   createVeth,
   deleteLinkByName,
   getLinkByName,
@@ -32,12 +32,12 @@ export async function probeFeatures(
   marks: OwnerMarks,
   budget: Budget,
 ): Promise<KernelFeatures> {
-  const veth = await tryProgram(netlink, vethTrial(marks), budget);
+  const redirect = await tryProgram(netlink, redirectTrial(marks), budget);
   return {
-    veth,
-    redirect: veth && (await tryProgram(netlink, redirectTrial(marks), budget)),
-    vxlan: await knowsKind(netlink, marks, 'vxlan', budget),
-    bridge: await tryProgram(netlink, kindTrial(marks, 'bridge'), budget),
+    redirect,
+    veth: redirect || (await tryProgram(netlink, vethTrial(marks), budget)),
+    vxlan: await knowsKind(netlink, 'vxlan', budget),
+    bridge: await knowsKind(netlink, 'bridge', budget),
     sourceFilter: await tryProgram(netlink, filterTrial(marks), budget),
   };
 }
@@ -53,14 +53,14 @@ async function tryProgram(
   return false;
 }
 
-/** A kind that the kernel knows refuses a link without its data with another error than an unknown one. */
-async function knowsKind(
-  netlink: Netlink,
-  marks: OwnerMarks,
-  kind: string,
-  budget: Budget,
-): Promise<boolean> {
-  const outcome = await netlink.execute(kindTrial(marks, kind), budget);
+/**
+ * Asks for a link that cannot be (its MTU is less than any kind allows), so that nothing is made: a kind that the
+ * kernel knows, or can load, is refused for the MTU, another one as not supported.
+ */
+async function knowsKind(netlink: Netlink, kind: string, budget: Budget): Promise<boolean> {
+  const message = createImpossibleLink(kind);
+  const requests = [{ message, what: `ask for a link of kind ${kind}` }];
+  const outcome = await netlink.execute([{ protocol: 'route', requests }], budget);
   return outcome.ok || outcome.failure.errno !== errno.notSupported;
 }
 
@@ -106,6 +106,7 @@ function redirectTrial(marks: OwnerMarks): NetlinkStep[] {
   });
   const from = { register: 't' };
   return [
+    leftOver(marks),
     {
       protocol: 'route',
       requests: [
@@ -121,16 +122,6 @@ function redirectTrial(marks: OwnerMarks): NetlinkStep[] {
         { what: 'remove the trial veth', message: deleteLinkByName(name) },
       ],
     },
-  ];
-}
-
-function kindTrial(marks: OwnerMarks, kind: string): NetlinkStep[] {
-  const name = trialName(marks, 't');
-  return [
-    routeStep([
-      [`create a trial ${kind}`, createBareLink(name, kind)],
-      [`remove the trial ${kind}`, deleteLinkByName(name)],
-    ]),
   ];
 }
 

@@ -115,10 +115,11 @@ export function createBridge(options: {
   return writer.finish();
 }
 
-/** Only asks whether the kernel knows a kind: EOPNOTSUPP where it does not, another error or a link where it does. */
-export function createBareLink(name: string, kind: string): EncodedMessage {
+/** A link that no kernel makes: EOPNOTSUPP where the kind is unknown, EINVAL (the MTU is 1) where it is known. */
+export function createImpossibleLink(kind: string): EncodedMessage {
   const writer = linkMessage(messageType.newLink, acknowledged | flag.create | flag.excl);
-  writer.textAttribute(linkAttribute.name, name);
+  writer.textAttribute(linkAttribute.name, 'vwimpossible');
+  writer.u32Attribute(linkAttribute.mtu, 1);
   writeKind(writer, kind, () => {});
   return writer.finish();
 }
