@@ -33,6 +33,11 @@ const stateOption: CatalogOption = {
   text: 'state directory of the installation, as VWIRE_STATE_DIR',
 };
 
+const connectOption: CatalogOption = {
+  flags: '--connect-to <url>',
+  text: 'URL of the manager to ask, instead of the socket in the state directory',
+};
+
 const role = (name: string, summary: string, example: readonly [string, string]): CatalogRow => ({
   name,
   kind: 'role',
@@ -105,21 +110,27 @@ const commands: readonly CatalogRow[] = [
   {
     name: 'status',
     kind: 'command',
-    summary: 'what runs, what is wrong with it, and what to do',
+    summary: 'what runs, what is wrong with it, and what to do; exit code 1 if something is',
     operands: '',
-    options: [stateOption, outputOption],
-    examples: [['vwire status', 'one line per part']],
+    options: [stateOption, connectOption, outputOption],
+    examples: [
+      ['vwire status', 'one line per part of the node on this machine'],
+      ['vwire status --state-dir /tmp/mesh', 'the node whose state directory that is'],
+      ['vwire status -o json', 'the same for a health check: isHealthy, parts'],
+    ],
   },
   {
     name: 'get',
     kind: 'command',
-    summary: 'list services, endpoints, connections or nodes',
+    summary: 'list services, endpoints, connections or nodes, as one manager knows them',
     operands: '<kind>',
     operandChoices: ['services', 'endpoints', 'connections', 'nodes'],
-    options: [stateOption, outputOption],
+    options: [stateOption, connectOption, outputOption],
     examples: [
-      ['vwire get connections', 'every wire of this mesh'],
-      ['vwire get endpoints -o json', 'the same for programs'],
+      ['vwire get connections', "every wire of this node's workloads, and those that end here"],
+      ['vwire get nodes', 'every node of the domain'],
+      ['vwire get endpoints -o json', 'for programs; docs/cli.md names the fields'],
+      ['vwire get services --connect-to unix:///run/nsm.sock', 'ask another manager'],
     ],
   },
   {
@@ -128,8 +139,11 @@ const commands: readonly CatalogRow[] = [
     summary: 'everything about one connection: hops, mechanisms, addresses, age, expiry',
     operands: '<kind> <id>',
     operandChoices: ['connection'],
-    options: [stateOption, outputOption],
-    examples: [['vwire describe connection nsc-0', 'hop by hop']],
+    options: [stateOption, connectOption, outputOption],
+    examples: [
+      ['vwire describe connection nsc-0', 'hop by hop; the id of any hop will do'],
+      ['vwire describe connection 3f2', 'the beginning of an id, if only one begins so'],
+    ],
   },
   {
     name: 'completion',

@@ -1,0 +1,123 @@
+// Asking a manager what a person wants to know, with NSM's own gRPC API as far as it goes and vwire's inspection for
+// the rest. Invariant: every question has a deadline, and a manager of the reference can be asked as well.
+
+import { create } from '@bufbuild/protobuf';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import {
+  type Connection,
+  ConnectionEventType,
+  MonitorConnection,
+  MonitorScopeSelectorSchema,
+} from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  type NetworkService,
+  type NetworkServiceEndpoint,
+  NetworkServiceEndpointQuerySchema,
+  NetworkServiceEndpointRegistry,
+  NetworkServiceQuerySchema,
+  NetworkServiceRegistry,
+} from '../../protocols/nsm/gen/registry_pb.ts';
+import {
+  type ConnectionDetail,
+  ConnectionsRequestSchema,
+  Inspection,
+  type StatusReply,
+  StatusRequestSchema,
+} from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
+import { createGrpc } from '../../transports/grpc/grpc.ts';
+import { silentLog } from '../../protocols/ports/log.ts';
+import { systemClock } from '../../transports/process/system-clock.ts';
+import { checkSocket, noManager } from './where.ts';
+
+export interface MeshClient {
+  readonly url: string;
+  services(): Promise<readonly NetworkService[]>;
+  endpoints(): Promise<readonly NetworkServiceEndpoint[]>;
+  /** What the manager holds, in its own view of each path. */
+  connections(): Promise<readonly Connection[]>;
+  /** By the id of the manager's own segment; empty where the manager speaks no inspection. */
+  connectionDetails(): Promise<ReadonlyMap<string, ConnectionDetail>>;
+  /** Undefined where the manager speaks no inspection: one of the reference. */
+  status(): Promise<StatusReply | undefined>;
+  close(): Promise<void>;
+}
+
+const timeoutMs = 5_000;
+
+/** Connects with the first question. Errors: UNAVAILABLE naming the URL and what to do, INVALID_ARGUMENT (the URL). */
+export async function withMesh<T>(url: string, use: (mesh: MeshClient) => Promise<T>): Promise<T> {
+  checkSocket(url);
+  const mesh = openMesh(url);
+  try {
+    return await use(mesh);
+  } catch (thrown) {
+    throw explained(url, asNsmError(thrown));
+  } finally {
+    await mesh.close();
+  }
+}
+
+function openMesh(url: string): MeshClient {
+  // Plaintext on unix sockets and loopback alone; the binding refuses it everywhere else.
+  const { dialer } = createGrpc({ clock: systemClock, log: silentLog, insecure: true });
+  const channel = dialer.dial(url);
+  const inspection = channel.client(Inspection);
+  return {
+    url,
+    async services() {
+      const found: NetworkService[] = [];
+      const query = create(NetworkServiceQuerySchema, { networkService: {} });
+      const stream = channel.client(NetworkServiceRegistry).find(query, { timeoutMs });
+      for await (const { networkService } of stream) {
+        if (networkService !== undefined) found.push(networkService);
+      }
+      return found.toSorted(byName);
+    },
+    async endpoints() {
+      const found: NetworkServiceEndpoint[] = [];
+      const query = create(NetworkServiceEndpointQuerySchema, { networkServiceEndpoint: {} });
+      const stream = channel.client(NetworkServiceEndpointRegistry).find(query, { timeoutMs });
+      for await (const { networkServiceEndpoint } of stream) {
+        if (networkServiceEndpoint !== undefined) found.push(networkServiceEndpoint);
+      }
+      return found.toSorted(byName);
+    },
+    async connections() {
+      const monitor = channel.client(MonitorConnection);
+      const events = monitor.monitorConnections(create(MonitorScopeSelectorSchema), { timeoutMs });
+      for await (const { type, connections } of events) {
+        if (type === ConnectionEventType.INITIAL_STATE_TRANSFER) return Object.values(connections);
+      }
+      throw new NsmError('UNAVAILABLE', 'the manager ended the monitor without its connections');
+    },
+    async connectionDetails() {
+      const reply = await orUndefined(
+        inspection.connections(create(ConnectionsRequestSchema), { timeoutMs }),
+      );
+      return new Map((reply?.connections ?? []).map((detail) => [detail.id, detail]));
+    },
+    status: () => orUndefined(inspection.status(create(StatusRequestSchema), { timeoutMs })),
+    close: () => dialer.close(),
+  };
+}
+
+async function orUndefined<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (asNsmError(error).code === 'UNIMPLEMENTED') return undefined;
+    throw error;
+  }
+}
+
+function byName(left: { readonly name: string }, right: { readonly name: string }): number {
+  return left.name < right.name ? -1 : Number(left.name > right.name);
+}
+
+/** A socket that nobody serves any more is not told from a manager that lacks its registry by the code alone. */
+function explained(url: string, error: NsmError): NsmError {
+  const isSilent = /ECONNREFUSED|ENOENT|No connection established/.test(error.message);
+  const found = error.details.found ?? '';
+  const isGone = error.code === 'UNAVAILABLE' && (isSilent || /ECONNREFUSED|ENOENT/.test(found));
+  return isGone ? noManager(url, 'nobody serves that socket any more') : error;
+}
