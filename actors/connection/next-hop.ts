@@ -11,6 +11,7 @@ import {
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import type { NextOperation } from './operations.ts';
 import type { Call, Candidate, HopMemory, HopRequest, NextHop, Sent } from './hop.ts';
 
 export interface NextHopSetup {
@@ -19,6 +20,7 @@ export interface NextHopSetup {
   readonly dialer: Dialer;
   readonly clock: Clock;
   readonly log: Log;
+  readonly nextOperation: NextOperation;
 }
 
 export function createNextHop(setup: NextHopSetup): NextHop {
@@ -41,7 +43,7 @@ async function requestNextHop(
   request.connection = sent.connection;
   request.mechanismPreferences = [...sent.preferences];
   const client = setup.dialer.dial(url).client(NetworkService);
-  const answer = await client.request(request, unaryOptions(setup, call));
+  const answer = await client.request(request, unaryOptions(setup, sent.connection, call));
   if (answer.id !== sent.connection.id || answer.path?.index !== sent.connection.path?.index) {
     throw new NsmError('UNKNOWN', 'the next hop answered about another connection', {
       hop: setup.name,
@@ -59,7 +61,8 @@ async function closeNextHop(
   connection: Connection,
   call: Call,
 ): Promise<void> {
-  await setup.dialer.dial(url).client(NetworkService).close(connection, unaryOptions(setup, call));
+  const options = unaryOptions(setup, connection, call);
+  await setup.dialer.dial(url).client(NetworkService).close(connection, options);
 }
 
 async function leaveReplaced(
@@ -84,14 +87,14 @@ async function leaveReplaced(
   }
 }
 
-function unaryOptions(setup: NextHopSetup, call: Call): UnaryOptions {
+function unaryOptions(setup: NextHopSetup, connection: Connection, call: Call): UnaryOptions {
   const timeoutMs = call.deadlineMs - setup.clock.nowMs();
   if (timeoutMs <= 0) {
     throw new NsmError('DEADLINE_EXCEEDED', 'no time is left for the next hop', {
       hop: setup.name,
     });
   }
-  return { timeoutMs, signal: call.signal };
+  return { timeoutMs, signal: call.signal, operation: setup.nextOperation(connection) };
 }
 
 interface Attempts<Result> {

@@ -2,14 +2,13 @@
 // process over `memory:` or in processes of their own over NATS; and clients, each a real client actor.
 
 import { type ClientMessage, clientBehavior } from '../../actors/client/client.ts';
-import { createNextHop } from '../../actors/connection/next-hop.ts';
-import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { ActorRef } from '../../actors/runtime/api.ts';
 import { composeForwarder } from '../../bin/roles/compose-forwarder.ts';
 import { composeNse } from '../../bin/roles/compose-nse.ts';
 import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
+import { nextHopsOf } from '../../bin/roles/next-hops.ts';
 import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
 import type { RunningRole } from '../../bin/roles/running-role.ts';
 import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
@@ -114,10 +113,9 @@ export interface BenchClients {
 let started = 0;
 
 export function benchClients(platform: Platform, places: Places): BenchClients {
-  const { clock, log, dialer, wallClock, system } = platform;
+  const { clock, dialer, wallClock, system } = platform;
   const name = 'client';
-  const monitors = createNextHopMonitors({ name, dialer, clock, log });
-  const nextHop = createNextHop({ name, dialer, clock, log });
+  const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, name);
   const tokens = emptyTokens(wallClock, lifetimeMs);
   let clients: ActorRef<ClientMessage>[] = [];
   const close = (client: ActorRef<ClientMessage>): Promise<void> =>
@@ -135,7 +133,13 @@ export function benchClients(platform: Platform, places: Places): BenchClients {
       return new Promise((resolve, reject) => {
         const client: ActorRef<ClientMessage> = system.spawn(
           clientBehavior({
-            ...{ name, wallClock, tokens, dialer, nextHop, monitors, connectionId },
+            name,
+            wallClock,
+            tokens,
+            dialer,
+            nextHop,
+            monitors,
+            connectionId,
             networkService: service,
             labels: {},
             preferences: [

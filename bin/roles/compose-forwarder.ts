@@ -6,8 +6,6 @@ import {
   type ConnectionTable,
   createConnectionTable,
 } from '../../actors/connection/connection-table.ts';
-import { createNextHop } from '../../actors/connection/next-hop.ts';
-import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery } from '../../actors/discovery/discovery.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
@@ -25,6 +23,7 @@ import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { inspectionService } from './inspection.ts';
+import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
@@ -83,8 +82,7 @@ export async function composeForwarder(
   });
   const clients = registryClients(dialer.dial(options.connectTo));
   const discovery = createDiscovery({ clients, clock, wallClock, random, log });
-  const nextHop = createNextHop({ name, dialer, clock, log });
-  const nextHopMonitors = createNextHopMonitors({ name, dialer, clock, log });
+  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
   const connections = createConnections({
     ...platform,
     name,

@@ -5,14 +5,13 @@ import {
   type ClientStatus,
   clientBehavior,
 } from '../../actors/client/client.ts';
-import { createNextHop } from '../../actors/connection/next-hop.ts';
-import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { ActorRef } from '../../actors/runtime/api.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import type { ServiceUrl } from '../../protocols/nsm/service-url.ts';
+import { nextHopsOf } from './next-hops.ts';
 import type { Platform } from './platform.ts';
 import type { RunningRole } from './running-role.ts';
 
@@ -34,9 +33,8 @@ export interface NscOptions {
 const retryDefault = { firstMs: 100, mostMs: 5_000 };
 
 export function composeNsc(platform: Platform, options: NscOptions): RunningRole {
-  const { clock, log, dialer, wallClock, system } = platform;
-  const monitors = createNextHopMonitors({ ...platform, name: options.name });
-  const nextHop = createNextHop({ name: options.name, dialer, clock, log });
+  const { log, dialer, wallClock, system } = platform;
+  const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, options.name);
   const tokens = emptyTokens(wallClock, options.maxTokenLifetimeMs);
   const clients = options.services.map((service, index): ActorRef<ClientMessage> => {
     const connectionId = `${options.name}-${index}`;

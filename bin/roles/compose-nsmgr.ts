@@ -2,8 +2,6 @@
 
 import { createConnections } from '../../actors/connection/connections.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
-import { createNextHop } from '../../actors/connection/next-hop.ts';
-import { createNextHopMonitors } from '../../actors/connection/next-hop-monitors.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery, type Discovery } from '../../actors/discovery/discovery.ts';
 import { managerHop } from '../../actors/manager/manager-hop.ts';
@@ -15,6 +13,7 @@ import type { ServedService } from '../../protocols/ports/rpc.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { askForwarders, inspectionService } from './inspection.ts';
 import { registerNode } from './node-entry.ts';
+import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
@@ -45,6 +44,7 @@ export async function composeNsmgr(
   const { clock, wallClock, log, dialer, random } = platform;
   const { name, journal, maxTokenLifetimeMs } = options;
   const upstream = registryClients(dialer.dial(options.registryUrl));
+  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
   const discovery = createDiscovery({ clients: upstream, clock, wallClock, random, log });
   const registry = createManagerRegistry({
     upstream,
@@ -57,7 +57,6 @@ export async function composeNsmgr(
     nodeLabels: options.nodeLabels,
   });
   const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
-  const nextHopMonitors = createNextHopMonitors({ name, dialer, clock, log });
   const table = withAges(
     createConnectionTable({
       clock,
@@ -75,7 +74,7 @@ export async function composeNsmgr(
       name,
       log,
       discovery,
-      nextHop: createNextHop({ name, dialer, clock, log }),
+      nextHop,
       forwarderServiceName: options.forwarderServiceName,
       forwarders,
       excludedPrefixes: options.excludedPrefixes,

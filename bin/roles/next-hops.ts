@@ -1,0 +1,22 @@
+// How a component calls its next hops and hears of them: the same for every role that has any.
+
+import type { NextHop } from '../../actors/connection/hop.ts';
+import { createNextHop } from '../../actors/connection/next-hop.ts';
+import {
+  createNextHopMonitors,
+  type NextHopMonitors,
+} from '../../actors/connection/next-hop-monitors.ts';
+import { createOperations } from '../../actors/connection/operations.ts';
+import type { Platform } from './platform.ts';
+
+export function nextHopsOf(
+  platform: Platform,
+  name: string,
+): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
+  const { dialer, clock, log, wallClock, random } = platform;
+  const nextOperation = createOperations(wallClock, random);
+  return {
+    nextHop: createNextHop({ name, dialer, clock, log, nextOperation }),
+    nextHopMonitors: createNextHopMonitors({ name, dialer, clock, log }),
+  };
+}
