@@ -4,6 +4,7 @@ import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Child, startChild } from '../../transports/process/child.ts';
+import { withLeastPrivilege } from './privileges.ts';
 
 export interface Launch {
   /** As on the command line, with operands: `nse icmp-responder`. */
@@ -28,10 +29,16 @@ const passedOn = ['PATH', 'HOME', 'TMPDIR', 'NODE_OPTIONS', 'NO_COLOR'] as const
 export function launch(options: Launch): Child {
   const inherited = passedOn.map((name) => [name, process.env[name]] as const);
   const { onLine, spawn, executable = ownExecutable() } = options;
+  const [command, ...args] = withLeastPrivilege(options.role[0] ?? '', [
+    process.execPath,
+    ...sourceLoader(executable),
+    executable,
+    ...options.role,
+  ]);
   return startChild({
     name: options.name,
-    command: process.execPath,
-    args: [...sourceLoader(executable), executable, ...options.role],
+    command,
+    args,
     env: { ...Object.fromEntries(inherited), VWIRE_STATE_DIR: options.stateDir, ...options.env },
     logFile: join(options.stateDir, `${options.name}.log`),
     ...(onLine === undefined ? {} : { onLine }),

@@ -1,0 +1,38 @@
+// What a child process may do. Started by root, every role gives up all capabilities but those that it needs: only
+// the forwarder programs the kernel. An ordinary user has none to give up.
+
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/**
+ * Capabilities of capabilities(7) by role: a forwarder makes links and enters namespaces, and finds the namespaces of
+ * workloads that run as other users.
+ */
+const needed: Readonly<Record<string, readonly string[]>> = {
+  forwarder: ['net_admin', 'sys_admin', 'sys_ptrace'],
+  // Starts a forwarder, and cannot hand on what it does not have.
+  node: ['net_admin', 'sys_admin', 'sys_ptrace', 'setpcap'],
+};
+
+/** The command that runs `command` with no more than the role needs: setpriv of util-linux, where there is one. */
+export function withLeastPrivilege(
+  role: string,
+  command: readonly [string, ...string[]],
+): readonly [string, ...string[]] {
+  const setpriv = process.getuid?.() === 0 ? findOnPath('setpriv') : undefined;
+  if (setpriv === undefined) return command;
+  const kept = (needed[role] ?? []).map((name) => `,+${name}`).join('');
+  return [
+    setpriv,
+    `--bounding-set=-all${kept}`,
+    '--inh-caps=-all',
+    '--no-new-privs',
+    '--',
+    ...command,
+  ];
+}
+
+function findOnPath(program: string): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
+}
