@@ -32,6 +32,8 @@ export interface FilterUse {
 export function createFilterUse(netlink: Netlink, table: string): FilterUse {
   let isReady = false;
   let underWay = 0;
+  /** Before everything of ours has been listed, tunnels of an earlier process may rely on the table. */
+  let hasSeenAll = false;
   /** Live tunnels by the key of their device. */
   const live = new Set<string>();
 
@@ -66,18 +68,21 @@ export function createFilterUse(netlink: Netlink, table: string): FilterUse {
         if (!keepsVni) live.delete(deviceKey(end));
         return forbidSource(table, end, keepsVni);
       });
-      const isLast = live.size === 0 && underWay === 0;
+      const isLast = hasSeenAll && live.size === 0 && underWay === 0;
       if (isLast) isReady = false;
       await run(netlink, isLast ? [removeFilter(table)] : steps, budget);
     },
 
     async prune(inventory, budget) {
-      if (underWay > 0) return;
+      hasSeenAll = true;
       const ends = [...inventory.byWire.values()].flatMap((links) =>
         links.flatMap(({ link, tag }) => (link.vxlan === undefined ? [] : [vxlanEndOf(link, tag)])),
       );
       for (const end of ends) live.add(deviceKey(end));
+      // Tunnels that are being made have entries before they can be seen.
+      if (underWay > 0) return;
       if (ends.length === 0) {
+        live.clear();
         isReady = false;
         await run(netlink, [removeFilter(table)], budget);
         return;

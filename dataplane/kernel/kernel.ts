@@ -278,7 +278,8 @@ class KernelDataplane implements Dataplane {
     for (const id of ids) this.#wires.forget(id);
     try {
       await this.#removals.remove([...ends.map(({ index }) => index), ...indexes], budget);
-      await this.#filter.release(ends, this.#wires.ends(), budget);
+      // No other wire can share a tunnel's device, so nothing remains that needs its entries.
+      await this.#filter.release(ends, [], budget);
     } catch (error) {
       for (const id of ids) this.#wires.doubt(id);
       throw error;

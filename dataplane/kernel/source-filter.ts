@@ -171,8 +171,8 @@ function portAndVni(end: VxlanEnd): Uint8Array {
 
 /**
  * UDP to a guarded port and VNI from a source that is not allowed for it. The VNI is loaded as its three bytes
- * (RFC 7348: flags 1, reserved 3, VNI 3, reserved 1 after the 8 bytes of UDP), so the reserved byte, which the
- * kernel ignores, cannot be used to slip past.
+ * (RFC 7348: flags 1, reserved 3, VNI 3, reserved 1 after the 8 bytes of UDP), so the reserved byte cannot be
+ * used to slip past, whatever a kernel makes of it.
  */
 function dropForged(entry: Family): NftExpression[] {
   const ports = entry.sourceLength / 4;

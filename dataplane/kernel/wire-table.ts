@@ -5,7 +5,7 @@
 
 import type { DataplaneEvent } from '../../protocols/ports/dataplane.ts';
 import type { LinkEvent } from '../../protocols/ports/netlink.ts';
-import type { CurrentWire, EndState, Side } from './wire-state.ts';
+import type { CurrentWire, Side } from './wire-state.ts';
 import { sides } from './wire-state.ts';
 
 export interface WatchedLink {
@@ -66,12 +66,6 @@ export class WireTable {
 
   watchedIndexes(): number[] {
     return [...this.#watched.keys()];
-  }
-
-  ends(): EndState[] {
-    return [...this.#wires.values()].flatMap((wire) =>
-      wire === 'unknown' ? [] : sides.flatMap((side) => wire[side] ?? []),
-    );
   }
 
   /** What a link event means, if it is about a wire and news. */

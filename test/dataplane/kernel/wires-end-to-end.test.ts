@@ -144,6 +144,8 @@ describe.skipIf(reason !== undefined)(`kernel wires end to end ${reason ?? ''}`,
     await expectPings(endpoint, ips.client);
     expect(await tcp(client, endpoint, ips.endpoint)).toBeGreaterThan(1e8);
     for (const { dataplane, netlink } of [first, second]) {
+      await dataplane.list(budget);
+      expect(await hasFilter(netlink)).toBe(true);
       await dataplane.remove(['remote'], budget);
       expect(await hasFilter(netlink)).toBe(false);
     }
