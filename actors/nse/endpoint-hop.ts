@@ -7,12 +7,14 @@ import type { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   ConnectionContextSchema,
+  type DNSConfig,
   type IPContext,
 } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { pickMechanism } from '../../protocols/nsm/mechanism.ts';
 import { trimPath } from '../../protocols/nsm/path.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Hop, HopRequest } from '../connection/hop.ts';
+import { withDnsConfigs } from './dns-configs.ts';
 
 /** What somebody who writes an Endpoint may hang into each connection. */
 export interface EndpointHooks {
@@ -26,6 +28,8 @@ export interface EndpointHopSetup extends EndpointHooks {
   readonly log: Log;
   /** Absent where the Endpoint gives no addresses. */
   readonly ipam?: PointToPointIpam;
+  /** Told to every client. */
+  readonly dnsConfigs?: readonly DNSConfig[];
   /** Completes this end of the mechanism. */
   readonly completeMechanism: (asked: Mechanism, connection: Connection) => Mechanism;
   /** Mechanism types that this Endpoint can end. */
@@ -53,7 +57,8 @@ async function onRequest(setup: EndpointHopSetup, request: HopRequest): ReturnTy
   const addressed = withIpContext(request.connection, assignment?.ipContext);
   try {
     const mechanism = setup.completeMechanism(asked, addressed);
-    const settled = trimPath({ ...addressed, mechanism });
+    const told = withDnsConfigs(addressed, setup.dnsConfigs ?? []);
+    const settled = trimPath({ ...told, mechanism });
     return { connection: (await setup.onRequest?.(settled)) ?? settled, memory: {} };
   } catch (thrown) {
     if (assignment?.isNew === true) setup.ipam?.release(request.connection.id);

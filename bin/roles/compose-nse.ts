@@ -8,6 +8,7 @@ import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-regist
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
+import type { DNSConfig } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import {
@@ -38,6 +39,8 @@ export interface NseOptions extends EndpointHooks {
   readonly labels: Readonly<Record<string, string>>;
   /** An address pair from each group. */
   readonly cidrPrefixes: readonly (readonly Prefix[])[];
+  /** Told to every client. */
+  readonly dnsConfigs?: readonly DNSConfig[];
   readonly registerService: boolean;
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
@@ -57,6 +60,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
       name: options.name,
       log,
       ipam: new PointToPointIpam(options.cidrPrefixes),
+      ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
       completeMechanism: (asked, connection) =>
         completeKernel(platform, options, asked, connection),
       mechanismTypes: [mechanismType.kernel],

@@ -1,8 +1,10 @@
 // `vwire nse icmp-responder`: an Endpoint that gives addresses and answers pings with the kernel's own stack, with
 // the reference's variables.
 
+import { create } from '@bufbuild/protobuf';
 import { join, resolve } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
+import { DNSConfigSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNseConfig } from '../config/load.ts';
@@ -41,6 +43,12 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
             labels: { ...clientInfoLabels(config), ...Object.fromEntries(config.labels) },
             cidrPrefixes: config.cidrPrefixes.map((group) =>
               group.map((prefix) => requirePrefix(prefix, 'NSM_CIDR_PREFIX')),
+            ),
+            dnsConfigs: config.dnsConfigs.map((each) =>
+              create(DNSConfigSchema, {
+                dnsServerIps: [...each.dnsServerIps],
+                searchDomains: [...each.searchDomains],
+              }),
             ),
             registerService: config.registerService,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,

@@ -1,0 +1,128 @@
+// `vwire up --bus memory`: registry, manager and forwarder in this process, over the memory network. The manager listens
+// on its unix socket as well, so that workloads and commands find it where they always do.
+
+import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
+import { openJournal } from '../../transports/journal/journal.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
+import { loadForwarderConfig, loadNsmgrConfig } from '../config/load.ts';
+import type { Phase } from '../phases.ts';
+import { composeForwarder } from './compose-forwarder.ts';
+import { composeNsmgr } from './compose-nsmgr.ts';
+import { composeRegistry } from './compose-registry.ts';
+import { underlayMtu } from './forwarder.ts';
+import { createPlatform, type Platform } from './platform.ts';
+import type { UpSetup } from './up-setup.ts';
+
+const stopMs = 10_000;
+const registryUrl = 'memory:registry';
+
+export function memoryPhases(setup: UpSetup): readonly Phase[] {
+  let platform: Platform | undefined;
+  const get = (): Platform => {
+    if (platform === undefined) throw new Error('the platform is made by the first phase');
+    return platform;
+  };
+  return [
+    {
+      name: 'make the platform',
+      check: 'nothing outside of this process is needed',
+      start: async () => {
+        const made = await createPlatform({
+          name: 'up',
+          log: setup.log,
+          natsUrl: undefined,
+          insecure: true,
+        });
+        platform = made;
+        setup.say('bus', `none: everything runs in process ${process.pid}`);
+        return () => made.stop(stopMs);
+      },
+    },
+    registryPhase(setup, get),
+    managerPhase(setup, get),
+    forwarderPhase(setup, get),
+  ];
+}
+
+function registryPhase({ config, say }: UpSetup, platform: () => Platform): Phase {
+  return {
+    name: 'start the registry',
+    check: 'nothing outside of this process is needed',
+    start: async () => {
+      const registry = await composeRegistry(platform(), {
+        name: config.domain,
+        listenOn: [registryUrl],
+        store: createMemoryRegistryStore(),
+      });
+      say('registry', 'in memory');
+      return () => registry.stop(stopMs);
+    },
+  };
+}
+
+function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
+  const { node, socketUrl, stateDir, say, log } = setup;
+  return {
+    name: `start the manager on ${socketUrl}`,
+    check: 'does something else listen there?',
+    start: async () => {
+      const config = loadNsmgrConfig(process.env);
+      const { clock } = platform();
+      const name = `nsmgr-${node}`;
+      const manager = await composeNsmgr(platform(), {
+        name,
+        node,
+        listenOn: [socketUrl, managerUrl(node)],
+        registryUrl,
+        forwarderServiceName: config.forwarderNetworkServiceName,
+        maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+        nodeLabels: { nodeName: node },
+        excludedPrefixes: () => [],
+        closesAtStop: true,
+        journal: await openJournal({ directory: stateDir, name, fsync: 'interval', log, clock }),
+      });
+      say('manager', name);
+      return () => manager.stop(stopMs);
+    },
+  };
+}
+
+function forwarderPhase(setup: UpSetup, platform: () => Platform): Phase {
+  const { node, stateDir, installation, say, log } = setup;
+  return {
+    name: 'start the forwarder',
+    check: 'has the process CAP_NET_ADMIN and CAP_SYS_ADMIN?',
+    timeoutMs: 60_000,
+    start: async () => {
+      const config = loadForwarderConfig(process.env);
+      const { clock } = platform();
+      const name = `forwarder-${node}`;
+      const netlink = createNetlink();
+      const dataplane = createKernelDataplane({ netlink, installation, forwarder: name, clock });
+      const forwarder = await composeForwarder(platform(), {
+        name,
+        node,
+        domain: config.domain,
+        networkServiceName: config.networkServiceName,
+        labels: Object.fromEntries(config.labels),
+        connectTo: managerUrl(node),
+        listenOn: `memory:${node}/forwarder`,
+        maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+        tunnelIp: config.tunnelIp ?? '',
+        vxlanPort: config.vxlanPort,
+        underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
+        dataplane,
+        closesAtStop: true,
+        journal: await openJournal({ directory: stateDir, name, fsync: 'interval', log, clock }),
+      });
+      say('forwarder', name);
+      return async () => {
+        await forwarder.stop(stopMs);
+        await netlink.close();
+      };
+    },
+  };
+}
+
+const managerUrl = (node: string): string => `memory:${node}/nsmgr`;

@@ -1,0 +1,138 @@
+// `vwire up` with real processes: a bus of its own, a registry, and a node, each supervised. They run in process groups
+// of their own, so that Ctrl-C reaches `up` alone, which ends them in order: the node first, the bus last.
+
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import type { Phase } from '../phases.ts';
+import { launch } from './launch.ts';
+import { closeAtStopVariable } from './role-process.ts';
+import { superviseBus } from './supervise-bus.ts';
+import { superviseChild } from './supervise-child.ts';
+import type { UpSetup } from './up-setup.ts';
+
+const readyTimeoutMs = 30_000;
+/** A node drains its forwarder, then its manager. */
+const nodeStopMs = 25_000;
+const stopMs = 5_000;
+
+/** Variables that are meant for the children. */
+const passedOn =
+  /^VWIRE_|^NSM_(LOG_LEVEL|MAX_TOKEN_LIFETIME|DIAL_TIMEOUT|TUNNEL_IP|VXLAN_PORT|LABELS)$|^CLUSTER_NAME$/;
+/** Of those, what a registry does not know. */
+const forNodeOnly = /^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS|DIAL_TIMEOUT)$/;
+
+export function processPhases(setup: UpSetup): readonly Phase[] {
+  let natsUrl = '';
+  return [
+    busPhase(setup, (url) => {
+      natsUrl = url;
+    }),
+    registryPhase(setup, () => natsUrl),
+    nodePhase(setup, () => natsUrl),
+  ];
+}
+
+function busPhase({ stateDir, log, say }: UpSetup, onUrl: (url: string) => void): Phase {
+  return {
+    name: 'start the bus',
+    check: 'is nats-server installed? VWIRE_NATS_SERVER names its file; --bus memory does without',
+    start: async () => {
+      const binary = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
+      const bus = await superviseBus({ binary, storeDir: join(stateDir, 'nats') }, log);
+      onUrl(bus.url);
+      say('bus', `nats-server at ${bus.url}, process ${bus.pid}`);
+      return () => bus.stop(stopMs);
+    },
+  };
+}
+
+function registryPhase(setup: UpSetup, natsUrl: () => string): Phase {
+  const { config, stateDir, log, say } = setup;
+  const url = `nats://${config.domain}/registry/registry`;
+  const logFile = join(stateDir, 'registry.log');
+  return {
+    name: 'start the registry',
+    check: `read ${logFile}`,
+    start: async () => {
+      const child = await superviseChild({
+        name: 'registry',
+        start: () =>
+          launch({
+            role: ['registry'],
+            name: 'registry',
+            stateDir,
+            env: { ...childEnvironment(setup, natsUrl(), false), NSM_LISTEN_ON: url },
+            spawn: inOwnGroup,
+          }),
+        readyTimeoutMs,
+        log,
+        onStarted: (pid) => say('registry', `${url}, process ${pid}, log ${logFile}`),
+      });
+      return () => child.stop(stopMs);
+    },
+  };
+}
+
+function nodePhase(setup: UpSetup, natsUrl: () => string): Phase {
+  const { stateDir, log, node, say } = setup;
+  const logFile = join(stateDir, 'node.log');
+  return {
+    name: 'start the node',
+    check: `read ${logFile}, ${join(stateDir, 'nsmgr.log')} and ${join(stateDir, 'forwarder.log')}`,
+    timeoutMs: 2 * readyTimeoutMs,
+    start: async () => {
+      const child = await superviseChild({
+        name: 'node',
+        start: () =>
+          launch({
+            role: ['node'],
+            name: 'node',
+            stateDir,
+            env: childEnvironment(setup, natsUrl(), true),
+            spawn: inOwnGroup,
+            onLine: (line) => sayChild(setup, line),
+          }),
+        readyTimeoutMs,
+        log,
+        onStarted: (pid) => say('node', `${node}, process ${pid}, log ${logFile}`),
+      });
+      return () => child.stop(nodeStopMs);
+    },
+  };
+}
+
+function childEnvironment(
+  setup: UpSetup,
+  natsUrl: string,
+  isNode: boolean,
+): Readonly<Record<string, string>> {
+  const passed = Object.entries(process.env).filter(
+    (entry): entry is [string, string] =>
+      entry[1] !== undefined && passedOn.test(entry[0]) && (isNode || !forNodeOnly.test(entry[0])),
+  );
+  return {
+    ...Object.fromEntries(passed),
+    VWIRE_STATE_DIR: setup.stateDir,
+    VWIRE_NATS_URL: natsUrl,
+    VWIRE_BUS: 'nats',
+    VWIRE_NODE: setup.node,
+    VWIRE_INSTALLATION: setup.installation,
+    VWIRE_INSECURE: 'true',
+    [closeAtStopVariable]: 'true',
+  };
+}
+
+const inOwnGroup: typeof spawn = ((command: string, args: readonly string[], options: object) =>
+  spawn(command, [...args], { ...options, detached: true })) as typeof spawn;
+
+/** What `vwire node` prints about its children. */
+function sayChild({ stateDir, say }: UpSetup, line: string): void {
+  try {
+    const { child, pid, restarts } = JSON.parse(line) as Record<string, unknown>;
+    const again = Number(restarts) > 0 ? `, started again (${String(restarts)})` : '';
+    const name = String(child) === 'nsmgr' ? 'manager' : String(child);
+    say(name, `process ${String(pid)}${again}, log ${join(stateDir, `${String(child)}.log`)}`);
+  } catch {
+    // A line of another kind is of no interest here.
+  }
+}
