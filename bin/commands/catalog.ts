@@ -84,9 +84,18 @@ const commands: readonly CatalogRow[] = [
     operands: '',
     options: [
       stateOption,
-      { flags: '--bus <bus>', text: 'nats or memory', choices: ['nats', 'memory'] },
+      {
+        flags: '--bus <bus>',
+        text: 'nats: supervised processes over a nats-server of its own (default); memory: one process',
+        choices: ['nats', 'memory'],
+      },
     ],
-    examples: [['vwire up', 'everything on this machine, until Ctrl-C']],
+    examples: [
+      ['vwire up', 'everything on this machine, until Ctrl-C'],
+      ['vwire up --state-dir /tmp/mesh', 'a second mesh beside it; ask it with the same option'],
+      ['vwire up --bus memory', 'without nats-server, all in one process'],
+      ['NSM_TUNNEL_IP=10.0.0.1 vwire up', 'ready for remote wires that end at that address'],
+    ],
   },
   {
     name: 'demo',

@@ -10,7 +10,7 @@ import type { Phase } from '../phases.ts';
 import { composeForwarder } from './compose-forwarder.ts';
 import { composeNsmgr } from './compose-nsmgr.ts';
 import { composeRegistry } from './compose-registry.ts';
-import { underlayMtu } from './forwarder.ts';
+import { underlayMtu } from './underlay-mtu.ts';
 import { createPlatform, type Platform } from './platform.ts';
 import type { UpSetup } from './up-setup.ts';
 

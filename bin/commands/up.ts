@@ -1,0 +1,92 @@
+// `vwire up`: a whole mesh on this machine until Ctrl-C, with a bus of its own that is a plain child of this process.
+// What it leaves is its state directory, and nothing in the kernel.
+
+import { describeError } from '../../protocols/errors.ts';
+import { type CommonConfig, configWarnings, loadCommonConfig } from '../config/load.ts';
+import { managerSocketName, stateDirectory } from '../inspect/where.ts';
+import { createPaint } from '../output/colours.ts';
+import { runRole } from '../phases.ts';
+import { memoryPhases } from '../roles/up-memory.ts';
+import { processPhases } from '../roles/up-processes.ts';
+import { requireRights } from '../roles/up-rights.ts';
+import { claimStateDirectory, installationOf, openUpLog, type UpSetup } from '../roles/up-setup.ts';
+import { nodeNameOf, stateDirOf } from '../roles/role-process.ts';
+import { parseArguments } from './arguments.ts';
+import { ownCommand, shellQuoted } from './own-command.ts';
+
+/** The node takes up to 25 s to drain, the rest a few more. */
+const shutdownTimeoutMs = 45_000;
+const partWidth = 'forwarder'.length;
+
+export async function run(args: readonly string[]): Promise<number> {
+  const { options } = parseArguments('up', args);
+  const config = loadCommonConfig(process.env);
+  const stateDir = stateDirectory(options);
+  const bus = options['bus'] ?? (config.bus === 'memory' ? 'memory' : 'nats');
+  requireRights(`${ownCommand()} up${args.map((each) => ` ${shellQuoted(each)}`).join('')}`);
+  const socketUrl = `unix://${stateDir}/${managerSocketName}`;
+  const release = claimStateDirectory(stateDir, socketUrl);
+  const paint = createPaint(process.stdout, process.env);
+  const upLog = openUpLog(stateDir, config.logLevel, tellError);
+  const setup: UpSetup = {
+    config,
+    stateDir,
+    node: nodeNameOf(config),
+    installation: installationOf(config, stateDir),
+    socketUrl,
+    log: upLog.log,
+    say: (part, text) =>
+      void process.stdout.write(`  ${paint('bold', part.padEnd(partWidth))}  ${text}\n`),
+  };
+  for (const warning of configWarnings('up', process.env)) process.stderr.write(`${warning}\n`);
+  process.stdout.write(`mesh of node ${setup.node}, state in ${stateDir}\n`);
+  try {
+    return await runRole({
+      name: 'up',
+      log: setup.log,
+      shutdownTimeoutMs,
+      phases: [
+        ...(bus === 'memory' ? memoryPhases(setup) : processPhases(setup)),
+        {
+          name: 'say where to connect',
+          check: 'standard output must be writable',
+          start: () => {
+            process.stdout.write(readyText(config, setup));
+            return Promise.resolve(() => {
+              process.stdout.write('\nstopping: wires, processes and sockets are taken down\n');
+              return Promise.resolve();
+            });
+          },
+        },
+      ],
+    });
+  } finally {
+    upLog.close();
+    release();
+  }
+}
+
+function readyText(config: CommonConfig, { socketUrl, stateDir }: UpSetup): string {
+  const command = ownCommand();
+  const isDefault = stateDir === stateDirOf(config);
+  const where = isDefault ? '' : ` --state-dir ${shellQuoted(stateDir)}`;
+  return [
+    '',
+    `Workloads connect to ${socketUrl}; nobody proves an identity there yet (VWIRE_INSECURE).`,
+    'Try from another terminal:',
+    `  ${command} status${where}`,
+    `  ${command} get nodes${where}`,
+    `  VWIRE_INSECURE=true NSM_CONNECT_TO=${shellQuoted(socketUrl)} ${command} nse icmp-responder   # an Endpoint`,
+    'Ctrl-C stops everything; only the state directory stays.',
+    '',
+  ].join('\n');
+}
+
+function tellError(message: string, fields: Readonly<Record<string, unknown>>): void {
+  const { error, phase, check, child } = fields;
+  const about = [message, phase, child].filter((each) => typeof each === 'string').join(', ');
+  const why =
+    error === undefined ? '' : `: ${typeof error === 'string' ? error : describeError(error)}`;
+  const look = typeof check === 'string' ? ` Check: ${check}` : '';
+  process.stderr.write(`vwire: ${about}${why}${look}\n`);
+}
