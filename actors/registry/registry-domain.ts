@@ -159,7 +159,8 @@ function onReady(state: State, reason: 'storeLoaded' | 'loadTimedOut', context: 
   for (const change of link.takeChanges(Number.POSITIVE_INFINITY)) registry.apply(change);
   context.timers.cancel('load');
   context.unstashAll();
-  if (reason === 'loadTimedOut') context.log.warn('registry serves without its store for now');
+  if (reason === 'loadTimedOut')
+    context.log.warn('registry serves without its store until that can be reached');
   context.log.info('registry domain began to serve', {
     services: registry.services.size,
     endpoints: registry.endpoints.size,

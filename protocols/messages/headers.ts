@@ -9,9 +9,6 @@ import type { Headers } from '../ports/rpc.ts';
 export const headerBytesMax = 48 * 1024;
 export const headerCountMax = 64;
 
-/** Names that begin so belong to the bindings, never to a caller. */
-export const ownHeaderPrefix = 'vwire-';
-
 const legalName = /^[0-9a-z_.-]+$/;
 // Visible ASCII with spaces only inside; the empty value is legal.
 const legalValue = /^(?:[!-~](?:[ -~]*[!-~])?)?$/;

@@ -107,8 +107,6 @@ export const routeAttribute = {
   metrics: 8,
   via: 18,
 } as const;
-/** RTAX_MTU. */
-export const routeMetricMtu = 2;
 export const routeTableMain = 254;
 export const routeScope = { universe: 0, link: 253 } as const;
 export const routeTypeUnicast = 1;

@@ -92,19 +92,6 @@ export function setRedirect(index: NetlinkNumber, target: NetlinkNumber): Encode
   return writer.finish();
 }
 
-export function deleteRedirect(index: NetlinkNumber): EncodedMessage {
-  return tcMessage({
-    type: messageType.delFilter,
-    flags: acknowledged,
-    index,
-    handle: 0,
-    parent: ingressBlock,
-    info: filterInfo,
-  })
-    .textAttribute(tcAttribute.kind, 'u32')
-    .finish();
-}
-
 export function dumpIngressFilters(index: NetlinkNumber): EncodedMessage {
   return tcMessage({
     type: messageType.getFilter,

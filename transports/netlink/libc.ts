@@ -63,10 +63,9 @@ export const libc = Object.fromEntries(
 /** CLONE_NEWNET. */
 export const networkNamespace = 0x40000000;
 export const socketFamily = { inet: 2, inet6: 10, netlink: 16 } as const;
-/** SOCK_CLOEXEC, MSG_DONTWAIT, MSG_TRUNC (Linux, all architectures that Node runs on). */
+/** SOCK_CLOEXEC and MSG_DONTWAIT (Linux, all architectures that Node runs on). */
 export const closeOnExec = 0o2000000;
 export const dontWait = 0x40;
-export const reportFullLength = 0x20;
 
 /** The error number of this thread's last failed call. */
 export function lastErrno(): number {
