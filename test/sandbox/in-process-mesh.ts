@@ -23,6 +23,7 @@ import { requirePrefix } from '../../protocols/ipam/address.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { parseServiceUrl } from '../../protocols/nsm/service-url.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
+import type { Listening } from '../../protocols/ports/rpc.ts';
 import { createMemoryJournal } from '../../transports/journal/memory-journal.ts';
 import {
   createMemoryBucket,
@@ -85,6 +86,7 @@ export class Mesh extends MeshCalls {
   readonly nodes: Node[] = [];
   readonly #systems: ActorSystem[] = [];
   readonly #bucket = createMemoryBucket();
+  readonly #listening = new Map<string, Listening>();
   /** In the order of their start; stopped in reverse. */
   #parts: Part[] = [];
   #registry: Part | undefined;
@@ -217,6 +219,12 @@ export class Mesh extends MeshCalls {
     return part;
   }
 
+  /** The component is not reachable any more, without a word to anybody; it stays registered. */
+  async cutOff(part: Part): Promise<void> {
+    const listening = this.#listening.get(part.url);
+    if (listening !== undefined) await this.run(listening.close(0));
+  }
+
   async #connectionIdsAt(url: string): Promise<readonly string[]> {
     try {
       return Object.keys(await this.connectionsAt(url));
@@ -278,7 +286,13 @@ export class Mesh extends MeshCalls {
       random,
       log: silentLog,
       dialer: this.network.dialer,
-      listener: this.network.listener,
+      listener: {
+        listen: async (url, services) => {
+          const listening = await this.network.listener.listen(url, services);
+          this.#listening.set(url, listening);
+          return listening;
+        },
+      },
       bus: undefined,
       natsUrl: undefined,
       bootId: 'one boot',
