@@ -155,6 +155,26 @@ const commands: readonly CatalogRow[] = [
     ],
   },
   {
+    name: 'apply',
+    kind: 'command',
+    summary: 'register the Network Services of a YAML file: payload, matches, routes',
+    operands: '<file>',
+    options: [stateOption, connectOption],
+    examples: [
+      ['vwire apply service.yaml', 'all services of the file, or none when the file is wrong'],
+      ['vwire apply - < service.yaml', 'the same from standard input'],
+    ],
+  },
+  {
+    name: 'delete',
+    kind: 'command',
+    summary: 'unregister a Network Service; wires that use it stay',
+    operands: '<kind> <name>',
+    operandChoices: ['service'],
+    options: [stateOption, connectOption],
+    examples: [['vwire delete service my-service', 'new requests for it are refused from then on']],
+  },
+  {
     name: 'completion',
     kind: 'command',
     summary: 'print a completion script for your shell',

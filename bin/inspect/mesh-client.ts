@@ -32,6 +32,8 @@ import { checkSocket, noManager } from './where.ts';
 export interface MeshClient {
   readonly url: string;
   services(): Promise<readonly NetworkService[]>;
+  registerService(service: NetworkService): Promise<NetworkService>;
+  unregisterService(service: NetworkService): Promise<void>;
   endpoints(): Promise<readonly NetworkServiceEndpoint[]>;
   /** What the manager holds, in its own view of each path. */
   connections(): Promise<readonly Connection[]>;
@@ -72,6 +74,11 @@ function openMesh(url: string): MeshClient {
         if (networkService !== undefined) found.push(networkService);
       }
       return found.toSorted(byName);
+    },
+    registerService: (service) =>
+      channel.client(NetworkServiceRegistry).register(service, { timeoutMs }),
+    async unregisterService(service) {
+      await channel.client(NetworkServiceRegistry).unregister(service, { timeoutMs });
     },
     async endpoints() {
       const found: NetworkServiceEndpoint[] = [];
