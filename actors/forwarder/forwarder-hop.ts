@@ -3,6 +3,8 @@
 // next hop's answer, then the wire; a failure undoes what this Request made, and no more.
 
 import { describeError, NsmError } from '../../protocols/errors.ts';
+import { create } from '@bufbuild/protobuf';
+import { ConnectionContextSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
@@ -103,16 +105,24 @@ async function connectOnce(
     const wire = wireOf({ answer, client, onward: answer.mechanism, hop: setup.name });
     await request.recordIntent(memory);
     await setup.dataplane.ensure(wire, { timeoutMs: timeLeft(setup, call), signal: call.signal });
+    return { connection: withMtu(withClientMechanism(answer, client), wire.mtu), memory };
   } catch (error) {
-    if (previous === undefined) await undo(setup, answer, memory);
+    // What held before this Request goes on; a next hop that is new must not be left with a connection.
+    if (previous?.memory.nextUrl !== memory.nextUrl) await undo(setup, answer, memory);
     throw error;
   }
-  return { connection: withClientMechanism(answer, client), memory };
 }
 
 function withClientMechanism(answer: Connection, client: Connection['mechanism']): Connection {
   const { mechanism: _, ...rest } = answer;
   return client === undefined ? rest : { ...rest, mechanism: client };
+}
+
+/** What the wire was made with, so that every hop and the workloads know; 0 where nobody asked for one. */
+function withMtu(connection: Connection, mtu: number): Connection {
+  if (mtu === 0 || connection.context?.MTU === mtu) return connection;
+  const context = connection.context ?? create(ConnectionContextSchema);
+  return { ...connection, context: { ...context, MTU: mtu } };
 }
 
 /** The driver has undone its own part; what is left is the next hop's. */
