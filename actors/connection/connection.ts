@@ -161,7 +161,7 @@ async function establish(
     preferences,
     previous,
     reselect: connection.state === State.RESELECT_REQUESTED,
-    call,
+    call: toItsEnd(call),
     // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
     recordIntent: (memory) =>
       setup.table.put({
@@ -389,6 +389,15 @@ async function withConnection(
 function armExpiry(context: Context, intent: Intent): void {
   const delayMs = Math.max(0, intent.closeAtMs - context.clock.nowMs());
   context.timers.start('expiry', delayMs, { type: 'expired' });
+}
+
+/**
+ * The call with nobody to cancel it. A Request whose caller has gone runs to its end or its deadline and is undone
+ * then: cancelled on its way it might cross the answer of the next hop, and that hop would keep what only the
+ * answer could have named.
+ */
+function toItsEnd(call: Call): Call {
+  return { ...call, signal: new AbortController().signal };
 }
 
 function isOver(call: Call, context: Context): boolean {
