@@ -17,8 +17,12 @@ import {
 import type { EndState } from './wire-state.ts';
 
 export interface FilterUse {
-  /** Runs a program that adds to the filter. */
-  execute(program: readonly NetlinkStep[], budget: Budget): Promise<NetlinkOutcome>;
+  /** Runs a program that adds `wanted` tunnels to the filter. */
+  execute(
+    program: readonly NetlinkStep[],
+    wanted: readonly VxlanEnd[],
+    budget: Budget,
+  ): Promise<NetlinkOutcome>;
   /** Takes the entries of ended tunnels away, but for those that `remaining` ends still need. */
   release(
     ended: readonly EndState[],
@@ -40,21 +44,30 @@ export function createFilterUse(netlink: Netlink, table: string): FilterUse {
   const base = (): NetlinkStep[] =>
     isReady ? [] : [{ protocol: 'netfilter', requests: filterBase(table) }];
 
+  const isUnused = (): boolean => hasSeenAll && live.size === 0 && underWay === 0;
+
   return {
-    async execute(program, budget) {
+    async execute(program, wanted, budget) {
       underWay++;
       const prefix = base();
+      let outcome: NetlinkOutcome;
       try {
-        const outcome = await netlink.execute([...prefix, ...program], budget);
-        if (!outcome.ok) {
-          const { failure } = outcome;
-          return { ok: false, failure: { ...failure, step: failure.step - prefix.length } };
-        }
-        isReady = true;
-        return { ok: true, answers: outcome.answers.slice(prefix.length) };
+        outcome = await netlink.execute([...prefix, ...program], budget);
       } finally {
         underWay--;
       }
+      if (outcome.ok) {
+        isReady = true;
+        // In the same turn: whoever ends another tunnel meanwhile must not take this one's table along.
+        for (const end of wanted) live.add(deviceKey(end));
+        return { ok: true, answers: outcome.answers.slice(prefix.length) };
+      }
+      if (isUnused()) {
+        isReady = false;
+        await netlink.execute([removeFilter(table)], budget);
+      }
+      const { failure } = outcome;
+      return { ok: false, failure: { ...failure, step: failure.step - prefix.length } };
     },
 
     async release(ended, remaining, budget) {
@@ -68,7 +81,7 @@ export function createFilterUse(netlink: Netlink, table: string): FilterUse {
         if (!keepsVni) live.delete(deviceKey(end));
         return forbidSource(table, end, keepsVni);
       });
-      const isLast = hasSeenAll && live.size === 0 && underWay === 0;
+      const isLast = isUnused();
       if (isLast) isReady = false;
       await run(netlink, isLast ? [removeFilter(table)] : steps, budget);
     },

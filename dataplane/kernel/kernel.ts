@@ -12,6 +12,7 @@ import type {
   DataplaneCapabilities,
   DataplaneEvent,
   ObservedWire,
+  VxlanEnd,
   Wire,
   WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
@@ -213,8 +214,10 @@ class KernelDataplane implements Dataplane {
       mtu,
     };
     const plan = planWire(context, wire, current);
-    const usesFilter = features.sourceFilter && sides.some((side) => wire[side].kind === 'vxlan');
-    const outcome = await this.#execute(wire.id, usesFilter, plan.program.steps, budget);
+    const filtered = features.sourceFilter
+      ? sides.map((side) => wire[side]).filter((end) => end.kind === 'vxlan')
+      : [];
+    const outcome = await this.#execute(wire.id, filtered, plan.program.steps, budget);
     if (!outcome.ok) {
       const { undoFailures } = outcome.failure;
       if (undoFailures.length > 0) this.#wires.doubt(wire.id);
@@ -229,13 +232,13 @@ class KernelDataplane implements Dataplane {
 
   async #execute(
     id: string,
-    usesFilter: boolean,
+    filtered: readonly VxlanEnd[],
     steps: Parameters<Netlink['execute']>[0],
     budget: Budget,
   ) {
     try {
-      return usesFilter
-        ? await this.#filter.execute(steps, budget)
+      return filtered.length > 0
+        ? await this.#filter.execute(steps, filtered, budget)
         : await this.#netlink.execute(steps, budget);
     } catch (error) {
       // Nobody knows how far it came.
