@@ -6,8 +6,6 @@ import { create } from '@bufbuild/protobuf';
 import { join } from 'node:path';
 
 import type { ClientStatus } from '../../actors/client/client.ts';
-import { createNextHop } from '../../actors/connection/next-hop.ts';
-import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { Mesh, MeshNode } from '../../bin/demo/mesh.ts';
 import { composeNsc } from '../../bin/roles/compose-nsc.ts';
 import { composeNse, type NseOptions } from '../../bin/roles/compose-nse.ts';
@@ -16,6 +14,10 @@ import type { RunningRole } from '../../bin/roles/running-role.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
 import { type Connection, ConnectionSchema } from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  NetworkService,
+  NetworkServiceRequestSchema,
+} from '../../protocols/nsm/gen/networkservice_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
@@ -74,12 +76,9 @@ export interface Caller {
     readonly service: string;
     readonly interfaceName?: string;
     readonly known?: Connection;
-    readonly signal?: AbortSignal;
     readonly timeoutMs?: number;
   }): Promise<Connection>;
   close(connection: Connection): Promise<void>;
-  /** Ends without a word to anybody. */
-  vanish(): Promise<void>;
 }
 
 export class Workloads {
@@ -144,21 +143,15 @@ export class Workloads {
 
   async caller(node: MeshNode): Promise<Caller> {
     const { name, platform, namespace } = await this.#workload('caller');
-    const { clock, wallClock, dialer } = platform;
+    const { wallClock, dialer } = platform;
     const url = this.#setup.processes.socketOf(node);
-    const nextHop = createNextHop({ name, dialer, clock, log: silentLog });
-    const tokens = emptyTokens(wallClock, lifetimeMs);
+    const service = dialer.dial(url).client(NetworkService);
     const held = new Map<string, Connection>();
-    const callFor = (timeoutMs: number, signal = new AbortController().signal) => ({
-      deadlineMs: clock.nowMs() + timeoutMs,
-      signal,
-      headers: {},
-    });
     const close = async (connection: Connection): Promise<void> => {
       held.delete(connection.id);
-      await nextHop.close(url, connection, callFor(stopTimeoutMs));
+      await service.close(connection, { timeoutMs: stopTimeoutMs });
     };
-    const ending = this.#stopOf(
+    this.#stopOf(
       this.#clients,
       { urls: [], stop: async () => void (await Promise.all([...held.values()].map(close))) },
       platform,
@@ -166,25 +159,27 @@ export class Workloads {
     let connections = 0;
     return {
       namespace,
-      async request({ service, interfaceName = 'nsm-1', known, signal, timeoutMs = 15_000 }) {
+      async request({
+        service: networkService,
+        interfaceName = 'nsm-1',
+        known,
+        timeoutMs = 15_000,
+      }) {
         const id = `${name}-${(connections += 1)}`;
-        const first = create(ConnectionSchema, { id, networkService: service });
-        const own = await tokens.token(undefined);
+        const first = create(ConnectionSchema, { id, networkService });
         const connection = withSegment(known ?? enterPath(first, name, () => id), 0, {
-          token: own.token,
-          expires: timestampFromEpochMs(own.expiresAtEpochMs),
+          expires: timestampFromEpochMs(wallClock.epochMs() + lifetimeMs),
         });
-        const mechanism = kernelMechanism({ netnsUrl: namespace.inodeUrl, interfaceName });
-        const sent = { connection, preferences: [mechanism] };
-        const answer = await nextHop.request(url, sent, callFor(timeoutMs, signal));
+        const request = create(NetworkServiceRequestSchema);
+        request.connection = connection;
+        request.mechanismPreferences = [
+          kernelMechanism({ netnsUrl: namespace.inodeUrl, interfaceName }),
+        ];
+        const answer = await service.request(request, { timeoutMs });
         held.set(answer.id, answer);
         return answer;
       },
       close,
-      async vanish() {
-        held.clear();
-        await ending();
-      },
     };
   }
 
