@@ -9,14 +9,13 @@ import type { ClientStatus } from '../actors/client/client.ts';
 import { NsmError } from '../protocols/errors.ts';
 import { requirePrefix } from '../protocols/ipam/address.ts';
 import type { Connection } from '../protocols/nsm/gen/connection_pb.ts';
-import { whyBadInterfaceName } from '../protocols/nsm/interface-name.ts';
+import { checkInterfaceName } from '../protocols/nsm/interface-name.ts';
 import { type Log, silentLog } from '../protocols/ports/log.ts';
 import { namespaceInodeUrl } from '../transports/netlink/namespace-url.ts';
 import { composeNsc } from './roles/compose-nsc.ts';
 import { composeNse } from './roles/compose-nse.ts';
 import { createPlatform } from './roles/platform.ts';
 
-// oxlint-disable-next-line oxc/no-barrel-file -- the package's entry is the one place where names are handed on
 export { describeError, NsmError } from '../protocols/errors.ts';
 export type { ErrorCode, ErrorDetails } from '../protocols/errors.ts';
 export type { Connection } from '../protocols/nsm/gen/connection_pb.ts';
@@ -37,6 +36,8 @@ export interface WorkloadOptions {
   readonly namespace?: string;
   /** Life of a connection or registration that nobody refreshes, in ms. Default: 10 minutes. */
   readonly maxTokenLifetimeMs?: number;
+  /** Time until it must be registered or connected; default 30,000. Later losses are healed without an end. */
+  readonly connectTimeoutMs?: number;
   /** Silent by default. */
   readonly log?: Log;
 }
@@ -79,8 +80,6 @@ export interface ClientOptions extends WorkloadOptions {
   readonly interfaceName?: string;
   /** Time of one Request; default 15,000. */
   readonly requestTimeoutMs?: number;
-  /** Time until the first connection must be there; default 30,000. Later losses are healed without an end. */
-  readonly connectTimeoutMs?: number;
   /** Every change: established, healing, closed. */
   readonly onStatus?: (status: ClientStatus) => void;
 }
@@ -132,6 +131,7 @@ export async function createEndpoint(options: EndpointOptions): Promise<Endpoint
       labels: options.labels ?? {},
       cidrPrefixes,
       registerService: true,
+      registerTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
       maxTokenLifetimeMs: options.maxTokenLifetimeMs ?? maxTokenLifetimeMsDefault,
       netns: options.namespace ?? namespaceInodeUrl(ownNamespace),
       ...(onRequest === undefined
@@ -158,7 +158,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   const { name, service, interfaceName, onStatus } = options;
   checkName(name);
   if (service === '') throw badOption('service', 'a name', 'an empty text');
-  checkInterfaceName(interfaceName);
+  if (interfaceName !== undefined) checkInterfaceName(interfaceName, 'interfaceName');
   const platform = await platformOf(options);
   let status: ClientStatus = { phase: 'requesting', attempts: 0 };
   let connection: Connection | undefined;
@@ -227,11 +227,6 @@ function once(work: () => Promise<void>): () => Promise<void> {
 
 function checkName(name: string): void {
   if (name === '') throw badOption('name', 'a name that is unique in the domain', 'an empty text');
-}
-
-function checkInterfaceName(name: string | undefined): void {
-  const why = name === undefined ? undefined : whyBadInterfaceName(name);
-  if (why !== undefined) throw badOption('interfaceName', why, JSON.stringify(name));
 }
 
 function badOption(rule: string, expected: string, found: string): NsmError {

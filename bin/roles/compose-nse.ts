@@ -42,6 +42,8 @@ export interface NseOptions extends EndpointHooks {
   /** Told to every client. */
   readonly dnsConfigs?: readonly DNSConfig[];
   readonly registerService: boolean;
+  /** Time until the registry must have it; default 30,000. */
+  readonly registerTimeoutMs?: number;
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
   readonly netns: string;
@@ -49,7 +51,7 @@ export interface NseOptions extends EndpointHooks {
 
 /** Time for ending one connection on the Endpoint's own account. */
 const ownCallTimeoutMs = 15_000;
-const registerTimeoutMs = 30_000;
+const registerTimeoutMsDefault = 30_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, system, dialer, listener } = platform;
@@ -88,14 +90,19 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     },
     `${options.name} registration`,
   );
-  await registration.registered({ timeoutMs: registerTimeoutMs });
-  return {
-    urls,
-    async stop(timeoutMs) {
-      await registration.stop(timeoutMs);
-      await closeAll(listening, timeoutMs);
-    },
+  const stop = async (timeoutMs: number): Promise<void> => {
+    await registration.stop(timeoutMs);
+    await closeAll(listening, timeoutMs);
   };
+  try {
+    const { registerTimeoutMs = registerTimeoutMsDefault } = options;
+    await registration.registered({ timeoutMs: registerTimeoutMs });
+  } catch (error) {
+    await stop(0);
+    // Why no try succeeded says more than that the time was over.
+    throw registration.status.lastError ?? error;
+  }
+  return { urls, stop };
 }
 
 function endpointOf(options: NseOptions, url: string): NetworkServiceEndpoint {
