@@ -1,0 +1,243 @@
+// Protects `vwire up` and the commands that look at it, with real processes in a namespace: what is started, what is
+// shown under which names, what happens when a part dies, and that Ctrl-C leaves only the state directory.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { createSandbox, type Sandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
+import { startProcess, startUp, type UpMesh, vwire } from '../../sandbox/up.ts';
+
+const whyNot = whyNoNamespaces();
+if (whyNot !== undefined) console.log(`skipped: vwire up needs namespaces: ${whyNot}`);
+
+const links = async (sandbox: Sandbox, { namespace }: Pick<UpMesh, 'namespace'>) => {
+  const { stdout } = await sandbox.run(namespace, ['ip', '-br', 'link']);
+  return stdout.trim().split('\n');
+};
+
+/** A client and an Endpoint of `my-service`, connected. */
+async function connectWorkloads(sandbox: Sandbox, mesh: UpMesh) {
+  const env = {
+    VWIRE_INSECURE: 'true',
+    NSM_CONNECT_TO: mesh.socketUrl,
+    NSM_BASE_DIR: mesh.stateDir,
+    NSM_SERVICE_NAMES: 'my-service',
+    NSM_CIDR_PREFIX: '172.29.4.0/24',
+    NSM_LABELS: 'colour:blue',
+    NSM_NETWORK_SERVICES: 'kernel://my-service/nsm-1?app=test',
+    NSM_UNREGISTER_ITSELF: 'true',
+  };
+  const { NSM_LABELS: _, ...clientEnv } = env;
+  const [server, place] = [sandbox.namespace(), sandbox.namespace()];
+  const nse = startProcess(sandbox, server, [...vwire, 'nse', 'icmp-responder'], {
+    ...env,
+    NSM_NAME: 'server',
+  });
+  await nse.line(/^ready/);
+  const nsc = startProcess(sandbox, place, [...vwire, 'nsc'], { ...clientEnv, NSM_NAME: 'client' });
+  await nsc.line(/"established"/);
+  return { nse, nsc, place };
+}
+
+describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
+  const sandbox = createSandbox();
+  let mesh: UpMesh;
+  let workloads: Awaited<ReturnType<typeof connectWorkloads>>;
+  const ask = (...args: readonly string[]) =>
+    sandbox.run(mesh.namespace, [...vwire, ...args, '--state-dir', mesh.stateDir]);
+
+  beforeAll(async () => {
+    mesh = await startUp(sandbox);
+    workloads = await connectWorkloads(sandbox, mesh);
+  }, 60_000);
+
+  afterAll(async () => {
+    await sandbox.close();
+    mesh?.forget();
+  });
+
+  it('names each part with its process, where workloads connect, and what to try', () => {
+    const text = mesh.up.lines.join('\n');
+    for (const part of ['bus', 'registry', 'node', 'manager', 'forwarder']) {
+      expect(text).toMatch(new RegExp(`^  ${part} .*process \\d+`, 'm'));
+    }
+    expect(text).toContain(`Workloads connect to ${mesh.socketUrl}`);
+    expect(text).toContain(`get nodes --state-dir ${mesh.stateDir}`);
+    expect(mesh.up.errors).toBe('');
+  });
+
+  it('get and describe show a wire under stable names', async () => {
+    const list = await ask('get', 'connections', '-o', 'json');
+    expect(list.exitCode).toBe(0);
+    const [wire, ...others] = JSON.parse(list.stdout) as Record<string, unknown>[];
+    expect(others).toEqual([]);
+    expect(wire).toEqual({
+      id: 'client-0',
+      state: 'UP',
+      networkService: 'my-service',
+      client: 'client',
+      endpoint: 'server',
+      payload: 'ETHERNET',
+      mtu: null,
+      mechanism: {
+        class: 'LOCAL',
+        type: 'KERNEL',
+        parameters: { name: 'nsm-1', inodeURL: workloads.place.inodeUrl },
+      },
+      addresses: { client: ['172.29.4.1/32'], endpoint: ['172.29.4.0/32'] },
+      routes: {
+        client: [{ prefix: '172.29.4.0/32', nextHop: null }],
+        endpoint: [{ prefix: '172.29.4.1/32', nextHop: null }],
+      },
+      labels: { app: 'test' },
+      path: ['client', 'nsmgr-up-node', 'forwarder-up-node', 'server'].map((name) => ({
+        name,
+        id: expect.any(String),
+        expiresAt: expect.stringMatching(/^\d{4}-.*Z$/),
+        expiresInMs: expect.any(Number),
+      })),
+      seenFrom: 1,
+      ageMs: expect.any(Number),
+      expiresInMs: expect.any(Number),
+      closesInMs: expect.any(Number),
+    });
+    const described = await ask('describe', 'connection', 'cli', '-o', 'yaml');
+    expect(parse(described.stdout)).toMatchObject({
+      id: 'client-0',
+      endpointEntry: { name: 'server', node: 'up-node', labels: { 'my-service': { colour: 'blue' } } },
+    });
+    const people = (await ask('describe', 'connection', 'client-0')).stdout;
+    for (const text of ['LOCAL KERNEL', 'forwarder-up-node', '172.29.4.1/32', '< told by']) {
+      expect(people).toContain(text);
+    }
+    expect(`${list.stdout}${described.stdout}${people}`).not.toMatch(/token/i);
+  });
+
+  it('get shows services, Endpoints and nodes', async () => {
+    const [services, endpoints, nodes] = await Promise.all(
+      ['services', 'endpoints', 'nodes'].map(async (kind) =>
+        JSON.parse((await ask('get', kind, '-o', 'json')).stdout),
+      ),
+    );
+    expect(services).toEqual([
+      { name: 'my-service', payload: 'ETHERNET', endpoints: ['server'], matches: [] },
+    ]);
+    expect(endpoints.map(({ name }: { name: string }) => name)).toEqual([
+      'forwarder-up-node',
+      'server',
+    ]);
+    expect(nodes).toEqual([
+      {
+        name: 'up-node',
+        manager: 'nsmgr-up-node',
+        url: 'nats://local/up-node/nsmgr',
+        version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+        startedAt: expect.stringMatching(/Z$/),
+        ageMs: expect.any(Number),
+        forwarders: ['forwarder-up-node'],
+        endpoints: ['server'],
+      },
+    ]);
+    expect((await ask('get', 'nodes')).stdout).toMatch(/^NAME +MANAGER .*\nup-node +nsmgr-up-node/);
+  });
+
+  it('an id that is not there is one line with the nearest one', async () => {
+    const { exitCode, stdout, stderr } = await ask('describe', 'connection', 'cleint-0');
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
+    expect(stderr).toMatch(/^vwire: NOT_FOUND: .*"cleint-0".*did you mean client-0\?\)\n$/);
+  });
+
+  it('status finds nothing wrong, and a second up on the directory is refused with the pid', async () => {
+    const status = await ask('status', '-o', 'json');
+    const health = JSON.parse(status.stdout);
+    expect(status.exitCode).toBe(0);
+    expect(health).toMatchObject({
+      isHealthy: true,
+      node: 'up-node',
+      connections: { UP: 1 },
+      staleServices: [],
+      quarantined: [],
+    });
+    expect(health.parts.map(({ part, state }: Record<string, string>) => [part, state])).toEqual([
+      ['manager', 'ok'],
+      ['bus', 'ok'],
+      ['registry', 'ok'],
+      ['forwarder', 'ok'],
+      ['connections', 'ok'],
+    ]);
+    const second = await ask('up');
+    expect(second.exitCode).toBe(1);
+    expect(second.stderr).toMatch(/^vwire: FAILED_PRECONDITION: a mesh already runs on .*\n$/);
+    expect(second.stderr).toContain(`process ${mesh.up.pid} holds it`);
+  });
+
+  it('a bus that is killed is started again under its URL, and the mesh finds it', async () => {
+    const line = mesh.up.lines.find((each) => each.startsWith('  bus')) ?? '';
+    const [, url, pid] = /at (\S+), process (\d+)/.exec(line) ?? [];
+    process.kill(Number(pid), 'SIGKILL');
+    await expect
+      .poll(async () => JSON.parse((await ask('status', '-o', 'json')).stdout).isHealthy, {
+        timeout: 20_000,
+        interval: 200,
+      })
+      .toBe(true);
+    const { parts } = JSON.parse((await ask('status', '-o', 'json')).stdout);
+    expect(parts[1]).toMatchObject({ part: 'bus', name: url, found: 'connected' });
+    expect(mesh.up.errors).toContain('the bus ended and is started again');
+  }, 30_000);
+
+  it('Ctrl-C takes down wires, processes and sockets, and leaves the state directory', async () => {
+    expect((await links(sandbox, mesh)).length).toBeGreaterThan(1);
+    const pids = [...mesh.up.lines.join('\n').matchAll(/process (\d+)/g)].map(([, pid]) => pid);
+    expect(await mesh.up.end('SIGINT')).toBe(0);
+    expect(await links(sandbox, mesh)).toEqual([expect.stringMatching(/^lo /)]);
+    expect(await links(sandbox, { namespace: workloads.place })).toHaveLength(1);
+    for (const pid of pids) expect(isRunning(Number(pid))).toBe(false);
+    expect(readdirSync(mesh.stateDir).filter((name) => name.endsWith('.sock'))).toEqual([
+      'server.sock',
+    ]);
+    await Promise.all([workloads.nsc.end('SIGTERM'), workloads.nse.end('SIGTERM')]);
+    const status = await ask('status');
+    expect(status.exitCode).toBe(1);
+    expect(status.stdout).toMatch(/^manager +wrong .*there is no such socket$/m);
+  }, 60_000);
+});
+
+describe.skipIf(whyNot !== undefined)('vwire up --bus memory', () => {
+  const sandbox = createSandbox();
+  let mesh: UpMesh | undefined;
+  afterEach(async () => {
+    await sandbox.close();
+    mesh?.forget();
+  });
+
+  it('runs everything in one process and connects the same workloads', async () => {
+    const running = await startUp(sandbox, ['--bus', 'memory']);
+    mesh = running;
+    const { nsc, nse, place } = await connectWorkloads(sandbox, running);
+    const ping = await sandbox.run(place, ['ping', '-n', '-c', '1', '-W', '2', '172.29.4.0']);
+    expect(ping.stdout).toContain(' 0% packet loss');
+    const where = ['--connect-to', running.socketUrl];
+    const status = await sandbox.run(running.namespace, [...vwire, 'status', ...where]);
+    expect(status.stdout).toContain('none is used');
+    expect(status.exitCode).toBe(0);
+    const children = readFileSync(
+      `/proc/${running.up.pid}/task/${running.up.pid}/children`,
+      'utf8',
+    );
+    expect(children).toBe('');
+    await nsc.end('SIGTERM');
+    await nse.end('SIGTERM');
+    expect(await running.up.end('SIGTERM')).toBe(0);
+    expect(await links(sandbox, running)).toHaveLength(1);
+  }, 60_000);
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
