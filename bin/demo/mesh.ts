@@ -76,7 +76,8 @@ export class Mesh {
   readonly clients = new ClientReports();
   readonly #options: MeshOptions;
   readonly #kindOf = new Map<Child, Kind>();
-  #bus: NatsServer | undefined;
+  /** The one that runs, or ran last. */
+  bus: NatsServer | undefined;
 
   constructor(options: MeshOptions) {
     this.#options = options;
@@ -96,7 +97,7 @@ export class Mesh {
       storeDir: join(stateDir, 'nats'),
       spawn: (command, args, how) => spawnInNamespace(hub.namespace.url, [command, ...args], how),
     });
-    this.#bus = bus;
+    this.bus = bus;
     this.pids.add(bus.pid);
     return bus;
   }
@@ -181,7 +182,7 @@ export class Mesh {
   /** Ends clients first, then Endpoints, nodes, registry and bus, each with its own chance to clean up. */
   async stop(): Promise<void> {
     await this.endAll(kinds);
-    await this.#bus?.stop();
+    await this.bus?.stop();
   }
 
   /** Ends the processes of these kinds, kind by kind. */
