@@ -113,6 +113,8 @@ const commands: readonly CatalogRow[] = [
     ],
     examples: [
       ['vwire demo', 'show both wires'],
+      ['vwire demo --keep', 'leave them up, with commands to look at them, until Ctrl-C'],
+      ['vwire demo --json', 'the result as the last line, for programs'],
       ['vwire demo --sabotage wire', 'prove that a broken wire is noticed'],
     ],
   },

@@ -1,10 +1,12 @@
 // `vwire demo`: two nodes, four workloads, a local and a remote wire, pings both ways, and a complete teardown, all
-// with real processes. As root as it is; as an ordinary user inside namespaces of its own.
+// with real processes: as root as it is, as an ordinary user inside namespaces of its own, and simulated where neither
+// is allowed.
 
 import { runDemo, type DemoResult } from '../demo/run-demo.ts';
 import { sabotages } from '../demo/sabotage.ts';
 import { keepUntilSignal } from '../demo/keep.ts';
-import { enterUserNamespace } from '../demo/user-namespace.ts';
+import { findGround } from '../demo/ground.ts';
+import { runSimulatedDemo } from '../demo/run-simulated.ts';
 import { createPaint } from '../output/colours.ts';
 import { formatTable } from '../output/table.ts';
 import { parseArguments } from './arguments.ts';
@@ -12,26 +14,36 @@ import { exitCodes } from './catalog.ts';
 
 export async function run(args: readonly string[]): Promise<number> {
   const { options } = parseArguments('demo', args);
-  const inner = await enterUserNamespace(['demo', ...args]);
-  if (inner !== undefined) return inner;
+  const ground = await findGround(['demo', ...args]);
+  if (ground.kind === 'ended') return ground.code;
+  const isSimulated = ground.kind === 'none';
+  if (isSimulated) {
+    process.stderr.write(
+      `vwire: ${ground.missing}\nvwire: to see real wires, ${ground.remedy}\nvwire: what follows is simulated: no packet is sent anywhere\n`,
+    );
+  }
   const startedMs = performance.now();
-  const say = (text: string): void => {
-    const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-    process.stderr.write(`${seconds.padStart(5)} s  ${text}\n`);
-  };
-  const result = await runDemo({
-    natsServer: process.env['VWIRE_NATS_SERVER'] ?? 'nats-server',
+  const label = isSimulated ? 'simulated  ' : '';
+  const demoOptions = {
     sabotage: sabotages.find((part) => part === options['sabotage']),
     keep: options['keep'] === true ? keepUntilSignal : undefined,
-    onStep: say,
-  });
-  show(result);
+    onStep(text: string): void {
+      const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+      process.stderr.write(`${label}${seconds.padStart(5)} s  ${text}\n`);
+    },
+  };
+  const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
+  const result = isSimulated
+    ? await runSimulatedDemo(demoOptions)
+    : await runDemo({ ...demoOptions, natsServer });
+  show(result, label);
   if (options['json'] === true) process.stdout.write(`${jsonOf(result)}\n`);
   const isGood = result.findings.length === 0 && result.leftovers.length === 0;
   return isGood ? exitCodes.ok : exitCodes.failed;
 }
 
-function show({ wires, findings, leftovers }: DemoResult): void {
+/** Each line begins with the label. */
+function show({ wires, findings, leftovers }: DemoResult, label: string): void {
   const paint = createPaint(process.stdout, process.env);
   const table = formatTable(
     wires,
@@ -46,10 +58,13 @@ function show({ wires, findings, leftovers }: DemoResult): void {
     ],
     paint,
   );
-  process.stdout.write(table);
-  for (const finding of findings) process.stdout.write(`${paint('red', 'wrong:')} ${finding}\n`);
-  for (const each of leftovers) process.stdout.write(`${paint('red', 'left over:')} ${each}\n`);
-  if (leftovers.length === 0) process.stdout.write('nothing is left over\n');
+  const lines = [
+    ...table.trimEnd().split('\n'),
+    ...findings.map((each) => `${paint('red', 'wrong:')} ${each}`),
+    ...leftovers.map((each) => `${paint('red', 'left over:')} ${each}`),
+    ...(leftovers.length === 0 ? ['nothing is left over'] : []),
+  ];
+  process.stdout.write(lines.map((line) => `${label}${line}\n`).join(''));
 }
 
 function jsonOf({ dataplane, wires, leftovers }: DemoResult): string {

@@ -25,7 +25,8 @@ export interface WireProof {
   readonly findings: readonly string[];
 }
 
-const pingsPerWay = 5;
+/** Echo requests of each direction. */
+export const pingsPerWay = 5;
 const intervalMs = 20;
 const timeoutMs = 1_000;
 

@@ -9,6 +9,7 @@ import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { ClientReport } from './client-reports.ts';
 import { startMesh } from './demo-mesh.ts';
+import { insideCommands, type KeptMesh } from './keep.ts';
 import { lastLogLines } from './last-log-lines.ts';
 import { isAlive, findLeftovers, takeCensus } from './leftovers.ts';
 import type { Mesh } from './mesh.ts';
@@ -20,7 +21,7 @@ export interface DemoOptions {
   readonly natsServer: string;
   readonly sabotage: Sabotage | undefined;
   /** Resolves when a kept demo is to end; undefined: at once. */
-  readonly keep: ((stateDir: string, topology: Topology) => Promise<void>) | undefined;
+  readonly keep: ((mesh: KeptMesh) => Promise<void>) | undefined;
   readonly onStep: (text: string) => void;
 }
 
@@ -97,7 +98,11 @@ async function runMesh(options: DemoOptions, run: Run): Promise<void> {
       findings.push(...proof.findings);
     }
     findings.push(...findLostProcesses(mesh, expected));
-    await options.keep?.(stateDir, topology);
+    await options.keep?.({
+      nodeDir: join(stateDir, topology.nodes[0].name),
+      connectionId: [...reports.values()][0]?.connectionId ?? '',
+      inside: insideCommands(topology),
+    });
   } finally {
     for (const pid of mesh.pids) run.pids.add(pid);
     await mesh.stop();
