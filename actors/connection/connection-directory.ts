@@ -5,10 +5,11 @@ import { describeError, NsmError } from '../../protocols/errors.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { ActorRef, ActorSystem } from '../runtime/api.ts';
+import type { ActorSystem } from '../runtime/api.ts';
 import { connectionBehavior, type ConnectionMessage } from './connection.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, HopMemory } from './hop.ts';
+import { LiveConnection } from './live-connection.ts';
 import type { Monitor } from './monitor.ts';
 import type { NextHopMonitors } from './next-hop-monitors.ts';
 import type { TokenSource } from './tokens.ts';
@@ -53,38 +54,36 @@ export interface ConnectionDirectory {
 }
 
 export function createConnectionDirectory(setup: DirectorySetup): ConnectionDirectory {
-  const live = new Map<string, ActorRef<ConnectionMessage>>();
+  const live = new Map<string, LiveConnection>();
   let spawned = 0;
 
   const follow = (id: string, memory: HopMemory | undefined): void =>
-    setup.nextHopMonitors?.follow(id, memory?.nextUrl, (message) => live.get(id)?.tell(message));
+    setup.nextHopMonitors?.follow(id, memory?.nextUrl, (message) =>
+      live.get(id)?.ref.tell(message),
+    );
 
-  const spawn = (id: string): ActorRef<ConnectionMessage> => {
+  const spawn = (id: string): LiveConnection => {
     if (live.size >= connectionsMax) throw tooMany(setup.name);
     spawned += 1;
     // The number keeps the name free while an actor of the same id is still on its way out.
     const name = `${id}#${spawned}`;
-    const behavior = connectionBehavior({ ...setup, id, follow, onEnded: () => live.delete(id) });
-    const ref: ActorRef<ConnectionMessage> = setup.system.spawn(behavior, name);
-    live.set(id, ref);
-    return ref;
+    const mayEnd = (): boolean => entry.mayEnd() && live.delete(id);
+    const behavior = connectionBehavior({ ...setup, id, follow, mayEnd });
+    const entry = new LiveConnection(setup.system, setup.system.spawn(behavior, name));
+    live.set(id, entry);
+    return entry;
   };
 
   const close = async (id: string, call: Call): Promise<void> => {
-    const ref = live.get(id);
-    if (ref === undefined) return;
+    const entry = live.get(id);
+    if (entry === undefined) return;
     const timeoutMs = remaining(call, setup.clock);
-    await setup.system.ask<ConnectionMessage, void>(
-      ref,
-      (replyTo) => ({ type: 'close', call, replyTo }),
-      { timeoutMs },
-    );
+    await entry.ask<void>((replyTo) => ({ type: 'close', call, replyTo }), { timeoutMs });
   };
 
   return {
     request: ({ connection, preferences, closeAfterMs, call }) =>
-      setup.system.ask<ConnectionMessage, Connection>(
-        live.get(connection.id) ?? spawn(connection.id),
+      (live.get(connection.id) ?? spawn(connection.id)).ask<Connection>(
         (replyTo) => ({ type: 'request', connection, preferences, closeAfterMs, call, replyTo }),
         { timeoutMs: remaining(call, setup.clock), signal: call.signal },
       ),
@@ -93,9 +92,9 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
       for (const intent of intents) spawn(intent.connection.id);
     },
     tell(id, message) {
-      const ref = live.get(id);
-      ref?.tell(message);
-      return ref !== undefined;
+      const entry = live.get(id);
+      entry?.ref.tell(message);
+      return entry !== undefined;
     },
     async closeAll(timeoutMs) {
       const { signal } = new AbortController();

@@ -47,12 +47,11 @@ export type ConnectionMessage =
   | NextHopChanged
   | { readonly type: 'nextHopLost' }
   /** Something that the wire cannot live without is gone, for example the client's network namespace. */
-  | { readonly type: 'wireGone'; readonly reason: string };
-
-type PrivateMessage =
-  | { readonly type: 'expired' }
-  | { readonly type: 'closeDue' }
+  | { readonly type: 'wireGone'; readonly reason: string }
+  /** Nobody waits for an answer any more; heeded by a connection that is over. */
   | { readonly type: 'retire' };
+
+type PrivateMessage = { readonly type: 'expired' } | { readonly type: 'closeDue' };
 type Message = ConnectionMessage | PrivateMessage;
 type Context = ActorContext<Message>;
 
@@ -75,15 +74,25 @@ export interface ConnectionSetup {
   readonly ownCallTimeoutMs: number;
   /** Follows the next hop's monitor for this connection; called after every change of the next hop. */
   readonly follow: (id: string, memory: HopMemory | undefined) => void;
-  /** The actor will take no further message. */
-  readonly onEnded: (id: string) => void;
+  /**
+   * Asked by a connection that is over. True: it takes no further message. False: somebody waits for an answer, and
+   * `retire` follows when they have it.
+   */
+  readonly mayEnd: () => boolean;
 }
 
 export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionState, Message> {
+  let starts = 0;
   return {
     supervision: supervision.connection,
     // A restarted actor, of this process or the next one, resumes from the recorded intent.
-    initial: (context) => resume(setup, context),
+    initial: (context) => {
+      starts += 1;
+      const state = resume(setup, context);
+      // A first Request crashed before it had recorded anything: nobody else would ever end this actor.
+      if (starts > 1 && state.phase === 'idle') context.self.tell({ type: 'retire' });
+      return state;
+    },
     receive: (state, message, context) => {
       switch (message.type) {
         case 'request':
@@ -141,6 +150,8 @@ async function onRequest(
     if (!(thrown instanceof NsmError)) throw thrown;
     if (state.phase === 'closing') return state;
     if (state.phase !== 'established') return finish(setup, context, state);
+    // The failed refresh may have recorded what it was about to make.
+    if (setup.table.get(setup.id) !== state.intent) await setup.table.put(state.intent);
     context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
     return withState(setup, state, State.DOWN);
   }
@@ -354,14 +365,13 @@ async function finish(
   return transition(state, { phase: 'idle' });
 }
 
-/** A Request that was queued behind a Close has begun a new life of the id; then there is nothing to retire. */
+/** A Request that came behind a Close begins a new life of the id; then there is nothing to retire. */
 function onRetire(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
 ): ConnectionState {
-  if (state.phase !== 'idle') return state;
-  setup.onEnded(setup.id);
+  if (state.phase !== 'idle' || !setup.mayEnd()) return state;
   context.stop();
   return transition(state, { phase: 'closed' });
 }

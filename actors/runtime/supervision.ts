@@ -16,8 +16,16 @@ const forwarder: Supervision = {
 
 /** One preset per kind of actor. The numbers are starting points, to be judged by the fault injection runs. */
 export const supervision = {
-  /** Re-request from the recorded intent; beyond the limit stop, and leave the wire to expiry and to the peers. */
-  connection: { ...restartAtOnce, crashesMax: 3, windowMs: 10_000, whenExceeded: 'stop' },
+  /**
+   * Resumes from the recorded intent however often it crashes: it alone holds the connection's expiry, so stopping it
+   * would leave the wire for ever. The back-off bounds what that costs.
+   */
+  connection: {
+    ...restartAtOnce,
+    crashesMax: Number.POSITIVE_INFINITY,
+    windowMs: 10_000,
+    whenExceeded: 'stop',
+  },
   /** The client resumes through monitor and journal, so it may try for longer than a connection. */
   client: { ...restartAtOnce, crashesMax: 5, windowMs: 30_000, whenExceeded: 'stop' },
   /** Registers again; beyond the limit it expires in the registry. */
@@ -49,7 +57,12 @@ export const supervision = {
 } as const satisfies Record<string, Supervision>;
 
 /** For an actor that says nothing. */
-export const defaultSupervision: Supervision = supervision.connection;
+export const defaultSupervision: Supervision = {
+  ...restartAtOnce,
+  crashesMax: 3,
+  windowMs: 10_000,
+  whenExceeded: 'stop',
+};
 
 export interface CrashDecision {
   readonly action: Supervision['onCrash'];
