@@ -27,16 +27,7 @@ import { startNatsServer } from '../../transports/nats/nats-server.ts';
 import { createNatsRegistryStore } from '../../transports/nats/registry-store.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
-
-export interface RegistryFigure {
-  readonly name: string;
-  readonly unit: 'ms p99' | 'per s';
-  readonly value: number;
-  /** The limit from the same run, where there is one. */
-  readonly limit: number | undefined;
-  readonly target: string;
-  readonly isMet: boolean;
-}
+import { type Figure, judge, medianP99, ratePerSecond, type RunSuite } from '../figure.ts';
 
 const smallServices = 1_000;
 const smallSize = 100;
@@ -46,7 +37,7 @@ const bucket = 'bench_registry';
 /** Long enough that nothing expires during the run. */
 const expirePeriodMs = 3_600_000;
 
-export async function benchRegistry(): Promise<readonly RegistryFigure[]> {
+export const run: RunSuite = async (progress) => {
   const directory = await mkdtemp(join(tmpdir(), 'vwire-bench-'));
   const server = await startNatsServer({ storeDir: directory });
   const connect = (name: string): Promise<NatsBus> =>
@@ -60,6 +51,7 @@ export async function benchRegistry(): Promise<readonly RegistryFigure[]> {
     log: silentLog,
   });
   try {
+    progress('raw KV puts');
     const rawPuts = await rawPutRate(rawBus);
     const domain = spawnRegistryDomain(
       system,
@@ -72,22 +64,35 @@ export async function benchRegistry(): Promise<readonly RegistryFigure[]> {
       registryServices({ system, domain, clock: systemClock }),
     );
     const clients = registryClients(network.dialer.dial('memory:registry'));
+    progress('registering 110,000 endpoints');
     const registered = await fill(clients, rawBus);
+    progress('Find, watch and choice');
     const find = await findTimes(clients);
     const watch = await watchTimes(clients);
     const choice = await choiceTimes(clients);
+    const p99 = (name: string, times: readonly number[], atMost: number): Figure =>
+      judge(
+        { suite: 'registry', name: `${name}, p99`, value: medianP99(times), unit: 'ms' },
+        { of: 'value', atMost },
+      );
+    const rate = (name: string, value: number): Figure =>
+      judge(
+        {
+          suite: 'registry',
+          name,
+          value,
+          unit: 'per s',
+          limitName: 'raw KV puts',
+          limitValue: rawPuts,
+        },
+        { of: 'value', atLeast: 2_000 },
+      );
     return [
-      figure('Find of a service of 100 among 110,000', 'ms p99', medianP99(find), 5),
-      figure('choice of 1 among 10,000, registry in motion', 'ms p99', medianP99(choice), 1),
-      figure('change until a watcher sees it', 'ms p99', medianP99(watch), 20),
-      {
-        ...figure('Register answered, KV behind it', 'per s', registered.answeredPerS, 2_000),
-        limit: rawPuts,
-      },
-      {
-        ...figure('Register until it is in KV', 'per s', registered.storedPerS, 2_000),
-        limit: rawPuts,
-      },
+      p99('Find of a service of 100 among 110,000', find, 5),
+      p99('choice of 1 among 10,000, registry in motion', choice, 1),
+      p99('change until a watcher sees it', watch, 20),
+      rate('Register answered, KV behind it', registered.answeredPerS),
+      rate('Register until it is in KV', registered.storedPerS),
     ];
   } finally {
     await system.stop(5_000);
@@ -96,54 +101,14 @@ export async function benchRegistry(): Promise<readonly RegistryFigure[]> {
     await server.stop();
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-function figure(
-  name: string,
-  unit: RegistryFigure['unit'],
-  value: number,
-  target: number,
-): RegistryFigure {
-  const isMet = unit === 'per s' ? value >= target : value <= target;
-  return {
-    name,
-    unit,
-    value,
-    limit: undefined,
-    target: `${unit === 'per s' ? '>=' : '<='} ${target}`,
-    isMet,
-  };
-}
-
-/** The median of the p99s of five stretches of the run, so that one pause of a shared machine does not decide. */
-function medianP99(times: readonly number[]): number {
-  const stretch = Math.floor(times.length / 5);
-  const p99s = [0, 1, 2, 3, 4].map((each) =>
-    percentile(times.slice(each * stretch, (each + 1) * stretch), 0.99),
-  );
-  return percentile(p99s, 0.5);
-}
-
-function percentile(times: readonly number[], share: number): number {
-  return times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) * share)] ?? Number.NaN;
-}
-
-async function parallel(count: number, work: (index: number) => Promise<unknown>): Promise<number> {
-  const startedMs = systemClock.nowMs();
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let index = next++; index < count; index = next++) await work(index);
-  };
-  await Promise.all(Array.from({ length: inFlight }, worker));
-  return (count * 1_000) / (systemClock.nowMs() - startedMs);
-}
+};
 
 async function rawPutRate(bus: NatsBus): Promise<number> {
   const kv = await new Kvm(jetstream(bus.connection)).create('bench_raw');
   const value = toBinary(NetworkServiceEndpointSchema, endpointOf(0, 'raw'));
   const count = 20_000;
-  await parallel(2_000, (index) => kv.put(`warm-${index}`, value));
-  const perS = await parallel(count, (index) => kv.put(`key-${index}`, value));
+  await ratePerSecond(2_000, inFlight, (index) => kv.put(`warm-${index}`, value));
+  const perS = await ratePerSecond(count, inFlight, (index) => kv.put(`key-${index}`, value));
   await kv.destroy();
   return perS;
 }
@@ -188,7 +153,7 @@ async function fill(
     call,
   );
   const startedMs = systemClock.nowMs();
-  const answeredPerS = await parallel(total, (index) => {
+  const answeredPerS = await ratePerSecond(total, inFlight, (index) => {
     const isBig = index >= smallServices * smallSize;
     const service = isBig ? 'big' : `svc-${index % smallServices}`;
     return clients.endpoints.register(endpointOf(index, service), call);

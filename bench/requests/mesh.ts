@@ -1,4 +1,4 @@
-// A whole mesh for the benches: registry, manager, forwarder over the simulated data plane, and an Endpoint, in this
+// A whole mesh for the benches: registry, managers, forwarders over the simulated data plane, and an Endpoint, in this
 // process over `memory:` or in processes of their own over NATS; and clients, each a real client actor.
 
 import { type ClientMessage, clientBehavior } from '../../actors/client/client.ts';
@@ -10,162 +10,217 @@ import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
 import { nextHopsOf } from '../../bin/roles/next-hops.ts';
 import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
-import type { RunningRole } from '../../bin/roles/running-role.ts';
 import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
+import {
+  type Connection,
+  ConnectionEventType,
+  State,
+} from '../../protocols/nsm/gen/connection_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
+import type { Journal } from '../../protocols/ports/journal.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 
 export const lifetimeMs = 600_000;
 export const service = 'bench';
 
-/** Where each part serves: `memory:` for one process, `nats://` for several. */
-export interface Places {
+/** One node of the mesh: where its parts serve, and what tells it from another. */
+export interface Site {
+  readonly node: string;
   readonly registry: string;
   readonly manager: string;
   readonly forwarder: string;
   readonly endpoint: string;
+  readonly tunnelIp: string;
 }
 
-export const memoryPlaces: Places = {
+export const memorySite: Site = {
+  node: 'a',
   registry: 'memory:registry',
-  manager: 'memory:manager',
-  forwarder: 'memory:forwarder',
-  endpoint: 'memory:endpoint',
+  manager: 'memory:manager-a',
+  forwarder: 'memory:forwarder-a',
+  endpoint: 'memory:endpoint-a',
+  tunnelIp: '127.0.0.1',
 };
 
-export const natsPlaces: Places = {
-  registry: 'nats://bench/node/registry',
-  manager: 'nats://bench/node/manager',
-  forwarder: 'nats://bench/node/forwarder',
-  endpoint: 'nats://bench/node/endpoint',
-};
+export function natsSite(node: 'a' | 'b'): Site {
+  const url = (component: string): string => `nats://bench/${node}/${component}-${node}`;
+  return {
+    node,
+    registry: 'nats://bench/a/registry',
+    manager: url('manager'),
+    forwarder: url('forwarder'),
+    endpoint: url('endpoint'),
+    tunnelIp: node === 'a' ? '127.0.0.1' : '127.0.0.2',
+  };
+}
 
 export function benchPlatform(name: string, natsUrl: string | undefined): Promise<Platform> {
   return createPlatform({ name, log: silentLog, natsUrl, insecure: true });
 }
 
-export const parts = {
-  registry: (platform: Platform, places: Places): Promise<RunningRole> =>
-    composeRegistry(platform, {
-      name: 'bench',
-      listenOn: [places.registry],
-      store: createMemoryRegistryStore(),
+/** Makes a part of a node serve. */
+export type StartPart = (platform: Platform, site: Site, journal?: Journal) => Promise<unknown>;
+
+const registry: StartPart = (platform, site) =>
+  composeRegistry(platform, {
+    name: 'registry',
+    listenOn: [site.registry],
+    store: createMemoryRegistryStore(),
+  });
+
+const manager: StartPart = (platform, site, journal) =>
+  composeNsmgr(platform, {
+    name: `manager-${site.node}`,
+    listenOn: [site.manager],
+    registryUrl: site.registry,
+    forwarderServiceName: 'forwarder',
+    maxTokenLifetimeMs: lifetimeMs,
+    nodeLabels: {},
+    excludedPrefixes: () => [],
+    ...(journal === undefined ? {} : { journal }),
+  });
+
+const forwarder: StartPart = (platform, site, journal) =>
+  composeForwarder(platform, {
+    name: `forwarder-${site.node}`,
+    domain: 'bench',
+    node: site.node,
+    networkServiceName: 'forwarder',
+    labels: { p2p: 'true' },
+    connectTo: site.manager,
+    listenOn: site.forwarder,
+    maxTokenLifetimeMs: lifetimeMs,
+    tunnelIp: site.tunnelIp,
+    vxlanPort: 0,
+    underlayMtu: 1500,
+    dataplane: createSimulatedDataplane({
+      world: new SimulatedWorld(),
+      clock: platform.clock,
+      installation: 'bench',
+      forwarder: `forwarder-${site.node}`,
     }),
-  manager: (platform: Platform, places: Places): Promise<RunningRole> =>
-    composeNsmgr(platform, {
-      name: 'manager',
-      listenOn: [places.manager],
-      registryUrl: places.registry,
-      forwarderServiceName: 'forwarder',
-      maxTokenLifetimeMs: lifetimeMs,
-      nodeLabels: {},
-      excludedPrefixes: () => [],
-    }),
-  forwarder: (platform: Platform, places: Places): Promise<RunningRole> =>
-    composeForwarder(platform, {
-      name: 'forwarder',
-      domain: 'bench',
-      node: 'node',
-      networkServiceName: 'forwarder',
-      labels: { p2p: 'true' },
-      connectTo: places.manager,
-      listenOn: places.forwarder,
-      maxTokenLifetimeMs: lifetimeMs,
-      tunnelIp: '127.0.0.1',
-      vxlanPort: 0,
-      underlayMtu: 1500,
-      dataplane: createSimulatedDataplane({
-        world: new SimulatedWorld(),
-        clock: platform.clock,
-        installation: 'bench',
-        forwarder: 'forwarder',
-      }),
-    }),
-  endpoint: (platform: Platform, places: Places): Promise<RunningRole> =>
-    composeNse(platform, {
-      name: 'endpoint',
-      connectTo: places.manager,
-      listenOn: places.endpoint,
-      serviceNames: [service],
-      payload: 'IP',
-      labels: {},
-      cidrPrefixes: [[requirePrefix('10.0.0.0/8', 'bench')]],
-      registerService: true,
-      maxTokenLifetimeMs: lifetimeMs,
-      netns: 'inode://4/1',
-    }),
-} as const;
+    ...(journal === undefined ? {} : { journal }),
+  });
+
+const endpoint: StartPart = (platform, site) =>
+  composeNse(platform, {
+    name: 'endpoint',
+    connectTo: site.manager,
+    listenOn: site.endpoint,
+    serviceNames: [service],
+    payload: 'IP',
+    labels: {},
+    cidrPrefixes: [[requirePrefix('10.0.0.0/8', 'bench')]],
+    registerService: true,
+    maxTokenLifetimeMs: lifetimeMs,
+    netns: 'inode://4/1',
+  });
+
+export const parts = { registry, manager, forwarder, endpoint } as const;
 
 export type PartName = keyof typeof parts;
 
 export interface BenchClients {
   /** Connects one more client; resolves with the milliseconds that it took. */
   connect(): Promise<number>;
-  /** Closes those that are connected, at most `inFlight` at a time. */
-  closeAll(inFlight: number): Promise<void>;
+  /** Closes the one that connected last. */
+  closeLast(): Promise<void>;
+  /** Has one of them refresh, as its next hop may ask it to; resolves once it has. */
+  refresh(index: number): Promise<void>;
   readonly connected: number;
+}
+
+interface BenchClient {
+  readonly ref: ActorRef<ClientMessage>;
+  connection: Connection | undefined;
+  onEstablished: () => void;
+  onFailed: (error: unknown) => void;
 }
 
 /** Names stay unique in a process, however often clients are made. */
 let started = 0;
 
-export function benchClients(platform: Platform, places: Places): BenchClients {
+export function benchClients(platform: Platform, site: Site): BenchClients {
   const { clock, dialer, wallClock, system } = platform;
   const name = 'client';
-  const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, name);
-  const tokens = emptyTokens(wallClock, lifetimeMs);
-  let clients: ActorRef<ClientMessage>[] = [];
-  const close = (client: ActorRef<ClientMessage>): Promise<void> =>
-    system.ask<ClientMessage, void>(client, (replyTo) => ({ type: 'close', replyTo }), {
-      timeoutMs: 30_000,
+  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
+  const tokens = platform.tokens ?? emptyTokens(wallClock, lifetimeMs);
+  const clients: BenchClient[] = [];
+
+  const start = (): BenchClient => {
+    started += 1;
+    const connectionId = `client-${started}`;
+    const interfaceName = `c${started}`;
+    const ref: ActorRef<ClientMessage> = system.spawn(
+      clientBehavior({
+        name,
+        wallClock,
+        tokens,
+        dialer,
+        nextHop,
+        monitors: nextHopMonitors,
+        connectionId,
+        networkService: service,
+        labels: {},
+        preferences: [kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName })],
+        connectTo: site.manager,
+        requestTimeoutMs: 15_000,
+        retry: { firstMs: 1_000, mostMs: 5_000 },
+        onStatus: (status) => {
+          if (status.phase === 'established') {
+            client.connection = status.connection;
+            client.onEstablished();
+          } else if ('lastError' in status && status.lastError) client.onFailed(status.lastError);
+        },
+      }),
+      connectionId,
+    );
+    const client: BenchClient = {
+      ref,
+      connection: undefined,
+      onEstablished: () => {},
+      onFailed: () => {},
+    };
+    return client;
+  };
+
+  const settled = (client: BenchClient): Promise<void> =>
+    new Promise((resolve, reject) => {
+      client.onEstablished = resolve;
+      client.onFailed = reject;
     });
+
   return {
     get connected() {
       return clients.length;
     },
-    connect() {
-      started += 1;
-      const connectionId = `client-${started}`;
+    async connect() {
       const sinceMs = clock.nowMs();
-      return new Promise((resolve, reject) => {
-        const client: ActorRef<ClientMessage> = system.spawn(
-          clientBehavior({
-            name,
-            wallClock,
-            tokens,
-            dialer,
-            nextHop,
-            monitors,
-            connectionId,
-            networkService: service,
-            labels: {},
-            preferences: [
-              kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName: `c${started}` }),
-            ],
-            connectTo: places.manager,
-            requestTimeoutMs: 15_000,
-            retry: { firstMs: 1_000, mostMs: 5_000 },
-            onStatus: (status) => {
-              if (status.phase === 'established') resolve(clock.nowMs() - sinceMs);
-              else if ('lastError' in status && status.lastError) reject(status.lastError);
-            },
-          }),
-          connectionId,
-        );
-        clients.push(client);
+      const client = start();
+      clients.push(client);
+      await settled(client);
+      return clock.nowMs() - sinceMs;
+    },
+    async closeLast() {
+      const ref = clients.pop()?.ref;
+      if (ref === undefined) return;
+      await system.ask<ClientMessage, void>(ref, (replyTo) => ({ type: 'close', replyTo }), {
+        timeoutMs: 30_000,
       });
     },
-    async closeAll(inFlight) {
-      const queue = clients;
-      clients = [];
-      const workers = Array.from({ length: inFlight }, async () => {
-        for (let next = queue.pop(); next !== undefined; next = queue.pop()) await close(next);
+    async refresh(index) {
+      const client = clients[index];
+      if (client?.connection === undefined) throw new Error(`client ${index} is not connected`);
+      const done = settled(client);
+      client.ref.tell({
+        type: 'nextHopChanged',
+        event: ConnectionEventType.UPDATE,
+        entry: { ...client.connection, state: State.REFRESH_REQUESTED },
       });
-      await Promise.all(workers);
-      monitors.close();
+      await done;
     },
   };
 }

@@ -1,23 +1,13 @@
 // The runtime's benchmark: every scenario on bare nact and on vwire's runtime, in turns, in one process.
 // The limit is the same run's bare nact, so that the machine's speed does not matter.
 
+import { type Figure, judge, median, type RunSuite } from '../figure.ts';
 import { bareNact, type Contestant, vwireRuntime } from './contestants.ts';
 import { asking, collect, fanOut, flood, idleHeap, spawning } from './scenarios.ts';
 
-export interface RuntimeFigure {
-  readonly name: string;
-  readonly unit: 'per s' | 'bytes';
-  readonly nact: number;
-  readonly vwire: number;
-  /** vwire divided by nact. */
-  readonly ratio: number;
-  readonly target: string;
-  readonly isMet: boolean;
-}
-
 interface Scenario {
   readonly name: string;
-  readonly unit: RuntimeFigure['unit'];
+  readonly unit: 'per s' | 'bytes';
   readonly run: (contestant: Contestant) => Promise<number>;
   /** For rates the ratio must be at least this, for bytes at most. */
   readonly limit: number;
@@ -45,14 +35,20 @@ const scenarios: readonly Scenario[] = [
   { name: 'heap per idle actor', unit: 'bytes', run: (c) => idleHeap(c), limit: 1.3 },
 ];
 
-/** Medians of `rounds` rounds; the two contestants take turns within each round. */
-export async function benchRuntime(rounds = 5): Promise<readonly RuntimeFigure[]> {
-  const figures: RuntimeFigure[] = [];
-  for (const scenario of scenarios) figures.push(await measure(scenario, rounds));
-  return figures;
-}
+/** Medians of so many rounds; the two contestants take turns within each round. */
+const rounds = 5;
 
-async function measure(scenario: Scenario, rounds: number): Promise<RuntimeFigure> {
+export const run: RunSuite = async (progress) => {
+  const figures: Figure[] = [];
+  for (const scenario of scenarios) {
+    progress(scenario.name);
+    figures.push(await measure(scenario));
+  }
+  return figures;
+};
+
+async function measure(scenario: Scenario): Promise<Figure> {
+  const { name, unit, limit } = scenario;
   const nactRounds: number[] = [];
   const vwireRounds: number[] = [];
   for (let round = -1; round < rounds; round += 1) {
@@ -63,19 +59,17 @@ async function measure(scenario: Scenario, rounds: number): Promise<RuntimeFigur
     nactRounds.push(nact);
     vwireRounds.push(vwire);
   }
-  const nact = median(nactRounds);
-  const vwire = median(vwireRounds);
-  const ratio = vwire / nact;
-  const isRate = scenario.unit === 'per s';
-  return {
-    name: scenario.name,
-    unit: scenario.unit,
-    nact,
-    vwire,
-    ratio,
-    target: `${isRate ? '>=' : '<='} ${scenario.limit}x`,
-    isMet: isRate ? ratio >= scenario.limit : ratio <= scenario.limit,
-  };
+  return judge(
+    {
+      suite: 'runtime',
+      name,
+      unit,
+      value: median(vwireRounds),
+      limitName: 'bare nact',
+      limitValue: median(nactRounds),
+    },
+    unit === 'per s' ? { of: 'ratio', atLeast: limit } : { of: 'ratio', atMost: limit },
+  );
 }
 
 /** nact draws its reply ids at random, so now and then an answer goes to another caller: that round is done again. */
@@ -91,9 +85,4 @@ async function once(start: () => Contestant, scenario: Scenario): Promise<number
       await contestant.stop();
     }
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }

@@ -1,10 +1,9 @@
 // Round trips per second of each binding beside the raw limit of what carries it, in the same run and with the same
 // message: bare NATS request/reply, bare grpc-js with bytes through, and a bare async function for memory. Caller and
 // callee share this process (two connections), so a figure is what one core can do at both ends together.
-// Usage: npx tsx bench/transports/run.ts [--json] [--seconds n]
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
@@ -25,8 +24,9 @@ import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
 import { startNatsServer } from '../../transports/nats/nats-server.ts';
 import { systemClock as clock } from '../../transports/process/system-clock.ts';
+import { type Figure, judge, median, type RunSuite } from '../figure.ts';
 
-const roundMs = 1000 * Number(argument('--seconds') ?? 2);
+const roundMs = 1_000;
 /** Rounds of each row; the rows take turns, so that a busy moment of the machine hits all of them. */
 const rounds = 3;
 
@@ -57,7 +57,7 @@ interface Contender {
   close(): Promise<void>;
 }
 
-const contenders = [
+const open = (): readonly Promise<Contender>[] => [
   rawMemory(),
   ours('memory:', 'bare async function', () =>
     Promise.resolve({ ...createMemoryNetwork({ clock }), url: 'memory:peer' }),
@@ -220,73 +220,48 @@ async function measure(contender: Contender, callers: number): Promise<number> {
   return (1000 * calls) / (performance.now() - startedAt);
 }
 
-interface Row {
-  readonly name: string;
-  readonly alone: number;
-  readonly many: number;
-  readonly aloneRatio?: number;
-  readonly manyRatio?: number;
+const callersMany = 100;
+
+interface Rounds {
+  readonly alone: number[];
+  readonly many: number[];
 }
 
-async function run(): Promise<readonly Row[]> {
-  const ready = await Promise.all(contenders);
-  const results = new Map<string, { alone: number[]; many: number[] }>();
+export const run: RunSuite = async (progress) => {
+  const ready = await Promise.all(open());
+  const results = new Map<string, Rounds>();
   for (const { name } of ready) results.set(name, { alone: [], many: [] });
   // The first round warms up and is not counted.
   for (let round = 0; round <= rounds; round += 1) {
+    progress(`round ${round} of ${rounds}`);
     for (const contender of ready) {
       const alone = await measure(contender, 1);
-      const many = await measure(contender, 100);
+      const many = await measure(contender, callersMany);
       if (round === 0) continue;
       results.get(contender.name)?.alone.push(alone);
       results.get(contender.name)?.many.push(many);
     }
   }
   for (const contender of ready) await contender.close();
-  const medians = new Map(
-    [...results].map(([name, { alone, many }]) => [
-      name,
-      { alone: median(alone), many: median(many) },
-    ]),
+  return ready.flatMap(({ name, limit }) =>
+    limit === undefined ? [] : figuresOf(name, limit, results),
   );
-  return ready.map(({ name, limit }) => {
-    const own = medians.get(name) ?? { alone: 0, many: 0 };
-    const bare = limit === undefined ? undefined : medians.get(limit);
-    if (bare === undefined) return { name, ...own };
-    return { name, ...own, aloneRatio: own.alone / bare.alone, manyRatio: own.many / bare.many };
-  });
-}
+};
 
-function print(rows: readonly Row[]): void {
-  const line = (cells: readonly string[]): string =>
-    cells.map((cell, at) => (at === 0 ? cell.padEnd(28) : cell.padStart(12))).join('');
-  const ratio = (value: number | undefined): string =>
-    value === undefined ? '' : value.toFixed(2);
-  const out = [
-    `round trips per second of a ${bytes.length}-byte Request; ${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}`,
-    line(['', '1 caller', 'of limit', '100 callers', 'of limit']),
-    ...rows.map((row) =>
-      line([
-        row.name,
-        row.alone.toFixed(0),
-        ratio(row.aloneRatio),
-        row.many.toFixed(0),
-        ratio(row.manyRatio),
-      ]),
-    ),
-  ];
-  process.stdout.write(`${out.join('\n')}\n`);
+function figuresOf(
+  name: string,
+  limitName: string,
+  results: ReadonlyMap<string, Rounds>,
+): readonly Figure[] {
+  const of = (who: string, load: keyof Rounds): number => median(results.get(who)?.[load] ?? []);
+  const figure = (load: keyof Rounds, callers: string): Figure =>
+    judge({
+      suite: 'transports',
+      name: `${name}, ${callers}`,
+      value: of(name, load),
+      unit: 'per s',
+      limitName,
+      limitValue: of(limitName, load),
+    });
+  return [figure('alone', '1 caller'), figure('many', `${callersMany} callers`)];
 }
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-}
-
-function argument(name: string): string | undefined {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? undefined : process.argv[at + 1];
-}
-
-const rows = await run();
-if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(rows)}\n`);
-else print(rows);

@@ -1,0 +1,14 @@
+// The suites by name, in the order in which they run. Each is loaded only in the process that runs it.
+
+import type { RunSuite } from './figure.ts';
+
+export const suites: Readonly<Record<string, () => Promise<RunSuite>>> = {
+  runtime: async () => (await import('./runtime/runtime.ts')).run,
+  transports: async () => (await import('./transports/transports.ts')).run,
+  requests: async () => (await import('./requests/requests.ts')).run,
+  'requests-nats': async () => (await import('./requests/requests-nats.ts')).run,
+  manager: async () => (await import('./manager/manager.ts')).run,
+  registry: async () => (await import('./registry/registry.ts')).run,
+  kernel: async () => (await import('./kernel/kernel.ts')).run,
+  throughput: async () => (await import('./throughput/throughput.ts')).run,
+};
