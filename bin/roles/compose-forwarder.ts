@@ -99,7 +99,7 @@ export async function composeForwarder(
       undoTimeoutMs: ownCallTimeoutMs,
     }),
     table,
-    tokens: emptyTokens(wallClock, maxTokenLifetimeMs),
+    tokens: platform.tokens ?? emptyTokens(wallClock, maxTokenLifetimeMs),
     nextHopMonitors,
     ownCallTimeoutMs,
   });

@@ -35,7 +35,7 @@ const retryDefault = { firstMs: 100, mostMs: 5_000 };
 export function composeNsc(platform: Platform, options: NscOptions): RunningRole {
   const { log, dialer, wallClock, system } = platform;
   const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, options.name);
-  const tokens = emptyTokens(wallClock, options.maxTokenLifetimeMs);
+  const tokens = platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs);
   const clients = options.services.map((service, index): ActorRef<ClientMessage> => {
     const connectionId = `${options.name}-${index}`;
     const interfaceName =

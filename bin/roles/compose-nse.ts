@@ -75,7 +75,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
       lifetimeMsMax: options.maxTokenLifetimeMs,
       log,
     }),
-    tokens: emptyTokens(wallClock, options.maxTokenLifetimeMs),
+    tokens: platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs),
     ownCallTimeoutMs,
   });
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);

@@ -80,7 +80,7 @@ export async function composeNsmgr(
       excludedPrefixes: options.excludedPrefixes,
     }),
     table,
-    tokens: emptyTokens(wallClock, maxTokenLifetimeMs),
+    tokens: platform.tokens ?? emptyTokens(wallClock, maxTokenLifetimeMs),
     nextHopMonitors,
     ownCallTimeoutMs,
   });

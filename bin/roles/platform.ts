@@ -2,6 +2,7 @@
 // all bindings. Made once per process; the roles that share a process share it.
 
 import { readFileSync } from 'node:fs';
+import type { TokenSource } from '../../actors/connection/tokens.ts';
 import { createActorSystem } from '../../actors/runtime/actor-system.ts';
 import type { ActorSystem } from '../../actors/runtime/api.ts';
 import { NsmError } from '../../protocols/errors.ts';
@@ -33,6 +34,8 @@ export interface Platform {
   readonly natsUrl: string | undefined;
   /** Of the running kernel; journaled times are only good within it. */
   readonly bootId: string;
+  /** Where the process has an identity: makes its path tokens. Without, they are empty. */
+  readonly tokens?: TokenSource;
   stop(timeoutMs: number): Promise<void>;
 }
 
