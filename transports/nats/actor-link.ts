@@ -60,7 +60,7 @@ class NatsActorLink implements ActorLink {
       },
     });
     this.stopListening = this.bus.onStatus((status) => events.onConnected(status === 'connected'));
-    await this.bus.connection.flush();
+    await this.bus.flush();
   }
 
   send(envelope: ActorEnvelope): void {
@@ -92,7 +92,7 @@ class NatsActorLink implements ActorLink {
     this.events = undefined;
     this.sent.clear();
     // What was sent last, ends of watched actors for example, should leave before the process does.
-    if (this.bus.status === 'connected') await this.bus.connection.flush();
+    if (this.bus.status === 'connected') await this.bus.flush();
   }
 
   private onMessage(message: Msg, events: ActorLinkEvents): void {

@@ -1,8 +1,14 @@
 // The connection of a process to the bus: reconnects for ever, notices a silent server by pings, and says when the
 // bus is there. Loss of the bus is never evidence against a peer: what was under way ends as UNAVAILABLE, and a new
-// call waits for the bus within its own deadline.
+// call waits for the bus within its own deadline. Messages of one turn of the event loop leave in one write: on
+// loopback a write costs more than everything else that a call does.
 
-import type { ConnectionOptions, NatsConnection, Status } from '@nats-io/transport-node';
+import type {
+  ConnectionOptions,
+  NatsConnection,
+  PublishOptions,
+  Status,
+} from '@nats-io/transport-node';
 import { connect } from '@nats-io/transport-node';
 import { NsmError } from '../../protocols/errors.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
@@ -46,11 +52,23 @@ export interface NatsBus {
   /** Resolves when connected. Errors: UNAVAILABLE after `timeoutMs`, CANCELLED. */
   ready(timeoutMs: number, signal?: AbortSignal): Promise<void>;
   /**
-   * Sends at once or not at all: false where the bus is not there. Errors: RESOURCE_EXHAUSTED naming size and
-   * limit where the message exceeds the server's max_payload.
+   * Sends at the end of this turn of the event loop, or not at all: false where the bus is not there. What the bus
+   * is lost before is lost with it. Errors: RESOURCE_EXHAUSTED naming size and limit where the message exceeds the
+   * server's max_payload.
    */
   publish(subject: string, message: BusMessage): boolean;
+  /** Sends what waits, and resolves once the server has taken it. */
+  flush(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Bytes that may wait for the end of a turn. */
+const waitingBytesMax = 64 * 1024;
+
+interface Outgoing {
+  readonly subject: string;
+  readonly body: Uint8Array;
+  readonly options: PublishOptions;
 }
 
 export async function connectNats(options: NatsBusOptions): Promise<NatsBus> {
@@ -90,6 +108,9 @@ class ConnectedBus implements NatsBus {
   #reconnectedAtMs = -Infinity;
   #payloadMax: number;
   readonly #listeners = new Set<(status: BusStatus) => void>();
+  #waiting: Outgoing[] = [];
+  #waitingBytes = 0;
+  readonly #sendWaiting = (): void => this.#send();
 
   constructor(connection: NatsConnection, options: NatsBusOptions) {
     this.connection = connection;
@@ -146,20 +167,46 @@ class ConnectedBus implements NatsBus {
       });
     }
     const { reply } = message;
+    const headers = asLibraryHeaders(block);
+    this.#wait({
+      subject,
+      body: message.body,
+      options: reply === undefined ? { headers } : { headers, reply },
+    });
+    this.#waitingBytes += size;
+    if (this.#waitingBytes > waitingBytesMax) this.#send();
+    return true;
+  }
+
+  #wait(outgoing: Outgoing): void {
+    if (this.#waiting.length === 0) setImmediate(this.#sendWaiting);
+    this.#waiting.push(outgoing);
+  }
+
+  /** The library gathers what it is given without a pause into one write. */
+  #send(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    // The library would keep them for the next connection, and calls that have been given up would arrive there.
+    if (this.#status !== 'connected') return;
     try {
-      this.connection.publish(subject, message.body, {
-        headers: asLibraryHeaders(block),
-        ...(reply === undefined ? {} : { reply }),
-      });
-      return true;
+      for (const { subject, body, options } of waiting) {
+        this.connection.publish(subject, body, options);
+      }
     } catch (cause) {
       // The library refuses on a connection that closed since its last status.
       this.log.debug('did not publish', { cause });
-      return false;
     }
   }
 
+  async flush(): Promise<void> {
+    this.#send();
+    await this.connection.flush();
+  }
+
   async close(): Promise<void> {
+    this.#send();
     await this.connection.close();
     this.#become('closed');
   }
