@@ -4,6 +4,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
+import { parseGrpcUrl } from '../../transports/grpc/grpc-address.ts';
 import { UsageError, type ParsedArguments } from '../commands/arguments.ts';
 import { loadCommonConfig } from '../config/load.ts';
 import { stateDirOf } from '../roles/role-process.ts';
@@ -31,10 +32,11 @@ export function stateDirectory(options: ParsedArguments['options']): string {
   return resolve(typeof given === 'string' ? given : stateDirOf(loadCommonConfig(process.env)));
 }
 
-/** Says what is wrong with a socket before gRPC does so in its own words. Errors: UNAVAILABLE, PERMISSION_DENIED. */
+/** Says what is wrong with a socket before gRPC does so in its own words. Errors: UNAVAILABLE, PERMISSION_DENIED, INVALID_ARGUMENT. */
 export function checkSocket(url: string): void {
-  const path = /^unix:(?:\/\/)?(\/.*)$/.exec(url)?.[1];
-  if (path === undefined) return;
+  const address = parseGrpcUrl(url);
+  if (address.kind !== 'unix') return;
+  const { path } = address;
   try {
     if (!statSync(path).isSocket()) throw noManager(url, 'what is there is no socket');
     accessSync(path, constants.R_OK | constants.W_OK);

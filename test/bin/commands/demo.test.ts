@@ -137,7 +137,7 @@ describe.skipIf(whyNot !== undefined)('a kept demo', () => {
       const path = how === 'without any right' ? pathWithoutUnshare() : (process.env['PATH'] ?? '');
       const env = { PATH: path, TMPDIR: temporary, HOME: temporary };
       const natsServer = process.env['VWIRE_NATS_SERVER'];
-      const [file = '', ...args] = [...prefix, ...vwire, 'demo', '--json', '--keep'];
+      const [file, ...args] = [...prefix, ...vwire, 'demo', '--json', '--keep'];
       try {
         const demo = startProcess(sandbox, sandbox.namespace(), [file, ...args], {
           ...env,
@@ -149,7 +149,7 @@ describe.skipIf(whyNot !== undefined)('a kept demo', () => {
         const hints = [...demo.errors.matchAll(/^ {2}(.*?) {3}# (.*)$/gm)];
         expect(hints.length).toBeGreaterThanOrEqual(how === 'without any right' ? 5 : 7);
         const shell = (hint: string) => {
-          const [file = '', ...args] = [...prefix, 'sh', '-c', hint];
+          const [file, ...args] = [...prefix, 'sh', '-c', hint];
           return spawnSync(file, args, { encoding: 'utf8', cwd: repository, env, timeout: 30_000 });
         };
         for (const [, hint = '', text] of hints) {

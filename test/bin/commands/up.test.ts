@@ -104,7 +104,11 @@ describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
     const described = await ask('describe', 'connection', 'cli', '-o', 'yaml');
     expect(parse(described.stdout)).toMatchObject({
       id: 'client-0',
-      endpointEntry: { name: 'server', node: 'up-node', labels: { 'my-service': { colour: 'blue' } } },
+      endpointEntry: {
+        name: 'server',
+        node: 'up-node',
+        labels: { 'my-service': { colour: 'blue' } },
+      },
     });
     const people = (await ask('describe', 'connection', 'client-0')).stdout;
     for (const text of ['LOCAL KERNEL', 'forwarder-up-node', '172.29.4.1/32', '< told by']) {
