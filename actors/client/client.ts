@@ -22,6 +22,7 @@ import type { NextHopMessage, NextHopMonitors } from '../connection/next-hop-mon
 import type { TokenSource } from '../connection/tokens.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
+import { afterFailedRepair, type Healing, healingBegins } from './heal-decision.ts';
 import { recoverConnection } from './recover.ts';
 
 /** What the world sees of a client. */
@@ -68,7 +69,12 @@ type ClientState =
       readonly attempts: number;
     }
   | { readonly phase: 'established'; readonly connection: Connection }
-  | { readonly phase: 'healing'; readonly connection: Connection; readonly attempts: number }
+  | {
+      readonly phase: 'healing';
+      readonly connection: Connection;
+      readonly attempts: number;
+      readonly healing: Healing;
+    }
   | { readonly phase: 'closed' };
 
 export function clientBehavior(setup: ClientSetup): Behavior<ClientState, Message> {
@@ -107,12 +113,12 @@ async function onRequestDue(
       return attempt(setup, context, { ...state, connection: known }, known);
     }
     case 'healing':
-      // The first attempt repairs in place; when that fails the Endpoint may be gone, so the next ones reselect.
+      // In place first; once a failure speaks against the Endpoint, with whichever fits.
       return attempt(
         setup,
         context,
         state,
-        state.attempts === 0 ? state.connection : forReselect(setup, state.connection),
+        state.healing.reselects ? forReselect(setup, state.connection) : state.connection,
       );
     case 'established':
     case 'closed':
@@ -144,7 +150,9 @@ async function attempt(
         ? { phase: 'healing', connection: state.connection, lastError }
         : { phase: 'requesting', attempts, lastError },
     );
-    return { ...state, attempts };
+    if (state.phase === 'requesting') return { ...state, attempts };
+    const healing = afterFailedRepair(state.healing, state.connection, lastError);
+    return { ...state, attempts, healing };
   }
 }
 
@@ -182,7 +190,8 @@ function heal(setup: ClientSetup, context: Context, state: ClientState): ClientS
   context.timers.cancel('refresh');
   context.timers.start('request', 0, { type: 'requestDue' });
   setup.onStatus({ phase: 'healing', connection: state.connection });
-  return transition(state, { phase: 'healing', connection: state.connection, attempts: 0 });
+  const { connection } = state;
+  return transition(state, { phase: 'healing', connection, attempts: 0, healing: healingBegins });
 }
 
 async function onClose(

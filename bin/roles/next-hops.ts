@@ -13,8 +13,8 @@ export function nextHopsOf(
   platform: Platform,
   name: string,
 ): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
-  const { dialer, clock, log, wallClock, random } = platform;
-  const nextOperation = createOperations(wallClock, random);
+  const { dialer, clock, log } = platform;
+  const nextOperation = createOperations(platform);
   return {
     nextHop: createNextHop({ name, dialer, clock, log, nextOperation }),
     nextHopMonitors: createNextHopMonitors({ name, dialer, clock, log }),

@@ -1,0 +1,373 @@
+// Protects what keeps a client's connection up: first Requests with back-off, recovery of what its manager holds,
+// refresh on time, repair in place before a reselect, and a Close that no retry can starve.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  type ClientMessage,
+  type ClientStatus,
+  clientBehavior,
+} from '../../../actors/client/client.ts';
+import { createNextHop } from '../../../actors/connection/next-hop.ts';
+import { createNextHopMonitors } from '../../../actors/connection/next-hop-monitors.ts';
+import { createOperations } from '../../../actors/connection/operations.ts';
+import { emptyTokens } from '../../../actors/connection/tokens.ts';
+import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
+import type { ActorRef, ActorSystem } from '../../../actors/runtime/api.ts';
+import { NsmError } from '../../../protocols/errors.ts';
+import {
+  type Connection,
+  ConnectionEventType,
+  State,
+} from '../../../protocols/nsm/gen/connection_pb.ts';
+import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import type { Random } from '../../../protocols/ports/random.ts';
+import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
+import { seededRandom } from '../runtime/fixture.ts';
+import { away, FakeManager, lifetimeMs } from './fake-manager.ts';
+
+const retry = { firstMs: 100, mostMs: 5_000 };
+
+let clock: ManualClock;
+let random: Random;
+let system: ActorSystem;
+let monitors: ReturnType<typeof createNextHopMonitors>;
+let client: ActorRef<ClientMessage>;
+let statuses: ClientStatus[];
+let manager: FakeManager;
+
+beforeEach(async () => {
+  clock = createManualClock();
+  random = seededRandom(1);
+  manager = new FakeManager(clock);
+  system = createActorSystem({ name: 'nsc', clock, random, log: silentLog });
+  monitors = createNextHopMonitors({ name: 'nsc', dialer: manager.dialer, clock, log: silentLog });
+  statuses = [];
+  await manager.start();
+});
+
+afterEach(async () => {
+  monitors.close();
+  await manager.stop();
+  await system.stop(1_000);
+  expect(clock.pendingTimers, 'timers left behind').toBe(0);
+});
+
+function start(endpointName?: string): void {
+  client = system.spawn(
+    clientBehavior({
+      name: 'nsc',
+      dialer: manager.dialer,
+      nextHop: createNextHop({
+        name: 'nsc',
+        dialer: manager.dialer,
+        clock,
+        log: silentLog,
+        nextOperation: createOperations({ clock, bootId: 'boot', random }),
+      }),
+      wallClock: clock,
+      tokens: emptyTokens(clock, lifetimeMs),
+      connectionId: 'nsc-0',
+      networkService: 'service',
+      ...(endpointName === undefined ? {} : { endpointName }),
+      labels: { app: 'test' },
+      preferences: [kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' })],
+      connectTo: 'memory:manager',
+      monitors,
+      requestTimeoutMs: 15_000,
+      retry,
+      onStatus: (status) => statuses.push(status),
+    }),
+    'nsc-0',
+  );
+}
+
+async function established(endpointName?: string): Promise<void> {
+  start(endpointName);
+  await clock.advance(1);
+  expect(phases()).toEqual(['established']);
+}
+
+async function close(): Promise<void> {
+  const closing = system.ask<ClientMessage, void>(
+    client,
+    (replyTo) => ({ type: 'close', replyTo }),
+    {
+      timeoutMs: 20_000,
+    },
+  );
+  closing.catch(() => {});
+  await clock.advance(1);
+  await closing;
+}
+
+const phases = () => statuses.map(({ phase }) => phase);
+const states = () => manager.asked.map(({ connection }) => connection.state);
+const gaps = () =>
+  manager.asked.slice(1).map(({ atMs }, at) => atMs - (manager.asked[at]?.atMs ?? 0));
+
+describe('a first Request', () => {
+  it('says who asks for what, and is followed at the manager', async () => {
+    await established();
+    expect(manager.asked[0]?.connection).toMatchObject({
+      networkService: 'service',
+      labels: { app: 'test' },
+      path: { index: 1, pathSegments: [{ name: 'nsc', id: 'nsc-0' }, { name: 'nsmgr' }] },
+    });
+    const [own] = manager.asked[0]?.connection.path?.pathSegments ?? [];
+    expect(own?.expires).toBeDefined();
+    expect(manager.subscribers.length).toBe(2);
+    await close();
+  });
+
+  it('is repeated with a pause that doubles up to the longest, shortened at random by at most half', async () => {
+    manager.refusal = away();
+    start();
+    await clock.advance(60_000);
+    const full = [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000];
+    for (const [at, gapMs] of gaps().slice(0, full.length).entries()) {
+      expect(gapMs, `pause ${at}`).toBeLessThanOrEqual(full[at] ?? 0);
+      expect(gapMs, `pause ${at}`).toBeGreaterThan((full[at] ?? 0) * 0.49);
+    }
+    expect(new Set(gaps().slice(7).map(Math.round)).size).toBeGreaterThan(3);
+    expect(statuses.at(-1)).toMatchObject({
+      phase: 'requesting',
+      lastError: { code: 'UNAVAILABLE' },
+    });
+    manager.refusal = undefined;
+    await clock.advance(5_000);
+    expect(phases().at(-1)).toBe('established');
+    expect(states()).not.toContain(State.RESELECT_REQUESTED);
+    await close();
+  });
+
+  it('is closed at once while it waits for its next try, and tells nobody', async () => {
+    manager.refusal = away();
+    start();
+    await clock.advance(1_000);
+    await close();
+    expect(phases().at(-1)).toBe('closed');
+    expect(manager.closed).toEqual([]);
+    const count = manager.asked.length;
+    await clock.advance(60_000);
+    expect(manager.asked.length).toBe(count);
+    expect(system.actorCount).toBe(0);
+  });
+});
+
+describe('a client that starts anew', () => {
+  async function heldBefore(change: Partial<Connection> = {}): Promise<Connection> {
+    await established();
+    const view = manager.view({ networkServiceEndpointName: 'nse-before', ...change });
+    await close();
+    manager.forget();
+    statuses = [];
+    manager.held = [view];
+    start();
+    await clock.advance(1);
+    return view;
+  }
+
+  it('goes on with the connection that its manager holds', async () => {
+    await heldBefore();
+    expect(manager.asked[0]?.connection).toMatchObject({
+      networkServiceEndpointName: 'nse-before',
+      path: { pathSegments: [{ id: 'nsc-0' }, { id: 'manager-id' }] },
+      mechanism: { type: 'KERNEL' },
+    });
+    await close();
+  });
+
+  it('heeds nothing held with another mechanism', async () => {
+    const mechanism = { ...kernelMechanism({}), type: 'MEMIF' };
+    await heldBefore({ mechanism });
+    expect(manager.asked[0]?.connection.networkServiceEndpointName).toBe('');
+    await close();
+  });
+
+  it('does not wait for a manager that shows nothing', async () => {
+    await manager.stop();
+    start();
+    await clock.advance(3_000);
+    await manager.start();
+    await clock.advance(5_000);
+    expect(phases().at(-1)).toBe('established');
+    await close();
+  });
+});
+
+describe('an established client', () => {
+  it('refreshes after a fifth of the shortest life, up to a tenth early', async () => {
+    await established();
+    await clock.advance(107_000);
+    expect(manager.asked.length).toBe(1);
+    await clock.advance(14_000);
+    expect(manager.asked.length).toBe(2);
+    expect(manager.asked[1]?.connection).toMatchObject({
+      networkServiceEndpointName: 'nse',
+      mechanism: { type: 'KERNEL' },
+      path: { pathSegments: [{ id: 'nsc-0' }, { id: 'manager-id' }] },
+    });
+    const expiries = manager.asked.map(
+      ({ connection }) => connection.path?.pathSegments[0]?.expires?.seconds,
+    );
+    expect(Number(expiries[1]) - Number(expiries[0])).toBeGreaterThan(100);
+    expect(phases()).toEqual(['established', 'established']);
+    await close();
+  });
+
+  it('refreshes at once when asked to', async () => {
+    await established();
+    await manager.say({ state: State.REFRESH_REQUESTED });
+    expect(manager.asked.length).toBe(2);
+    expect(phases()).toEqual(['established', 'established']);
+    await close();
+  });
+
+  it('heeds nothing about somebody else’s connection', async () => {
+    await established();
+    const path = manager.view().path;
+    if (path === undefined) throw new Error('no path');
+    const pathSegments = path.pathSegments.map((each) => ({ ...each, id: `other-${each.id}` }));
+    await manager.say({ state: State.DOWN, path: { ...path, pathSegments } });
+    expect(phases()).toEqual(['established']);
+    await close();
+  });
+
+  it('closes the connection as it was answered last', async () => {
+    await established();
+    await close();
+    expect(manager.closed).toMatchObject([
+      { id: 'nsc-0', path: { index: 0, pathSegments: [{ id: 'nsc-0' }, { id: 'manager-id' }] } },
+    ]);
+    expect(phases().at(-1)).toBe('closed');
+    await clock.advance(700_000);
+    expect(manager.asked.length).toBe(1);
+  });
+
+  it('is closed here also where the manager refuses, and says so', async () => {
+    await established();
+    manager.refusal = new NsmError('PERMISSION_DENIED', 'not yours');
+    await expect(close()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
+    expect(phases().at(-1)).toBe('closed');
+    expect(system.actorCount).toBe(0);
+  });
+});
+
+describe.each([
+  { what: 'DOWN', happens: () => manager.say({ state: State.DOWN }) },
+  { what: 'a deletion', happens: () => manager.say({}, ConnectionEventType.DELETE) },
+  {
+    what: 'a refresh that fails',
+    happens: async () => {
+      manager.refusals = 1;
+      await manager.say({ state: State.REFRESH_REQUESTED });
+    },
+  },
+])('healing after $what', ({ happens }) => {
+  it('repairs in place first', async () => {
+    await established();
+    const before = manager.asked.length;
+    await happens();
+    await clock.advance(6_000);
+    expect(phases().at(-1)).toBe('established');
+    expect(phases()).toContain('healing');
+    for (const { connection } of manager.asked.slice(before)) {
+      expect(connection.state).not.toBe(State.RESELECT_REQUESTED);
+      expect(connection.networkServiceEndpointName).toBe('nse');
+    }
+    await close();
+  });
+});
+
+describe('healing', () => {
+  it('reselects once the repair in place has failed: no Endpoint, no mechanism, the same ids', async () => {
+    await established();
+    manager.refusal = away();
+    await manager.say({ state: State.DOWN });
+    expect(states().at(-1)).toBe(State.UP);
+    manager.refusal = undefined;
+    await clock.advance(200);
+    const last = manager.asked.at(-1)?.connection;
+    expect(last?.state).toBe(State.RESELECT_REQUESTED);
+    expect(last?.networkServiceEndpointName).toBe('');
+    expect(last?.mechanism).toBeUndefined();
+    expect(last?.path?.pathSegments.map(({ id }) => id)).toEqual(['nsc-0', 'manager-id']);
+    expect(phases().at(-1)).toBe('established');
+    await close();
+  });
+
+  it('keeps the Endpoint that the client is bound to', async () => {
+    await established('nse-pinned');
+    manager.refusal = away();
+    await manager.say({ state: State.DOWN });
+    manager.refusal = undefined;
+    await clock.advance(200);
+    expect(manager.asked.at(-1)?.connection).toMatchObject({
+      state: State.RESELECT_REQUESTED,
+      networkServiceEndpointName: 'nse-pinned',
+    });
+    await close();
+  });
+
+  it('does not reselect because the manager is away: that says nothing about the Endpoint', async () => {
+    await established();
+    await manager.stop();
+    await clock.advance(20_000);
+    expect(phases().at(-1)).toBe('healing');
+    await manager.start();
+    await clock.advance(6_000);
+    expect(phases().at(-1)).toBe('established');
+    expect(states()).not.toContain(State.RESELECT_REQUESTED);
+    await close();
+  });
+
+  it('is patient with a manager that lacks the forwarder, then lets it choose another', async () => {
+    await established();
+    manager.refusal = new NsmError('NOT_FOUND', 'no forwarder', {
+      hop: 'nsmgr',
+      rule: 'select-forwarder',
+    });
+    const before = manager.asked.length;
+    await manager.say({ state: State.DOWN });
+    await clock.advance(30_000);
+    const healing = states().slice(before);
+    expect(healing.slice(0, 6)).not.toContain(State.RESELECT_REQUESTED);
+    expect(new Set(healing.slice(6))).toEqual(new Set([State.RESELECT_REQUESTED]));
+    manager.refusal = undefined;
+    await clock.advance(5_000);
+    await close();
+  });
+
+  it('is ended by a Close in the middle of it', async () => {
+    await established();
+    manager.refusal = away();
+    await manager.say({ state: State.DOWN });
+    await clock.advance(500);
+    manager.gate.close();
+    await clock.advance(2_000);
+    expect(manager.gate.waiting).toBe(1);
+    manager.refusal = undefined;
+    const closing = close();
+    closing.catch(() => {});
+    manager.gate.open();
+    await closing;
+    await settle();
+    expect(phases().at(-1)).toBe('closed');
+    expect(manager.closed.length).toBe(1);
+    const count = manager.asked.length;
+    await clock.advance(60_000);
+    expect(manager.asked.length).toBe(count);
+  });
+
+  it('is ended by a Close between two tries, however often they fail', async () => {
+    await established();
+    manager.refusal = away();
+    await manager.say({ state: State.DOWN });
+    await clock.advance(30_000);
+    manager.refusal = undefined;
+    await close();
+    expect(manager.closed.length).toBe(1);
+    expect(system.actorCount).toBe(0);
+  });
+});
