@@ -25,7 +25,7 @@ import {
   StatusReplySchema,
 } from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
 
-const view = (ids: readonly string[], state = State.UP) =>
+const view = (ids: readonly string[], state: State = State.UP) =>
   connectionView(
     create(ConnectionSchema, {
       id: ids[1] ?? '',
@@ -124,7 +124,7 @@ describe('the health of a node', () => {
     ['connections', { connections: [view(['a', 'b'], State.DOWN)] }],
   ])('is bad without its %s, and says what to do', (part, change) => {
     const findings = { ...fine, ...change };
-    expect(wrongParts(findings).map(String)).toEqual([part]);
+    expect(wrongParts(findings)).toEqual([part]);
     const health = healthOf(findings);
     expect(health.isHealthy).toBe(false);
     expect(health.parts.find(({ state }) => state === 'wrong')?.remedy).toBeTruthy();
