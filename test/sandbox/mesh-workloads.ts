@@ -6,6 +6,7 @@ import { create } from '@bufbuild/protobuf';
 import { join } from 'node:path';
 
 import type { ClientStatus } from '../../actors/client/client.ts';
+import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Mesh, MeshNode } from '../../bin/demo/mesh.ts';
 import { composeNsc } from '../../bin/roles/compose-nsc.ts';
 import { composeNse, type NseOptions } from '../../bin/roles/compose-nse.ts';
@@ -15,9 +16,10 @@ import { requirePrefix } from '../../protocols/ipam/address.ts';
 import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
 import { type Connection, ConnectionSchema } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
-  NetworkService,
+  NetworkService as NetworkServiceRpc,
   NetworkServiceRequestSchema,
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
+import type { NetworkService } from '../../protocols/nsm/gen/registry_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
@@ -145,7 +147,7 @@ export class Workloads {
     const { name, platform, namespace } = await this.#workload('caller');
     const { wallClock, dialer } = platform;
     const url = this.#setup.processes.socketOf(node);
-    const service = dialer.dial(url).client(NetworkService);
+    const service = dialer.dial(url).client(NetworkServiceRpc);
     const held = new Map<string, Connection>();
     const close = async (connection: Connection): Promise<void> => {
       held.delete(connection.id);
@@ -181,6 +183,17 @@ export class Workloads {
       },
       close,
     };
+  }
+
+  /** Registers a service through the node's manager, as somebody who runs the mesh does. */
+  async registerService(node: MeshNode, service: NetworkService): Promise<void> {
+    const { platform } = await this.#workload('operator');
+    try {
+      const channel = platform.dialer.dial(this.#setup.processes.socketOf(node));
+      await registryClients(channel).services.register(service, { timeoutMs: 5_000 });
+    } finally {
+      await platform.stop(stopTimeoutMs);
+    }
   }
 
   /** Ends all that are left: clients first. */
