@@ -2,7 +2,7 @@
 // shown under which names, what happens when a part dies, and that Ctrl-C leaves only the state directory.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { createSandbox, type Sandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
 import { startProcess, startUp, type UpMesh, vwire } from '../../sandbox/up.ts';
@@ -208,12 +208,28 @@ describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
 });
 
 describe.skipIf(whyNot !== undefined)('vwire up --bus memory', () => {
-  const sandbox = createSandbox();
+  let sandbox: Sandbox;
   let mesh: UpMesh | undefined;
+  beforeEach(() => {
+    sandbox = createSandbox();
+  });
   afterEach(async () => {
     await sandbox.close();
     mesh?.forget();
   });
+
+  it('starts again on the directory of one that was killed', async () => {
+    mesh = await startUp(sandbox, ['--bus', 'memory']);
+    const { namespace, stateDir } = mesh;
+    await mesh.up.end('SIGKILL');
+    const command = [...vwire, 'up', '--bus', 'memory', '--state-dir', stateDir] as const;
+    const again = startProcess(sandbox, namespace, [...command], { VWIRE_NODE: 'up-node' });
+    await again.line(/^Ctrl-C stops everything/);
+    const status = await sandbox.run(namespace, [...vwire, 'status', '--state-dir', stateDir]);
+    expect(status.stdout).toMatch(/^nothing is wrong$/m);
+    expect(await again.end('SIGINT')).toBe(0);
+    expect(readdirSync(stateDir).filter((name) => name.endsWith('.sock'))).toEqual([]);
+  }, 60_000);
 
   it('runs everything in one process and connects the same workloads', async () => {
     const running = await startUp(sandbox, ['--bus', 'memory']);
