@@ -12,6 +12,9 @@ import {
   startSteadyPing,
 } from '../sandbox/mesh-probes.ts';
 
+const packetsMin = 1_500;
+const movesMax = 200;
+
 describeMesh('a live wire', (mesh) => {
   test('moves from Endpoint to Endpoint without losing a packet', async () => {
     const { workloads, nodes, netlink, traces } = mesh();
@@ -35,7 +38,11 @@ describeMesh('a live wire', (mesh) => {
     const current = first.networkServiceEndpointName;
     const others = replicas.map(({ name }) => name).filter((name) => name !== current);
     let known = first;
-    for (const name of [...others, current, ...others.toReversed(), current]) {
+    const round = [...others, current, ...others.toReversed(), current];
+    // Rounds until the wire has carried enough meanwhile, on however fast a machine.
+    for (let move = 0; move < round.length || steady.received < packetsMin; move += 1) {
+      expect(move).toBeLessThan(movesMax);
+      const name = round[move % round.length] ?? current;
       const old = endpoints.get(known.networkServiceEndpointName);
       const { mechanism: _, ...rest } = known;
       known = await caller.request({
@@ -53,7 +60,7 @@ describeMesh('a live wire', (mesh) => {
     }
 
     const { sent, received } = await steady.stop();
-    expect(sent).toBeGreaterThan(1_000);
+    expect(sent).toBeGreaterThan(packetsMin);
     expect(sent - received, `lost of ${sent}`).toBe(0);
     await caller.close(known);
     expect(await traces()).toEqual([]);

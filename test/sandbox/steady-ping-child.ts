@@ -7,7 +7,7 @@ const total = { sent: 0, received: 0 };
 let isEnding = false;
 process.stdin.on('end', () => (isEnding = true)).resume();
 // The first round ends at once, so that whoever waits knows that the stream has begun.
-for (let count = 10; ; count = 250) {
+for (let count = 10; ; count = 200) {
   const { sent, received } = await ping({ destination, count, intervalMs: 1, timeoutMs: 2_000 });
   total.sent += sent;
   total.received += received;
