@@ -2,12 +2,18 @@
 // What it leaves is its state directory, and nothing in the kernel.
 
 import { describeError } from '../../protocols/errors.ts';
-import { type CommonConfig, configWarnings, loadCommonConfig } from '../config/load.ts';
+import {
+  type CommonConfig,
+  configWarnings,
+  loadCommonConfig,
+  loadForwarderConfig,
+  loadNsmgrConfig,
+} from '../config/load.ts';
 import { managerSocketName, stateDirectory } from '../inspect/where.ts';
 import { createPaint } from '../output/colours.ts';
 import { runRole } from '../phases.ts';
 import { memoryPhases } from '../roles/up-memory.ts';
-import { processPhases } from '../roles/up-processes.ts';
+import { passedOn, processPhases } from '../roles/up-processes.ts';
 import { requireRights } from '../roles/up-rights.ts';
 import { claimStateDirectory, installationOf, openUpLog, type UpSetup } from '../roles/up-setup.ts';
 import { nodeNameOf, stateDirOf } from '../roles/role-process.ts';
@@ -21,6 +27,7 @@ const partWidth = 'forwarder'.length;
 export async function run(args: readonly string[]): Promise<number> {
   const { options } = parseArguments('up', args);
   const config = loadCommonConfig(process.env);
+  checkPassedOn();
   const stateDir = stateDirectory(options);
   const bus = options['bus'] ?? (config.bus === 'memory' ? 'memory' : 'nats');
   requireRights(`${ownCommand()} up${args.map((each) => ` ${shellQuoted(each)}`).join('')}`);
@@ -38,7 +45,7 @@ export async function run(args: readonly string[]): Promise<number> {
     say: (part, text) =>
       void process.stdout.write(`  ${paint('bold', part.padEnd(partWidth))}  ${text}\n`),
   };
-  for (const warning of configWarnings('up', process.env)) process.stderr.write(`${warning}\n`);
+  for (const warning of ownWarnings()) process.stderr.write(`vwire: ${warning}\n`);
   process.stdout.write(`mesh of node ${setup.node}, state in ${stateDir}\n`);
   try {
     return await runRole({
@@ -64,6 +71,22 @@ export async function run(args: readonly string[]): Promise<number> {
     upLog.close();
     release();
   }
+}
+
+/** About names that neither `up` nor a role that it runs knows. */
+function ownWarnings(): readonly string[] {
+  const environment = Object.entries(process.env).filter(
+    ([name]) => name.startsWith('VWIRE_') || !passedOn.test(name),
+  );
+  return configWarnings('up', Object.fromEntries(environment));
+}
+
+/** What the roles will read, judged before any of them is started. Errors: ConfigError. */
+function checkPassedOn(): void {
+  const passed = Object.entries(process.env).filter(([name]) => passedOn.test(name));
+  const environment = Object.fromEntries(passed);
+  loadNsmgrConfig(environment);
+  loadForwarderConfig(environment);
 }
 
 function readyText(config: CommonConfig, { socketUrl, stateDir }: UpSetup): string {

@@ -15,8 +15,8 @@ const readyTimeoutMs = 30_000;
 const nodeStopMs = 25_000;
 const stopMs = 5_000;
 
-/** Variables that are meant for the children. */
-const passedOn =
+/** Variables that are meant for the roles that `up` runs. */
+export const passedOn =
   /^VWIRE_|^NSM_(LOG_LEVEL|MAX_TOKEN_LIFETIME|DIAL_TIMEOUT|TUNNEL_IP|VXLAN_PORT|LABELS)$|^CLUSTER_NAME$/;
 /** Of those, what a registry does not know. */
 const forNodeOnly = /^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS|DIAL_TIMEOUT)$/;

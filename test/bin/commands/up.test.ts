@@ -1,7 +1,10 @@
 // Protects `vwire up` and the commands that look at it, with real processes in a namespace: what is started, what is
 // shown under which names, what happens when a part dies, and that Ctrl-C leaves only the state directory.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { createSandbox, type Sandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
@@ -251,6 +254,31 @@ describe.skipIf(whyNot !== undefined)('vwire up --bus memory', () => {
     expect(await running.up.end('SIGTERM')).toBe(0);
     expect(await links(sandbox, running)).toHaveLength(1);
   }, 60_000);
+});
+
+describe('vwire up with a wrong configuration', () => {
+  const refused = (args: readonly string[], env: Readonly<Record<string, string>>) => {
+    const [command, ...rest] = vwire;
+    const stateDir = mkdtempSync(join(tmpdir(), 'vwire-up-'));
+    rmSync(stateDir, { recursive: true });
+    const { status, stdout, stderr } = spawnSync(
+      command,
+      [...rest, 'up', '--state-dir', stateDir, ...args],
+      { encoding: 'utf8', env: { PATH: process.env['PATH'], ...env }, timeout: 20_000 },
+    );
+    expect({ stdout, made: existsSync(stateDir) }).toEqual({ stdout: '', made: false });
+    expect(status).toBe(64);
+    return stderr;
+  };
+
+  it.each([
+    [[], { NSM_TUNNEL_IP: 'nonsense' }, /NSM_TUNNEL_IP: expected an IPv4 or IPv6 address/],
+    [['--bus', 'memory'], { NSM_VXLAN_PORT: '70000' }, /NSM_VXLAN_PORT: expected .* 65535/],
+    [[], { VWIRE_BUS: 'carrier-pigeon' }, /VWIRE_BUS: expected one of nats/],
+    [['--bus', 'carrier-pigeon'], {}, /Allowed choices are nats, memory/],
+  ])('%j %j ends with 64 before anything is made', (args, env, text) => {
+    expect(refused(args, env)).toMatch(text);
+  });
 });
 
 function isRunning(pid: number): boolean {
