@@ -1,0 +1,176 @@
+// Protects what a forwarder finds at its start: what the journal intends is adopted and completed, what is over is
+// removed, and what nothing explains stays untouched until a refresh claims it or no expiry can still hold it.
+
+import { create } from '@bufbuild/protobuf';
+import { beforeEach, describe, expect, it } from 'vitest';
+import {
+  type ConnectionTable,
+  createConnectionTable,
+  type Intent,
+} from '../../../actors/connection/connection-table.ts';
+import { type Adoption, adoptWires } from '../../../actors/forwarder/adoption.ts';
+import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
+import { createSimulatedDataplane } from '../../../dataplane/simulated/simulated.ts';
+import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
+import { ConnectionContextSchema } from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
+import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
+import { vxlanMechanism } from '../../../protocols/nsm/vxlan-mechanism.ts';
+import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import { createMemoryJournal } from '../../../transports/journal/memory-journal.ts';
+import { createManualClock, type ManualClock } from '../../sandbox/manual-clock.ts';
+import { wireOf } from '../../../actors/forwarder/wire-of.ts';
+import { connectionAt } from '../connection/hop-request.ts';
+
+const quarantineMs = 600_000;
+const budget = { timeoutMs: 1_000 };
+
+let clock: ManualClock;
+let world: SimulatedWorld;
+let vnis: VniTable;
+let table: ConnectionTable;
+let dataplane: Dataplane;
+let journal: ReturnType<typeof createMemoryJournal>;
+
+beforeEach(() => {
+  clock = createManualClock();
+  world = new SimulatedWorld();
+  vnis = createVniTable();
+  journal = createMemoryJournal();
+  table = newTable();
+  dataplane = newDataplane();
+});
+
+const newTable = () =>
+  createConnectionTable({ journal, clock, bootId: 'b', lifetimeMsMax: 600_000, log: silentLog });
+const newDataplane = () =>
+  createSimulatedDataplane({ world, clock, installation: 'i', forwarder: 'f' });
+
+/** Each connection's client has a namespace of its own. */
+const netnsOf = (id: string) => `inode://4/${id.charCodeAt(0)}`;
+
+function intent(id: string, change: Partial<Intent> = {}): Intent {
+  const mechanism = kernelMechanism({ netnsUrl: netnsOf(id), interfaceName: 'nsm-1' });
+  const context = create(ConnectionContextSchema, { ipContext: { srcIpAddrs: ['10.0.0.1/32'] } });
+  const onwardMechanism = kernelMechanism({ netnsUrl: 'inode://5/1', interfaceName: `e-${id}` });
+  return {
+    connection: connectionAt(1, ['nsmgr', 'forwarder'], { id, mechanism, context, payload: 'IP' }),
+    preferences: [],
+    memory: { nextUrl: 'memory:next', nextName: 'nse', onwardMechanism },
+    closeAtMs: 100_000,
+    established: true,
+    ...change,
+  };
+}
+
+/** As an earlier life left it: recorded, and in the data plane. */
+async function leave(left: Intent, parts: { recorded?: boolean; made?: boolean } = {}) {
+  const { recorded = true, made = true } = parts;
+  const { connection, memory } = left;
+  const ends = { client: connection.mechanism, onward: memory.onwardMechanism };
+  if (made) await dataplane.ensure(wireOf({ answer: connection, ...ends, hop: 'f' }), budget);
+  if (recorded) await table.put(left);
+}
+
+function adopt(): Promise<Adoption> {
+  table = newTable();
+  dataplane = newDataplane();
+  const setup = { name: 'f', table, dataplane, vnis, clock, log: silentLog };
+  return adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+}
+
+const wires = async () => (await dataplane.list(budget)).map(({ id }) => id).toSorted();
+const adoptedIds = (adoption: Adoption) =>
+  adoption.adopted.map(({ connection, established }) => [connection.id, established]);
+
+describe('adoption', () => {
+  it('takes up what is intended and there, the same interface', async () => {
+    await leave(intent('a'));
+    const index = world.interfaceIn(netnsOf('a'), 'nsm-1')?.index;
+    const adoption = await adopt();
+    expect(adoptedIds(adoption)).toEqual([['a', true]]);
+    expect(adoption.quarantined()).toEqual([]);
+    expect(world.interfaceIn(netnsOf('a'), 'nsm-1')?.index).toBe(index);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('makes what is intended and missing', async () => {
+    await leave(intent('a'), { made: false });
+    expect(adoptedIds(await adopt())).toEqual([['a', true]]);
+    expect(world.objectCount()).toBe(2);
+  });
+
+  it('removes what expired meanwhile, and forgets it', async () => {
+    await leave(intent('a', { closeAtMs: 5_000 }));
+    await clock.advance(5_000);
+    expect(adoptedIds(await adopt())).toEqual([]);
+    expect(world.objectCount()).toBe(0);
+    expect((await journal.load()).size).toBe(0);
+  });
+
+  it('removes what was never finished, and still tells the next hop', async () => {
+    await leave(intent('a', { established: false }));
+    expect(adoptedIds(await adopt())).toEqual([['a', false]]);
+    expect(world.objectCount()).toBe(0);
+  });
+
+  it('closes behind a wire whose namespace is gone', async () => {
+    await leave(intent('a'));
+    await leave(intent('b'));
+    world.removeNamespace(netnsOf('a'));
+    expect(adoptedIds(await adopt())).toEqual([
+      ['a', false],
+      ['b', true],
+    ]);
+    expect(await wires()).toEqual(['b']);
+  });
+
+  it('takes the VNIs of what it adopts', async () => {
+    const mechanism = vxlanMechanism({ srcIp: '10.9.0.2', dstIp: '10.9.0.1', vni: 77 });
+    const tunneled = intent('a');
+    await leave({ ...tunneled, connection: { ...tunneled.connection, mechanism } });
+    await adopt();
+    expect(vnis.of('a')).toBe(77);
+  });
+});
+
+describe('a wire that no intent explains', () => {
+  it('stays untouched and visible until no expiry can still hold it', async () => {
+    await leave(intent('lost'), { recorded: false });
+    const adoption = await adopt();
+    expect(adoption.quarantined()).toEqual(['lost']);
+    await clock.advance(quarantineMs - 1);
+    expect(await wires()).toEqual(['lost']);
+    await clock.advance(1);
+    expect(await wires()).toEqual([]);
+    expect(adoption.quarantined()).toEqual([]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is no longer in quarantine once a refresh has claimed it', async () => {
+    await leave(intent('lost'), { recorded: false });
+    await leave(intent('gone'), { recorded: false });
+    const adoption = await adopt();
+    await table.put(intent('lost'));
+    expect(adoption.quarantined()).toEqual(['gone']);
+    await clock.advance(quarantineMs);
+    expect(await wires()).toEqual(['lost']);
+  });
+
+  it('is left alone by a forwarder that stops before', async () => {
+    await leave(intent('lost'), { recorded: false });
+    (await adopt()).close();
+    await clock.advance(2 * quarantineMs);
+    expect(await wires()).toEqual(['lost']);
+  });
+
+  it('is never another forwarder’s or installation’s', async () => {
+    const foreign = createSimulatedDataplane({ world, clock, installation: 'i', forwarder: 'g' });
+    const { connection, memory } = intent('foreign');
+    const ends = { client: connection.mechanism, onward: memory.onwardMechanism };
+    await foreign.ensure(wireOf({ answer: connection, ...ends, hop: 'g' }), budget);
+    expect((await adopt()).quarantined()).toEqual([]);
+    await clock.advance(quarantineMs);
+    expect(world.objectCount()).toBe(2);
+  });
+});

@@ -1,0 +1,189 @@
+// Protects the step from what was agreed to what the data plane makes: whose addresses and routes go to which end, the
+// rule of next hops on a link, MTU, and which side of a tunnel is ours.
+
+import { create } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { wireOf } from '../../../actors/forwarder/wire-of.ts';
+import type { Mechanism } from '../../../protocols/nsm/gen/connection_pb.ts';
+import {
+  ConnectionContextSchema,
+  type IPContext,
+} from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
+import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
+import { makeMechanism, mechanismClass, mechanismType } from '../../../protocols/nsm/mechanism.ts';
+import type { KernelEnd, Wire } from '../../../protocols/ports/dataplane.ts';
+import { connectionAt } from '../connection/hop-request.ts';
+
+const path = ['nsc', 'nsmgr', 'forwarder', 'nse'];
+const clientKernel = kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' });
+const endpointKernel = kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName: 'nse-1' });
+
+interface Case {
+  readonly client?: Mechanism;
+  readonly onward?: Mechanism;
+  readonly ip?: Partial<Record<keyof IPContext, unknown>>;
+  readonly mtu?: number;
+  readonly payload?: string;
+}
+
+function wire({
+  client = clientKernel,
+  onward = endpointKernel,
+  ip = {},
+  mtu = 0,
+  payload = 'IP',
+}: Case): Wire {
+  const context = create(ConnectionContextSchema, {
+    MTU: mtu,
+    ipContext: {
+      srcIpAddrs: ['10.0.0.1/32', 'fc00::1/128'],
+      dstIpAddrs: ['10.0.0.0/32', 'fc00::/128'],
+      ...(ip as object),
+    },
+  });
+  const answer = connectionAt(2, path, { context, payload });
+  return wireOf({ answer, client, onward, hop: 'forwarder' });
+}
+
+const ends = (made: Wire) => [made.client, made.endpoint] as [KernelEnd, KernelEnd];
+
+function vxlan(parameters: Record<string, string | undefined>): Mechanism {
+  return makeMechanism(mechanismClass.remote, mechanismType.vxlan, {
+    src_ip: '10.9.0.1',
+    src_port: '4789',
+    dst_ip: '10.9.0.2',
+    dst_port: '4790',
+    vni: '77',
+    ...parameters,
+  });
+}
+
+describe('a wire between two workloads', () => {
+  it('is known by the forwarder’s own segment id and gives each end its own addresses', () => {
+    const made = wire({});
+    const [client, endpoint] = ends(made);
+    expect(made).toMatchObject({ id: 'id-2', payload: 'IP', mtu: 0 });
+    expect(client).toMatchObject({ netns: 'inode://4/1', interfaceName: 'nsm-1' });
+    expect(endpoint).toMatchObject({ netns: 'inode://4/2', interfaceName: 'nse-1' });
+    expect(client.addresses).toEqual(['10.0.0.1/32', 'fc00::1/128']);
+    expect(endpoint.addresses).toEqual(['10.0.0.0/32', 'fc00::/128']);
+  });
+
+  it('carries ETHERNET only where the answer says so', () => {
+    expect(wire({ payload: 'ETHERNET' }).payload).toBe('ETHERNET');
+    expect(wire({ payload: '' }).payload).toBe('IP');
+  });
+
+  it('keeps the client’s MAC over any change behind its manager, and the Endpoint’s per address', () => {
+    const [client, endpoint] = ends(wire({}));
+    const answer = connectionAt(2, ['nsc', 'nsmgr', 'other-forwarder', 'other-nse'], {
+      id: 'other',
+      context: create(ConnectionContextSchema, { ipContext: { dstIpAddrs: ['10.0.0.0/32'] } }),
+    });
+    const moved = wireOf({ answer, client: clientKernel, onward: endpointKernel, hop: 'f' });
+    expect(ends(moved)[0].macAddress).toBe(client.macAddress);
+    expect(ends(moved)[1].macAddress).toBe(endpoint.macAddress);
+    expect(client.macAddress).not.toBe(endpoint.macAddress);
+  });
+
+  it('gives the client, and only the client, the neighbours', () => {
+    const ipNeighbors = [{ ip: '10.0.0.0', hardwareAddress: '02:00:00:00:00:01' }];
+    const [client, endpoint] = ends(wire({ ip: { ipNeighbors } }));
+    expect(client.neighbors).toEqual([{ ip: '10.0.0.0', macAddress: '02:00:00:00:00:01' }]);
+    expect(endpoint.neighbors).toEqual([]);
+  });
+});
+
+describe('routes', () => {
+  const routesOf = (srcRoutes: object[], dstIpAddrs = ['10.0.0.0/32', 'fc00::/128']) =>
+    ends(wire({ ip: { srcRoutes, dstIpAddrs } }))[0].routes;
+
+  it('go through the address that they name', () => {
+    expect(routesOf([{ prefix: '192.168.0.0/24', nextHop: '10.0.0.9' }])).toEqual([
+      { prefix: '192.168.0.0/24', gateway: '10.0.0.9' },
+    ]);
+  });
+
+  it('go through the other end’s first address of their family where they name none', () => {
+    expect(routesOf([{ prefix: '192.168.0.0/24' }, { prefix: 'fd00::/64' }])).toEqual([
+      { prefix: '192.168.0.0/24', gateway: '10.0.0.0' },
+      { prefix: 'fd00::/64', gateway: 'fc00::' },
+    ]);
+  });
+
+  it('are on the link where they lie inside the other end’s prefix, or no such address exists', () => {
+    expect(routesOf([{ prefix: '10.0.0.0/32' }])).toEqual([{ prefix: '10.0.0.0/32' }]);
+    expect(routesOf([{ prefix: '10.5.1.0/24' }], ['10.5.0.1/16'])).toEqual([
+      { prefix: '10.5.1.0/24' },
+    ]);
+    expect(routesOf([{ prefix: 'fd00::/64' }], ['10.0.0.0/32'])).toEqual([{ prefix: 'fd00::/64' }]);
+  });
+
+  it('of the Endpoint go through the client', () => {
+    const [client, endpoint] = ends(wire({ ip: { dstRoutes: [{ prefix: '192.168.0.0/24' }] } }));
+    expect(client.routes).toEqual([]);
+    expect(endpoint.routes).toEqual([{ prefix: '192.168.0.0/24', gateway: '10.0.0.1' }]);
+  });
+
+  it('that cannot be read are refused', () => {
+    expect(() => routesOf([{ prefix: 'nonsense' }])).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+    );
+  });
+});
+
+describe('the MTU', () => {
+  it.each([
+    { context: 0, tunnel: undefined, mtu: 0 },
+    { context: 1400, tunnel: undefined, mtu: 1400 },
+    { context: 0, tunnel: '1446', mtu: 1446 },
+    { context: 1400, tunnel: '1446', mtu: 1400 },
+    { context: 9000, tunnel: '1446', mtu: 1446 },
+  ])('is the smallest that anybody says: $context and $tunnel', ({ context, tunnel, mtu }) => {
+    expect(wire({ mtu: context, onward: vxlan({ MTU: tunnel }) }).mtu).toBe(mtu);
+  });
+});
+
+describe('a tunnel', () => {
+  it('begins at the source where it leads to the Endpoint', () => {
+    expect(wire({ onward: vxlan({}) }).endpoint).toEqual({
+      kind: 'vxlan',
+      localIp: '10.9.0.1',
+      localPort: 4789,
+      remoteIp: '10.9.0.2',
+      remotePort: 4790,
+      vni: 77,
+    });
+  });
+
+  it('ends at the destination where it comes from the client', () => {
+    expect(wire({ client: vxlan({}) }).client).toEqual({
+      kind: 'vxlan',
+      localIp: '10.9.0.2',
+      localPort: 4790,
+      remoteIp: '10.9.0.1',
+      remotePort: 4789,
+      vni: 77,
+    });
+  });
+
+  it.each(['src_ip', 'dst_ip', 'vni'])('without %s is refused, naming it', (key) => {
+    expect(() => wire({ onward: vxlan({ [key]: undefined }) })).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_ARGUMENT',
+        details: expect.objectContaining({ hop: 'forwarder', expected: `parameter ${key}` }),
+      }),
+    );
+  });
+});
+
+it('an end of no known mechanism is refused, naming the side', () => {
+  const onward = { ...endpointKernel, type: 'MEMIF' };
+  expect(() => wire({ onward })).toThrow(
+    expect.objectContaining({
+      code: 'UNIMPLEMENTED',
+      message: expect.stringContaining('endpoint'),
+      details: expect.objectContaining({ found: 'MEMIF' }),
+    }),
+  );
+});

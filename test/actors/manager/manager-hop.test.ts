@@ -1,0 +1,175 @@
+// Protects a manager's choice of forwarder: the one that holds a wire is kept, the one of the path comes first, a
+// service's match asks for labels, and a refusal says who was there.
+
+import { create } from '@bufbuild/protobuf';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Hop, HopRequest } from '../../../actors/connection/hop.ts';
+import type { Discovery } from '../../../actors/discovery/discovery.ts';
+import { managerHop } from '../../../actors/manager/manager-hop.ts';
+import { NsmError } from '../../../protocols/errors.ts';
+import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
+import {
+  type NetworkServiceEndpoint,
+  NetworkServiceEndpointSchema,
+  NetworkServiceSchema,
+} from '../../../protocols/nsm/gen/registry_pb.ts';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import {
+  call,
+  connectionAt,
+  type FakeNextHop,
+  fakeNextHop,
+  hopRequest,
+} from '../connection/hop-request.ts';
+
+let forwarders: NetworkServiceEndpoint[];
+let matches: { metadata?: { labels: Record<string, string> } }[];
+let excluded: string[];
+let discovered: number;
+let discoveryError: NsmError | undefined;
+let failing: Set<string>;
+let nextHop: FakeNextHop;
+let hop: Hop;
+
+const forwarder = (name: string, labels: Record<string, string> = { p2p: 'true' }) =>
+  create(NetworkServiceEndpointSchema, {
+    name,
+    url: `memory:${name}`,
+    networkServiceNames: ['forwarder'],
+    networkServiceLabels: { forwarder: { labels } },
+  });
+
+beforeEach(() => {
+  forwarders = [forwarder('f-1'), forwarder('f-2'), forwarder('f-3')];
+  [matches, excluded, discovered, discoveryError] = [[], [], 0, undefined];
+  failing = new Set();
+  nextHop = fakeNextHop((url, asked) => {
+    if (failing.has(url)) throw new NsmError('UNAVAILABLE', 'away');
+    return asked;
+  });
+  const discover: Discovery['discover'] = async (name) => {
+    discovered += 1;
+    if (discoveryError !== undefined) throw discoveryError;
+    const networkService = create(NetworkServiceSchema, { name, matches });
+    return { networkService, endpoints: new Map(), endpointCount: 0, isStale: false };
+  };
+  hop = managerHop({
+    name: 'nsmgr',
+    nextHop,
+    log: silentLog,
+    discovery: { discover } as Discovery,
+    forwarderServiceName: 'forwarder',
+    forwarders: () => forwarders,
+    excludedPrefixes: () => excluded,
+  });
+});
+
+const asked = (names: readonly string[] = ['nsc', 'nsmgr'], change: Partial<HopRequest> = {}) =>
+  hopRequest(connectionAt(1, names), change);
+const previous = (
+  name: string,
+  connection: Connection = connectionAt(1, ['nsc', 'nsmgr', name]),
+) => ({
+  connection,
+  memory: { nextUrl: `memory:${name}`, nextName: name },
+});
+
+describe('the choice of a forwarder', () => {
+  it('takes the first that succeeds, and remembers it', async () => {
+    failing.add('memory:f-1');
+    const { memory } = await hop.request(asked());
+    expect(nextHop.told).toEqual(['request memory:f-1', 'request memory:f-2']);
+    expect(memory).toEqual({ nextUrl: 'memory:f-2', nextName: 'f-2' });
+  });
+
+  it('begins with the one of the path, also in a reselect', async () => {
+    await hop.request(asked(['nsc', 'nsmgr', 'f-3', 'nse']));
+    await hop.request(
+      asked(['nsc', 'nsmgr', 'f-2', 'nse'], { previous: previous('f-2'), reselect: true }),
+    );
+    expect(nextHop.told).toEqual(['request memory:f-3', 'request memory:f-2']);
+  });
+
+  it('is only the one that holds the wire, in a refresh, and asks no registry', async () => {
+    discoveryError = new NsmError('UNAVAILABLE', 'the registry is away');
+    await hop.request(asked(undefined, { previous: previous('f-2') }));
+    expect(nextHop.told).toEqual(['request memory:f-2']);
+    expect(discovered).toBe(0);
+    failing.add('memory:f-2');
+    await expect(
+      hop.request(asked(undefined, { previous: previous('f-2') })),
+    ).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+    expect(nextHop.told.length).toBe(2);
+  });
+
+  it('follows that forwarder to its new URL', async () => {
+    forwarders = [
+      create(NetworkServiceEndpointSchema, { ...forwarder('f-2'), url: 'memory:moved' }),
+    ];
+    const { memory } = await hop.request(asked(undefined, { previous: previous('f-2') }));
+    expect(memory.nextUrl).toBe('memory:moved');
+  });
+
+  it('may be another one in a reselect, and the old one is left once that is ready', async () => {
+    forwarders = [forwarder('f-1')];
+    await hop.request(asked(undefined, { previous: previous('f-2'), reselect: true }));
+    expect(nextHop.told).toEqual(['request memory:f-1', 'close memory:f-2']);
+  });
+
+  it('asks for the labels of the match, and for p2p where it names none', async () => {
+    forwarders.push(forwarder('f-sriov', { sriov: 'true' }));
+    matches = [{ metadata: { labels: { sriov: 'true' } } }];
+    await hop.request(asked());
+    matches = [{}];
+    forwarders = forwarders.toReversed();
+    await hop.request(asked());
+    expect(nextHop.told).toEqual(['request memory:f-sriov', 'request memory:f-3']);
+  });
+});
+
+describe('a refusal', () => {
+  it('says that no forwarder is there', async () => {
+    forwarders = [];
+    await expect(hop.request(asked())).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      details: {
+        hop: 'nsmgr',
+        rule: 'select-forwarder',
+        found: 'no forwarder is registered at this manager',
+        connectionId: 'id-1',
+      },
+    });
+  });
+
+  it('names the one that holds the wire, and those that are there', async () => {
+    await expect(
+      hop.request(asked(undefined, { previous: previous('gone') })),
+    ).rejects.toMatchObject({
+      details: {
+        expected: 'forwarder gone, which holds this wire',
+        found: 'registered: f-1, f-2, f-3',
+        remedy: 'start that forwarder again, or let the client reselect',
+      },
+    });
+    expect(nextHop.told).toEqual([]);
+  });
+});
+
+it('what the node’s network uses is excluded, once, beside what the client excludes', async () => {
+  excluded = ['10.0.0.0/8', '10.0.0.0/8'];
+  await hop.request(asked());
+  expect(nextHop.sent[0]?.connection.context?.ipContext?.excludedPrefixes).toEqual(['10.0.0.0/8']);
+  excluded = [];
+  const request = asked();
+  await hop.request(request);
+  expect(nextHop.sent[1]?.connection).toBe(request.connection);
+});
+
+it('a Close goes to the forwarder that holds the wire, and nowhere without one', async () => {
+  const { connection, memory } = previous('f-2');
+  await hop.close(connection, memory, call());
+  await hop.close(connection, {}, call());
+  expect(nextHop.told).toEqual(['close memory:f-2']);
+});
