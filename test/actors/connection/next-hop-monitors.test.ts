@@ -1,0 +1,196 @@
+// Protects the streams to the next hops: one per URL however many connections go there, reopened with back-off while
+// anybody needs it, closed when nobody does; a lost one is told once to each connection that goes through it.
+
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  createNextHopMonitors,
+  type NextHopMessage,
+  type NextHopMonitors,
+} from '../../../actors/connection/next-hop-monitors.ts';
+import {
+  type ConnectionEvent,
+  ConnectionEventSchema,
+  ConnectionEventType,
+  ConnectionSchema,
+  MonitorConnection,
+  type MonitorScopeSelector,
+  State,
+} from '../../../protocols/nsm/gen/connection_pb.ts';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import { type Listening, serve } from '../../../protocols/ports/rpc.ts';
+import { createMemoryNetwork } from '../../../transports/memory/memory-network.ts';
+import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
+
+interface Stream {
+  readonly selector: MonitorScopeSelector;
+  readonly openedMs: number;
+  isOpen: boolean;
+  say(event: ConnectionEvent): void;
+}
+
+let clock: ManualClock;
+let network: ReturnType<typeof createMemoryNetwork>;
+let monitors: NextHopMonitors;
+let streams: Stream[];
+let told: Record<string, string[]>;
+let listening: Map<string, Listening>;
+
+beforeEach(async () => {
+  clock = createManualClock();
+  network = createMemoryNetwork({ clock });
+  monitors = createNextHopMonitors({ name: 'own', dialer: network.dialer, clock, log: silentLog });
+  [streams, told, listening] = [[], {}, new Map()];
+  await listen('memory:next');
+});
+
+afterEach(async () => {
+  monitors.close();
+  await settle();
+  expect(streams.filter(({ isOpen }) => isOpen)).toEqual([]);
+  for (const url of listening.keys()) await cut(url);
+  expect(clock.pendingTimers, 'timers left behind').toBe(0);
+});
+
+async function listen(url: string): Promise<void> {
+  const monitor = serve(MonitorConnection, {
+    async *monitorConnections(selector, { signal }) {
+      const waiting: ConnectionEvent[] = [create(ConnectionEventSchema)];
+      let wake: () => void = () => {};
+      const say = (event: ConnectionEvent): void => {
+        waiting.push(event);
+        wake();
+      };
+      const stream: Stream = { selector, openedMs: clock.nowMs(), isOpen: true, say };
+      streams.push(stream);
+      signal.addEventListener('abort', () => wake());
+      try {
+        while (!signal.aborted) {
+          yield* waiting.splice(0);
+          await new Promise<void>((resolve) => (wake = resolve));
+        }
+      } finally {
+        stream.isOpen = false;
+      }
+    },
+  });
+  listening.set(url, await network.listener.listen(url, [monitor]));
+}
+
+/** Ends the streams to that URL and leaves nobody there. */
+async function cut(url: string): Promise<void> {
+  const closing = listening.get(url)?.close(0);
+  listening.delete(url);
+  await clock.advance(0);
+  await closing;
+}
+
+async function follow(id: string, url: string | undefined = 'memory:next'): Promise<void> {
+  monitors.follow(id, url, (message) => (told[id] ??= []).push(textOf(message)));
+  await settle();
+}
+
+const textOf = (message: NextHopMessage): string =>
+  message.type === 'nextHopLost' ? 'lost' : `${message.event} ${message.entry.state}`;
+
+function event(ownId: string, state: State, name = 'own'): ConnectionEvent {
+  const entry = create(ConnectionSchema, {
+    id: 'next-id',
+    state,
+    path: { index: 2, pathSegments: [{ name: 'nsc', id: 'x' }, { name, id: ownId }, { id: 'n' }] },
+  });
+  const { UPDATE: type } = ConnectionEventType;
+  return create(ConnectionEventSchema, { type, connections: { 'next-id': entry } });
+}
+
+describe('the connections to one next hop', () => {
+  it('share one stream that selects by the own name', async () => {
+    for (const id of ['a', 'b', 'a']) await follow(id);
+    expect(streams.length).toBe(1);
+    expect(streams[0]?.selector.pathSegments).toMatchObject([{ name: 'own', id: '' }]);
+  });
+
+  it('each hear what is about them', async () => {
+    for (const id of ['a', 'b']) await follow(id);
+    streams[0]?.say(event('a', State.DOWN));
+    streams[0]?.say(event('unknown', State.DOWN));
+    streams[0]?.say(event('b', State.DOWN, 'another'));
+    await settle();
+    expect(told).toEqual({ a: [`${ConnectionEventType.UPDATE} ${State.DOWN}`] });
+  });
+
+  it('close it when the last one leaves', async () => {
+    for (const id of ['a', 'b']) await follow(id);
+    monitors.follow('a', undefined, () => {});
+    await settle();
+    expect(streams[0]?.isOpen).toBe(true);
+    monitors.follow('b', undefined, () => {});
+    await settle();
+    expect(streams[0]?.isOpen).toBe(false);
+    expect(told).toEqual({});
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('move one by one to another URL', async () => {
+    await listen('memory:other');
+    for (const id of ['a', 'b']) await follow(id);
+    await follow('a', 'memory:other');
+    expect(streams.map(({ isOpen }) => isOpen)).toEqual([true, true]);
+    streams[0]?.say(event('a', State.DOWN));
+    streams[1]?.say(event('a', State.DOWN));
+    await settle();
+    expect(told['a']?.length).toBe(1);
+    await follow('b', 'memory:other');
+    expect(streams.map(({ isOpen }) => isOpen)).toEqual([false, true]);
+  });
+});
+
+describe('a stream that is lost', () => {
+  it('is told once to each connection, and opened again for them', async () => {
+    for (const id of ['a', 'b']) await follow(id);
+    await cut('memory:next');
+    await clock.advance(30_000);
+    expect(told).toEqual({ a: ['lost'], b: ['lost'] });
+    await listen('memory:next');
+    await clock.advance(2_000);
+    expect(streams.map(({ isOpen }) => isOpen)).toEqual([false, true]);
+    streams[1]?.say(event('b', State.UP));
+    await settle();
+    expect(told['b']?.length).toBe(2);
+  });
+
+  it('is told again once it had come back in between', async () => {
+    await follow('a');
+    for (let turn = 0; turn < 2; turn += 1) {
+      await cut('memory:next');
+      await listen('memory:next');
+      await clock.advance(2_000);
+    }
+    expect(told).toEqual({ a: ['lost', 'lost'] });
+  });
+
+  it('is tried ever more rarely, at least every 2 s', async () => {
+    const dialed: number[] = [];
+    monitors.close();
+    const dialer: typeof network.dialer = {
+      ...network.dialer,
+      dial(url) {
+        dialed.push(clock.nowMs());
+        return network.dialer.dial(url);
+      },
+    };
+    monitors = createNextHopMonitors({ name: 'own', dialer, clock, log: silentLog });
+    await follow('a', 'memory:nobody');
+    await clock.advance(9_200);
+    expect(dialed).toEqual([0, 100, 300, 700, 1_500, 3_100, 5_100, 7_100, 9_100]);
+  });
+
+  it('is not opened again for a connection that has left meanwhile', async () => {
+    await follow('a');
+    await cut('memory:next');
+    monitors.follow('a', undefined, () => {});
+    await listen('memory:next');
+    await clock.advance(10_000);
+    expect(streams.length).toBe(1);
+  });
+});
