@@ -1,18 +1,29 @@
 // Proof from inside the workloads' namespaces that a wire carries packets: pings, a steady stream of them, a TCP
 // transfer, and what the kernel says of an interface.
 
-import { createInterface } from 'node:readline';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { createServer, Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 
 import { linksOf } from '../../bin/demo/namespace-links.ts';
 import { dumpAddresses, parseAddress } from '../../protocols/netlink/address.ts';
+import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { ping } from '../../transports/icmp/ping.ts';
+import { checked, closeOnExec, libc, socketFamily } from '../../transports/netlink/libc.ts';
+import { inNamespace } from '../../transports/netlink/namespace-switch.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
+
+/** SOCK_STREAM. */
+const streamSocket = 1;
+const transferPort = 7007;
+const transferBytes = 4 << 20;
 
 export interface InterfaceFacts {
   readonly index: number;
@@ -93,32 +104,45 @@ export async function expectPingsBothWays(
   for (const address of addresses.client) await expectPings(endpoint, address);
 }
 
-const child = (name: string): string[] => [
-  '--import',
-  'tsx',
-  fileURLToPath(new URL(name, import.meta.url)),
-];
-
 /** A connection from one namespace to the other over which some megabytes go there and come back unchanged. */
 export async function expectTransfer(
   from: NetworkNamespace,
   to: NetworkNamespace,
   address: string,
 ): Promise<void> {
-  const run = (where: NetworkNamespace, ...args: string[]) =>
-    spawnInNamespace(where.url, [process.execPath, ...child('transfer-child.ts'), ...args], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-  const server = run(to, 'serve', address);
+  const server = createServer((socket) => void pipeline(socket, socket).catch(() => {}));
+  server.listen({ fd: tcpSocket(to, address, 'bind') });
+  await once(server, 'listening');
   try {
-    await firstLine(server.stdout);
-    const client = run(from, 'send', address);
-    expect(await firstLine(client.stdout), `a transfer to ${address}`).toBe('all came back');
-    if (client.exitCode === null) await once(client, 'exit');
+    // The kernel completes the connection before the server takes it, so connecting does not wait for this process.
+    const socket = new Socket({ fd: tcpSocket(from, address, 'connect') });
+    const data = randomBytes(transferBytes);
+    socket.end(data);
+    const found = createHash('sha256');
+    for await (const chunk of socket) found.update(chunk as Uint8Array);
+    const expected = createHash('sha256').update(data).digest('hex');
+    expect(found.digest('hex'), `what came back from ${address}`).toBe(expected);
   } finally {
-    server.kill('SIGKILL');
-    if (server.exitCode === null && server.signalCode === null) await once(server, 'exit');
+    server.close();
   }
+}
+
+/** A descriptor, to be owned by whoever wraps it. */
+function tcpSocket(namespace: NetworkNamespace, address: string, how: 'bind' | 'connect'): number {
+  const { bytes } = parseIp(address);
+  const isIpv4 = bytes.length === 4;
+  const family = isIpv4 ? socketFamily.inet : socketFamily.inet6;
+  // sockaddr_in and sockaddr_in6: family in host order, port in network order, then the address.
+  const target = new Uint8Array(isIpv4 ? 16 : 28);
+  target.set(new Uint8Array(new Uint16Array([family]).buffer));
+  new DataView(target.buffer).setUint16(2, transferPort);
+  target.set(bytes, isIpv4 ? 4 : 8);
+  const what = `${how} to ${address} port ${transferPort}`;
+  const socket = inNamespace(namespace.descriptor, () =>
+    checked(libc.socket(family, streamSocket | closeOnExec, 0), what),
+  );
+  checked(libc[how](socket, target, target.length), what);
+  return socket;
 }
 
 export interface SteadyPing {
@@ -133,7 +157,8 @@ export async function startSteadyPing(
   from: NetworkNamespace,
   destination: string,
 ): Promise<SteadyPing> {
-  const command = [process.execPath, ...child('steady-ping-child.ts'), destination] as const;
+  const child = fileURLToPath(new URL('steady-ping-child.ts', import.meta.url));
+  const command = [process.execPath, '--import', 'tsx', child, destination] as const;
   const process_ = spawnInNamespace(from.url, [...command], { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(process_, 'exit');
   let total = { sent: 0, received: 0 };
@@ -153,10 +178,4 @@ export async function startSteadyPing(
       return total;
     },
   };
-}
-
-async function firstLine(stream: NodeJS.ReadableStream | null): Promise<string> {
-  if (stream === null) throw new Error('the child has no output');
-  for await (const line of createInterface({ input: stream })) return line;
-  throw new Error('the child ended without a word');
 }
