@@ -1,0 +1,83 @@
+// Protects what happens when a part is lost without a word: an Endpoint that is gone is replaced at once behind the
+// same interface, a client's namespace takes its wire with it, and a data plane that fails at any step leaves nothing.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import type { SimulatedFault } from '../../dataplane/simulated/simulated.ts';
+import { createMesh, type Mesh, type Node } from '../sandbox/in-process-mesh.ts';
+
+let mesh: Mesh;
+
+afterEach(() => mesh.end());
+
+async function start(nodeCount: number): Promise<readonly [Node, Node]> {
+  mesh = await createMesh(nodeCount);
+  return [mesh.nodes[0], mesh.nodes.at(-1)] as [Node, Node];
+}
+
+const parameter = (mechanism: { parameters: Record<string, string> } | undefined, key: string) =>
+  mechanism?.parameters[key] ?? '';
+
+describe.each([1, 2])('an Endpoint that is lost, on %i nodes', (nodeCount) => {
+  it('is replaced within 500 ms behind the same interface', async () => {
+    const [first, last] = await start(nodeCount);
+    const lost = await mesh.addEndpoint(last, 'nse-1');
+    const client = mesh.addClient(first, 'nsc');
+    const before = await client.established();
+    const netns = parameter(before.mechanism, 'inodeURL');
+    const index = first.world.interfaceIn(netns, 'nsm-1')?.index;
+    await mesh.addEndpoint(last, 'nse-2', { cidr: '172.16.1.0/24' });
+    await mesh.cutOff(lost);
+    await mesh.clock.advance(500);
+    const after = await client.established();
+    expect(after.networkServiceEndpointName).toBe('nse-2');
+    expect(first.world.interfaceIn(netns, 'nsm-1')?.index).toBe(index);
+    expect(mesh.objects).toBe(2 * nodeCount);
+    expect(after.path?.pathSegments.slice(0, -1).map(({ id }) => id)).toEqual(
+      before.path?.pathSegments.slice(0, -1).map(({ id }) => id),
+    );
+  });
+});
+
+describe('a client’s namespace that is gone', () => {
+  it('takes the wire with it on every node at once, and the rest at its expiry', async () => {
+    const [first, last] = await start(2);
+    await mesh.addEndpoint(last, 'nse');
+    const answer = await mesh.run(mesh.request(first.managerUrl, mesh.firstRequest('hand-0')));
+    first.world.removeNamespace(parameter(answer.mechanism, 'inodeURL'));
+    await mesh.clock.advance(1_000);
+    expect(mesh.objects).toBe(0);
+    for (const url of ['memory:node-2/nsmgr', 'memory:node-2/nse']) {
+      expect(await mesh.connectionsAt(url), url).toEqual({});
+    }
+    await mesh.clock.advance(600_000);
+  });
+});
+
+/** Steps at which the simulated data plane may fail while it makes a wire. */
+const steps = ['make client end', 'make endpoint end', 'join', 'remove what was replaced'];
+
+describe.each(['first', 'second'] as const)('a data plane that fails on the %s node', (which) => {
+  it.each(steps)('to %s leaves nothing at any hop', async (failing) => {
+    const [first, last] = await start(2);
+    let fault: SimulatedFault | undefined = 'fail';
+    const node = which === 'first' ? first : last;
+    const [whole] = node.forwarders;
+    await whole?.stop();
+    const broken = await mesh.addForwarder(node, {
+      name: 'forwarder-broken',
+      fault: (operation, step) => (operation === 'ensure' && step === failing ? fault : undefined),
+    });
+    await mesh.addEndpoint(last, 'nse');
+    const asking = mesh.request(first.managerUrl, mesh.firstRequest('hand-0'));
+    await expect(mesh.run(asking)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await mesh.clock.advance(1_000);
+    expect(mesh.objects).toBe(0);
+    for (const url of [first.managerUrl, last.managerUrl, broken.url, 'memory:node-2/nse']) {
+      expect(await mesh.connectionsAt(url), url).toEqual({});
+    }
+    fault = undefined;
+    const second = await mesh.run(mesh.request(first.managerUrl, mesh.firstRequest('hand-0')));
+    expect(mesh.objects).toBe(4);
+    await mesh.run(mesh.close(first.managerUrl, second));
+  });
+});
