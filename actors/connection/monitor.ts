@@ -16,8 +16,12 @@ import { segmentIds } from './segment-index.ts';
 /** Changes that may wait for one subscriber. */
 const queueDepthMax = 8192;
 
-/** Changes that one event carries at the most; what has piled up goes out together. */
-const changesPerEventMax = 64;
+/**
+ * What one event carries at the most, by estimate: what has piled up goes out together, and a large state in parts,
+ * since a message has a largest size (1 MiB on a bus, 4 MiB in gRPC). The reference sends the state as one event;
+ * a client that asks for its own connection gets one event in any case.
+ */
+const eventBytesMax = 256 * 1024;
 
 export interface Monitor {
   publish(type: ConnectionEventType, connection: Connection): void;
@@ -60,10 +64,12 @@ export function createMonitor(current: CurrentConnections): Monitor {
       signal.addEventListener('abort', onAbort);
       subscribers.add(subscriber);
       try {
-        const initial = [...current(wantedId(selector))].filter((each) =>
-          matchesSelector(selector, each),
-        );
-        yield eventOf(ConnectionEventType.INITIAL_STATE_TRANSFER, initial);
+        const type = ConnectionEventType.INITIAL_STATE_TRANSFER;
+        const initial = [...current(wantedId(selector))]
+          .filter((each) => matchesSelector(selector, each))
+          .map((connection) => ({ type, connection }));
+        if (initial.length === 0) yield eventOf(type, []);
+        yield* eventsOf(initial);
         while (!signal.aborted) {
           const waiting = subscriber.queue;
           subscriber.queue = [];
@@ -128,17 +134,28 @@ function offer(subscriber: Subscriber, change: Change): void {
 /** Joins neighbours of one type about different connections, so that the order per connection stays. */
 function* eventsOf(changes: readonly Change[]): Iterable<ConnectionEvent> {
   let batch = new Map<string, Connection>();
+  let bytes = 0;
   let type: ConnectionEventType | undefined;
   for (const change of changes) {
-    const full = batch.size >= changesPerEventMax || batch.has(change.connection.id);
-    if (type !== undefined && (full || change.type !== type)) {
+    const size = estimatedBytes(change.connection);
+    const isFull = bytes + size > eventBytesMax || batch.has(change.connection.id);
+    if (type !== undefined && (isFull || change.type !== type)) {
       yield eventOf(type, batch.values());
       batch = new Map();
+      bytes = 0;
     }
     type = change.type;
+    bytes += size;
     batch.set(change.connection.id, change.connection);
   }
   if (type !== undefined) yield eventOf(type, batch.values());
+}
+
+/** Tokens are nearly all of it; the rest is taken as what an ordinary connection has. */
+function estimatedBytes(connection: Connection): number {
+  let bytes = 2048;
+  for (const { token } of connection.path?.pathSegments ?? []) bytes += token.length + 128;
+  return bytes;
 }
 
 function eventOf(type: ConnectionEventType, connections: Iterable<Connection>): ConnectionEvent {

@@ -24,6 +24,7 @@ import {
   type StatusReply,
   StatusRequestSchema,
 } from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
+import type { Channel } from '../../protocols/ports/rpc.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
@@ -90,12 +91,10 @@ function openMesh(url: string): MeshClient {
       return found.toSorted(byName);
     },
     async connections() {
-      const monitor = channel.client(MonitorConnection);
-      const events = monitor.monitorConnections(create(MonitorScopeSelectorSchema), { timeoutMs });
-      for await (const { type, connections } of events) {
-        if (type === ConnectionEventType.INITIAL_STATE_TRANSFER) return Object.values(connections);
-      }
-      throw new NsmError('UNAVAILABLE', 'the manager ended the monitor without its connections');
+      const status = await orUndefined(
+        inspection.status(create(StatusRequestSchema), { timeoutMs }),
+      );
+      return initialTransfer(channel, status?.connections ?? 0);
     },
     async connectionDetails() {
       const reply = await orUndefined(
@@ -106,6 +105,37 @@ function openMesh(url: string): MeshClient {
     status: () => orUndefined(inspection.status(create(StatusRequestSchema), { timeoutMs })),
     close: () => dialer.close(),
   };
+}
+
+/** How long the next part of a large state may take; the parts follow each other at once. */
+const nextPartMs = 500;
+
+/** The state that a monitor begins with: one event, or as many as hold `expected` connections. */
+async function initialTransfer(channel: Channel, expected: number): Promise<Connection[]> {
+  const found = new Map<string, Connection>();
+  const stop = new AbortController();
+  let patience: NodeJS.Timeout | undefined;
+  let hasBegun = false;
+  const selector = create(MonitorScopeSelectorSchema);
+  const options = { timeoutMs, signal: stop.signal };
+  try {
+    const events = channel.client(MonitorConnection).monitorConnections(selector, options);
+    for await (const { type, connections } of events) {
+      if (type !== ConnectionEventType.INITIAL_STATE_TRANSFER) break;
+      hasBegun = true;
+      for (const each of Object.values(connections)) found.set(each.id, each);
+      if (found.size >= expected) break;
+      // What has been closed since it was counted never comes.
+      clearTimeout(patience);
+      patience = setTimeout(() => stop.abort(), nextPartMs);
+    }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    clearTimeout(patience);
+  }
+  if (hasBegun) return [...found.values()];
+  throw new NsmError('UNAVAILABLE', 'the manager ended the monitor without its connections');
 }
 
 async function orUndefined<T>(answer: Promise<T>): Promise<T | undefined> {

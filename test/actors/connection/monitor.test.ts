@@ -1,12 +1,13 @@
 // Protects the monitor of one hop: an initial transfer even when empty, every change in order per connection, joined
 // where they pile up, to exactly those who select it; a subscriber that does not keep up is ended and delays nobody.
 
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createMonitor } from '../../../actors/connection/monitor.ts';
 import {
   type Connection,
   type ConnectionEvent,
+  ConnectionEventSchema,
   ConnectionEventType,
   ConnectionSchema,
   MonitorScopeSelectorSchema,
@@ -152,14 +153,30 @@ describe('changes that pile up', () => {
     ]);
   });
 
-  it('go out in events of a bounded size', async () => {
+  it('go out in events that fit a message, the state at the beginning too', async () => {
+    current = Array.from({ length: 300 }, (_, at) => withToken(`s-${at}`, 4000));
     const { events } = await read();
-    for (let at = 0; at < 200; at += 1) monitor.publish(UPDATE, connection(`c-${at}`));
-    await settle();
-    const sizes = events.slice(1).map(({ connections }) => Object.keys(connections).length);
-    expect(sizes).toEqual([64, 64, 64, 8]);
+    for (let at = 0; at < 300; at += 1) monitor.publish(UPDATE, withToken(`c-${at}`, 4000));
+    await settle(20);
+    const sizes = events.map((event) => toBinary(ConnectionEventSchema, event).length);
+    expect(Math.max(...sizes)).toBeLessThan(512 * 1024);
+    const told = events.flatMap(({ connections }) => Object.keys(connections));
+    expect(new Set(told).size).toBe(600);
+    const initial = events.filter(({ type }) => type === INITIAL_STATE_TRANSFER);
+    expect(initial.flatMap(({ connections }) => Object.keys(connections)).length).toBe(300);
   });
 });
+
+function withToken(id: string, length: number): Connection {
+  const made = connection(id);
+  const pathSegments = made.path?.pathSegments.map((each) => ({
+    ...each,
+    token: 't'.repeat(length),
+  }));
+  return made.path === undefined
+    ? made
+    : { ...made, path: { ...made.path, pathSegments: pathSegments ?? [] } };
+}
 
 describe('a subscriber that does not read', () => {
   it('is ended with a clear error after what it was still owed, and others go on', async () => {
