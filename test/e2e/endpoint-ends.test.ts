@@ -1,5 +1,5 @@
 // Protects the end of an Endpoint: its clients see it, nobody gets a wire to it any more, and once its clients have
-// closed, no forwarder holds anything of it.
+// closed, no forwarder holds anything of it; where another Endpoint offers the service, the wire moves there.
 
 import { expect, test } from 'vitest';
 
@@ -8,8 +8,8 @@ import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh } from '../sandbox/mesh.ts';
 import { addressesOf, expectPings, interfacesOf } from '../sandbox/mesh-probes.ts';
 
-describeMesh('an Endpoint that unregisters', (mesh) => {
-  test.each(['near', 'far'] as const)('%s its client', async (where) => {
+describeMesh('an Endpoint ends', (mesh) => {
+  test.each(['near', 'far'] as const)('by unregistering, %s its client', async (where) => {
     const { processes, workloads, nodes, namespace, traces, netlink } = mesh();
     const service = `ending-${where}`;
     const endpoint = {
@@ -44,4 +44,51 @@ describeMesh('an Endpoint that unregisters', (mesh) => {
     expect(await interfacesOf(netlink, client.namespace)).toEqual([]);
     expect(await interfacesOf(netlink, endpoint.namespace)).toEqual([]);
   });
+
+  test.each(['near', 'far'] as const)(
+    'by its death, %s its client, with another one there: the wire moves',
+    async (where) => {
+      const { processes, workloads, nodes, namespace, traces, netlink } = mesh();
+      const service = `replaced-${where}`;
+      const workload = {
+        name: `dying-${where}`,
+        node: nodes[where === 'near' ? 0 : 1],
+        namespace: namespace(),
+      };
+      const child = await processes.startEndpoint(workload, {
+        NSM_SERVICE_NAMES: service,
+        NSM_CIDR_PREFIX: '172.16.1.0/24',
+      });
+      const client = await workloads.client({
+        node: nodes[0],
+        services: `kernel://${service}/nsm-1`,
+      });
+      const first = await client.connection();
+      const before = await interfacesOf(netlink, client.namespace);
+      const other = await workloads.endpoint({
+        node: nodes[where === 'near' ? 1 : 0],
+        services: [service],
+        cidr: [['172.16.1.0/24']],
+      });
+      child.kill('SIGKILL');
+      await child.exited;
+      await eventually('the client has a wire to the other one', 15_000, () =>
+        expect(client.statuses[0]).toMatchObject({
+          phase: 'established',
+          connection: { networkServiceEndpointName: other.name },
+        }),
+      );
+      const next = await client.connection();
+      expect(addressesOf(next)).toEqual(addressesOf(first));
+      expect(await interfacesOf(netlink, client.namespace)).toEqual(before);
+      for (const address of addressesOf(next).endpoint) {
+        await expectPings(client.namespace, address);
+      }
+      expect(await interfacesOf(netlink, workload.namespace)).toEqual([]);
+      await client.stop();
+      await eventually('no hop holds anything of it', 5_000, async () =>
+        expect(await traces()).toEqual([]),
+      );
+    },
+  );
 });
