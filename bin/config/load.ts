@@ -37,6 +37,15 @@ const inheritedNames: readonly string[] = [
   'VWIRE_CLOSE_AT_STOP',
 ];
 
+/** What `vwire node` hands on: to both of its children, and to the forwarder alone. */
+export const namesForBoth = [
+  'NSM_LOG_LEVEL',
+  'NSM_MAX_TOKEN_LIFETIME',
+  'NSM_DIAL_TIMEOUT',
+] as const;
+export const namesForForwarder = ['NSM_TUNNEL_IP', 'NSM_VXLAN_PORT', 'NSM_LABELS'] as const;
+const namesForChildren: readonly string[] = [...namesForBoth, ...namesForForwarder];
+
 export const loadNsmgrConfig = (environment: Environment): NsmgrConfig =>
   readVariables('nsmgr', nsmgrVariables, environment);
 
@@ -56,10 +65,26 @@ export const loadNscConfig = (environment: Environment): NscConfig =>
 export const loadCommonConfig = (environment: Environment): CommonConfig =>
   readVariables('vwire', commonVariables, environment);
 
+/** What `vwire node` hands on to the manager and the forwarder that it starts. */
+const handedOnNames: readonly string[] = [
+  'NSM_TUNNEL_IP',
+  'NSM_VXLAN_PORT',
+  'NSM_LABELS',
+  'NSM_MAX_TOKEN_LIFETIME',
+  'NSM_DIAL_TIMEOUT',
+];
+
 /** Warnings about names that the role does not know, to be logged at start-up. */
 export function configWarnings(role: string, environment: Environment): readonly string[] {
   const variables = roleVariables[role] ?? commonVariables;
   const known = Object.values(variables).map(({ name }) => name);
-  const ignored = role === 'forwarder' ? forwarderIgnoredNames : [];
-  return unknownVariables(role, [...known, ...ignored, ...inheritedNames], environment);
+  const others: Readonly<Record<string, readonly string[]>> = {
+    forwarder: forwarderIgnoredNames,
+    node: namesForChildren,
+  };
+  return unknownVariables(
+    role,
+    [...known, ...(others[role] ?? []), ...inheritedNames],
+    environment,
+  );
 }

@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Child } from '../../transports/process/child.ts';
-import { loadCommonConfig } from '../config/load.ts';
+import { loadCommonConfig, namesForBoth, namesForForwarder } from '../config/load.ts';
 import { launch } from './launch.ts';
 import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import { superviseChild } from './supervise-child.ts';
@@ -14,16 +14,18 @@ import { superviseChild } from './supervise-child.ts';
 const readyTimeoutMs = 20_000;
 const stopGraceMs = 10_000;
 
-/** Variables of `vwire node` that are meant for its children. */
-const forBoth = /^VWIRE_|^NSM_(LOG_LEVEL|MAX_TOKEN_LIFETIME|DIAL_TIMEOUT)$|^CLUSTER_NAME$/;
-const forForwarder = /^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS)$/;
-
-function passedOn(environment: NodeJS.ProcessEnv, wanted: RegExp): Record<string, string> {
+function passedOn(environment: NodeJS.ProcessEnv, names: readonly string[]) {
   const passed: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
-    if (value !== undefined && wanted.test(name)) passed[name] = value;
+    if (value !== undefined && names.includes(name)) passed[name] = value;
   }
   return passed;
+}
+
+/** For both children: vwire's own variables, and those of the reference that both read. */
+function shared(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const own = Object.keys(environment).filter((name) => name.startsWith('VWIRE_'));
+  return passedOn(environment, [...own, ...namesForBoth, 'CLUSTER_NAME']);
 }
 
 export async function run(): Promise<number> {
@@ -33,7 +35,7 @@ export async function run(): Promise<number> {
   mkdirSync(stateDir, { recursive: true, mode: 0o755 });
   const managerUrl = `nats://${config.domain}/${node}/nsmgr`;
   const socketUrl = `unix://${join(stateDir, 'nsm.io.sock')}`;
-  const shared = { ...passedOn(process.env, forBoth), VWIRE_NODE: node, NODE_NAME: node };
+  const forBoth = { ...shared(process.env), VWIRE_NODE: node, NODE_NAME: node };
   const startManager = (): Child =>
     launch({
       role: ['nsmgr'],
@@ -43,7 +45,7 @@ export async function run(): Promise<number> {
         NSM_NAME: `nsmgr-${node}`,
         NSM_LISTEN_ON: `${socketUrl},${managerUrl}`,
         NSM_REGISTRY_URL: `nats://${config.domain}/registry/registry`,
-        ...shared,
+        ...forBoth,
       },
     });
   const startForwarder = (): Child =>
@@ -55,8 +57,8 @@ export async function run(): Promise<number> {
         NSM_NAME: `forwarder-${node}`,
         NSM_LISTEN_ON: `nats://${config.domain}/${node}/forwarder`,
         NSM_CONNECT_TO: managerUrl,
-        ...passedOn(process.env, forForwarder),
-        ...shared,
+        ...passedOn(process.env, namesForForwarder),
+        ...forBoth,
       },
     });
   const phase = (name: string, start: () => Child, log: Log) => ({
