@@ -65,15 +65,6 @@ export const loadNscConfig = (environment: Environment): NscConfig =>
 export const loadCommonConfig = (environment: Environment): CommonConfig =>
   readVariables('vwire', commonVariables, environment);
 
-/** What `vwire node` hands on to the manager and the forwarder that it starts. */
-const handedOnNames: readonly string[] = [
-  'NSM_TUNNEL_IP',
-  'NSM_VXLAN_PORT',
-  'NSM_LABELS',
-  'NSM_MAX_TOKEN_LIFETIME',
-  'NSM_DIAL_TIMEOUT',
-];
-
 /** Warnings about names that the role does not know, to be logged at start-up. */
 export function configWarnings(role: string, environment: Environment): readonly string[] {
   const variables = roleVariables[role] ?? commonVariables;
