@@ -10,6 +10,7 @@ import { timestampFromEpochMs, timestampToEpochMs } from '../../../protocols/nsm
 import {
   type NetworkServiceEndpoint,
   type NetworkServiceEndpointQuery,
+  NetworkServiceEndpointQuerySchema,
   NetworkServiceEndpointRegistry,
   type NetworkServiceEndpointResponse,
   NetworkServiceEndpointResponseSchema,
@@ -183,11 +184,39 @@ class LocalRegistry implements ManagerRegistry {
     checkName('network_service_endpoint.name', endpoint.name);
     const { upstream, publicUrl } = this.#setup;
     await this.#inOrder.run(endpoint.name, call.signal, async () => {
-      const known = this.#local.delete(endpoint.name);
+      const known =
+        this.#local.delete(endpoint.name) ?? (await this.#leftByEarlierLife(endpoint.name, call));
       if (known === undefined) return;
       await upstream.endpoints.unregister({ ...known, url: publicUrl }, this.#onward(call));
     });
     return create(EmptySchema);
+  }
+
+  /**
+   * What this manager registered before it was started again, and what has not been registered anew since. The reference
+   * answers OK and leaves it to its expiry. A registry that cannot be asked leaves it so here too.
+   */
+  async #leftByEarlierLife(
+    name: string,
+    { signal }: CallContext,
+  ): Promise<NetworkServiceEndpoint | undefined> {
+    const { upstream, publicUrl, ownCallTimeoutMs } = this.#setup;
+    const query = create(NetworkServiceEndpointQuerySchema, { networkServiceEndpoint: { name } });
+    try {
+      const found = upstream.endpoints.find(query, { timeoutMs: ownCallTimeoutMs, signal });
+      for await (const { networkServiceEndpoint: entry } of found) {
+        if (entry?.name === name && entry.url === publicUrl) return entry;
+      }
+    } catch (error) {
+      this.#setup.log.info(
+        'the registry could not be asked about an Endpoint that is unknown here',
+        {
+          endpoint: name,
+          error: describeError(error),
+        },
+      );
+    }
+    return undefined;
   }
 
   async *#findServices(

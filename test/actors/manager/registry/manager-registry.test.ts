@@ -199,6 +199,12 @@ describe.each([
     expect(await findNames(registry.clients, {})).toEqual(['far']);
   });
 
+  it('unregisters what it registered in an earlier life', async () => {
+    await registry.clients.endpoints.register(endpoint('old', 'svc', { url: publicUrl }), second);
+    await node.endpoints.unregister(local('old'), second);
+    expect(await findNames(registry.clients, {})).toEqual([]);
+  });
+
   it('refuses an endpoint without a URL', async () => {
     await expect(node.endpoints.register(local('e1', { url: '' }), second)).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
