@@ -62,13 +62,17 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
       live.get(id)?.ref.tell(message),
     );
 
+  // The same for all connections, and no more than they use: what is spread for each is memory of each.
+  const { name: hopName, hop, tokens, table, monitor, ownCallTimeoutMs } = setup;
+  const shared = { name: hopName, hop, tokens, table, monitor, ownCallTimeoutMs, follow };
+
   const spawn = (id: string): LiveConnection => {
     if (live.size >= connectionsMax) throw tooMany(setup.name);
     spawned += 1;
     // The number keeps the name free while an actor of the same id is still on its way out.
     const name = `${id}#${spawned}`;
     const mayEnd = (): boolean => entry.mayEnd() && live.delete(id);
-    const behavior = connectionBehavior({ ...setup, id, follow, mayEnd });
+    const behavior = connectionBehavior({ ...shared, id, mayEnd });
     const entry = new LiveConnection(setup.system, setup.system.spawn(behavior, name));
     live.set(id, entry);
     return entry;

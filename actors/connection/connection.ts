@@ -19,6 +19,7 @@ import {
 import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
+import { compact } from './compact.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
@@ -183,7 +184,7 @@ async function establish(
         established: previous !== undefined,
       }),
   });
-  const established: Connection = { ...result.connection, state: State.UP };
+  const established: Connection = compact({ ...result.connection, state: State.UP });
   invariant(established.id === setup.id, `hop answered id ${established.id} for ${setup.id}`);
   if (previous === undefined && isOver(call, context)) {
     // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
@@ -192,7 +193,7 @@ async function establish(
   }
   const intent: Intent = {
     connection: established,
-    preferences,
+    preferences: compact(preferences),
     memory: result.memory,
     closeAtMs,
     established: true,

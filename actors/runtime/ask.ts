@@ -102,9 +102,17 @@ export class PendingAsk extends Due implements ReplyTo<unknown> {
     this.outcome = outcome;
     this.runtime.deadlines.cancel(this);
     if (this.onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.onAbort);
-    this.asked?.extras?.asks?.delete(this);
-    this.asker?.extras?.asked?.delete(this);
+    this.forgetIn('asks', this.asked);
+    this.forgetIn('asked', this.asker);
     this.onOver?.(outcome === 'answered');
+  }
+
+  /** A set that is empty again goes too: most actors are asked now and then, and live long. */
+  private forgetIn(which: 'asks' | 'asked', cell: Cell | undefined): void {
+    const set = cell?.extras?.[which];
+    if (cell?.extras === undefined || set === undefined) return;
+    set.delete(this);
+    if (set.size === 0) cell.extras[which] = undefined;
   }
 
   private whom(): { hop: string } {

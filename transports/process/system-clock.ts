@@ -12,20 +12,31 @@ const startedMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
 export const systemClock: Clock = {
   nowMs: () => startedMs + performance.now(),
-  after: (delayMs, callback) => startTimer(delayMs, callback),
+  after: (delayMs, callback) => new SystemTimer(delayMs, callback),
 };
 
 export const systemWallClock: WallClock = { epochMs: () => Date.now() };
 
-function startTimer(delayMs: number, callback: () => void): Timer {
-  let handle: NodeJS.Timeout;
-  const arm = (remainingMs: number): void => {
+/** As small as can be: every connection of a process keeps one for as long as it lives. */
+class SystemTimer implements Timer {
+  #handle: NodeJS.Timeout;
+
+  constructor(delayMs: number, callback: () => void) {
+    this.#handle =
+      delayMs <= timeoutMsMax
+        ? setTimeout(callback, Math.max(0, delayMs))
+        : this.#step(delayMs, callback);
+  }
+
+  cancel(): void {
+    clearTimeout(this.#handle);
+  }
+
+  #step(remainingMs: number, callback: () => void): NodeJS.Timeout {
     const stepMs = Math.min(remainingMs, timeoutMsMax);
-    handle = setTimeout(() => {
-      if (remainingMs > stepMs) arm(remainingMs - stepMs);
+    return setTimeout(() => {
+      if (remainingMs > stepMs) this.#handle = this.#step(remainingMs - stepMs, callback);
       else callback();
     }, stepMs);
-  };
-  arm(Math.max(0, delayMs));
-  return { cancel: () => clearTimeout(handle) };
+  }
 }
