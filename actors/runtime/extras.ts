@@ -7,16 +7,12 @@ import type { PendingAsk } from './ask.ts';
 import type { Nursery } from './nact-tree.ts';
 import type { Notice, Watch } from './notice.ts';
 import type { Ring } from './ring.ts';
-
-export interface ArmedTimer {
-  readonly timer: Timer;
-  readonly message: unknown;
-}
+import type { ArmedTimer } from './timers.ts';
 
 export class Extras {
   urgent: Ring<Notice> | undefined;
   stash: Ring<unknown> | undefined;
-  timers: Map<string, ArmedTimer> | undefined;
+  timers: ArmedTimer[] | undefined;
   /** Asks that wait for an answer of this actor. */
   asks: Set<PendingAsk> | undefined;
   /** Asks that this actor made through its context. */

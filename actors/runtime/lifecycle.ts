@@ -166,7 +166,7 @@ function end(cell: Cell): void {
 function releaseOwned(cell: Cell): void {
   const { extras } = cell;
   if (extras === undefined) return;
-  for (const { timer } of extras.timers?.values() ?? []) timer.cancel();
+  for (const { timer } of extras.timers ?? []) timer.cancel();
   extras.timers = undefined;
   extras.passivation?.cancel();
   extras.passivation = undefined;

@@ -13,21 +13,6 @@ export abstract class Notice {
   abstract take(): unknown;
 }
 
-/** One name's timer; `take` asks its owner whether it is still the one armed under that name. */
-export class TimerNotice extends Notice {
-  readonly isUrgent = true;
-  private readonly claim: () => unknown;
-
-  constructor(claim: () => unknown) {
-    super();
-    this.claim = claim;
-  }
-
-  take(): unknown {
-    return this.claim();
-  }
-}
-
 export class EscalationNotice extends Notice {
   readonly isUrgent = true;
   private readonly error: unknown;
