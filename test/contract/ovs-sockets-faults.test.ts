@@ -9,6 +9,7 @@ import { port } from '../../protocols/ovs/openflow-constants.ts';
 import { comment, insert, select } from '../../protocols/ovs/ovsdb-operations.ts';
 import { numberOf } from '../../protocols/ovs/ovsdb-values.ts';
 import type { OpenFlowEvent } from '../../protocols/ports/ovs.ts';
+import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { whyNoOvs } from '../sandbox/ovs.ts';
@@ -146,14 +147,19 @@ describe.skipIf(reason !== undefined)('an Open vSwitch that fails', () => {
     await fixture.close();
   });
 
-  test('nothing is left: no descriptor of 50 clients that came and went', async () => {
+  test('nothing is left: no descriptor of 50 clients of each kind that came and went', async () => {
     const fixture = await startBridge();
     const before = openDescriptors();
     for (let turn = 0; turn < 50; turn += 1) {
       const client = createOvsdbClient({ socketPath: fixture.ovs.databaseSocket });
       const seen = watchRows(client);
       await seen.until('a state', (now) => appliedConfiguration(now, 0));
-      await client.close();
+      const socketPath = fixture.ovs.bridgeSocket(bridge);
+      const flows = createOpenFlowClient({ socketPath });
+      await flows.commit([flow(1n, 1)], budget);
+      const unanswered = flows.flows(allFlows, budget).catch((error: unknown) => error);
+      await Promise.all([client.close(), flows.close()]);
+      expect(await unanswered).toMatchObject({ code: 'UNAVAILABLE' });
     }
     await eventually('descriptors are closed', 5000, () => expect(openDescriptors()).toBe(before));
     await fixture.close();

@@ -39,7 +39,7 @@ const readyTimeoutMs = 10_000;
 
 function find(variable: string, name: string): string | undefined {
   const named = process.env[variable];
-  if (named !== undefined && named !== '') return named;
+  if (named !== undefined && named !== '') return isExecutable(named) ? named : undefined;
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...systemFolders];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }

@@ -139,6 +139,25 @@ test('a part that the switch refuses keeps a bundle from being committed', async
   expect(controls).toEqual(['openRequest', 'discardRequest']);
 });
 
+test('a bundle that the switch dropped for being idle is not committed under its number', async () => {
+  let openXid = 0;
+  const fake = await startSwitch((message, send) => {
+    if (message.kind === 'bundleControl' && message.control === 'openRequest') {
+      openXid = message.xid;
+      send({ ...message, control: 'openReply' });
+    }
+    if (message.kind !== 'barrierRequest') return;
+    const error = { type: 0xffff, code: 2314, experimenter: 0x4f4e4600 };
+    send({ kind: 'error', error, data: new Uint8Array(0) }, openXid);
+    send({ kind: 'barrierReply' });
+  });
+  const client = connect(fake);
+  await expect(client.commit([flow(1n), flow(2n)], budget)).rejects.toMatchObject({
+    code: 'ABORTED',
+    details: { rule: 'BUNDLE_FAILED/TIMEOUT', found: 'the opening of a bundle' },
+  });
+});
+
 test('a switch that goes in the middle of a commit leaves its outcome open, and the next call works', async () => {
   let isFirst = true;
   const fake = await startSwitch((message, send) => {
