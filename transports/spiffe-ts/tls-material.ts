@@ -2,7 +2,7 @@
 // takes. TLS itself can only check against one merged list of CAs: that is never enough, so every user of this
 // material also calls `verifyPeer` with the peer's chain.
 
-import type { DetailedPeerCertificate } from 'node:tls';
+import type { PeerCertificate } from 'node:tls';
 import type { IdentitySnapshot } from '../../protocols/ports/identity.ts';
 import { chainLengthMax } from './verify-x509-svid.ts';
 
@@ -12,7 +12,7 @@ export interface TlsMaterial {
   /** PKCS#8, PEM. */
   readonly key: string;
   /** CA certificates of every trust domain, PEM: enough for a handshake, no proof of an identity. */
-  readonly ca: readonly string[];
+  readonly ca: string[];
 }
 
 export function tlsMaterial({ svid, bundles }: IdentitySnapshot): TlsMaterial {
@@ -31,14 +31,19 @@ export function toPem(label: string, der: Uint8Array): string {
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 
+/** Node adds the link where the whole chain was asked for, and a root links to itself. */
+type LinkedCertificate = Partial<Pick<PeerCertificate, 'raw'>> & {
+  readonly issuerCertificate?: LinkedCertificate;
+};
+
 /**
  * DER certificates, leaf first, of `socket.getPeerCertificate(true)` or of what `checkServerIdentity` gets; empty
  * where the peer presented none. The root that Node adds does no harm: a path ends at the bundle anyway.
  */
-export function presentedChain(peer: DetailedPeerCertificate): readonly Uint8Array[] {
+export function presentedChain(peer: LinkedCertificate): readonly Uint8Array[] {
   const chain: Uint8Array[] = [];
-  const seen = new Set<DetailedPeerCertificate>();
-  let next: DetailedPeerCertificate | undefined = peer;
+  const seen = new Set<LinkedCertificate>();
+  let next: LinkedCertificate | undefined = peer;
   while (next?.raw !== undefined && !seen.has(next) && chain.length < chainLengthMax) {
     seen.add(next);
     chain.push(next.raw);

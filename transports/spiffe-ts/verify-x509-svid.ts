@@ -2,6 +2,7 @@
 // of the bundle of the trust domain that the leaf names. A CA of a federated domain proves nothing about ours.
 // Invariants: bundles are never merged; the search is bounded; every certificate on the path is valid now.
 
+import type { KeyObject } from 'node:crypto';
 import { X509Certificate } from 'node:crypto';
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
@@ -23,6 +24,7 @@ interface Link {
   readonly der: Uint8Array;
   readonly fields: CertificateFields;
   readonly certificate: X509Certificate;
+  readonly publicKey: KeyObject;
 }
 
 /**
@@ -62,7 +64,10 @@ export function verifyX509Svid(
 /** Errors: UNAUTHENTICATED. */
 function readLink(der: Uint8Array): Link {
   try {
-    return { der, fields: readCertificate(der), certificate: new X509Certificate(der) };
+    const fields = readCertificate(der);
+    const certificate = new X509Certificate(der);
+    // OpenSSL reads the key only here, and throws where it is none.
+    return { der, fields, certificate, publicKey: certificate.publicKey };
   } catch (error) {
     const { details } = asNsmError(error);
     throw new NsmError('UNAUTHENTICATED', 'a certificate of the chain cannot be read', {
@@ -84,12 +89,12 @@ function readRoot(der: Uint8Array): Link {
   return link;
 }
 
-function checkKey({ certificate }: Link): void {
-  if (keyKind(certificate.publicKey) === undefined) {
+function checkKey({ publicKey }: Link): void {
+  if (keyKind(publicKey) === undefined) {
     throw refuse(
       'key',
       'a key on P-256, P-384, P-521, Ed25519 or RSA of 2048 to 8192 bits',
-      certificate.publicKey.asymmetricKeyType ?? 'another',
+      publicKey.asymmetricKeyType ?? 'another',
     );
   }
 }
@@ -159,7 +164,7 @@ function verifies(subject: Link, issuer: Link): boolean {
   try {
     return (
       subject.certificate.checkIssued(issuer.certificate) &&
-      subject.certificate.verify(issuer.certificate.publicKey)
+      subject.certificate.verify(issuer.publicKey)
     );
   } catch {
     // OpenSSL throws where key and signature are of different kinds.

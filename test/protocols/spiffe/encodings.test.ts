@@ -70,7 +70,10 @@ describe('DER', () => {
   it.each([
     ['an indefinite length', [0x30, 0x80, 0, 0]],
     ['a long form where the short one does', [0x30, 0x81, 0x01, 0x00]],
-    ['a length with a leading zero', [0x30, 0x82, 0x00, 0x80, ...new Array<number>(128).fill(0)]],
+    [
+      'a length with a leading zero',
+      [0x30, 0x82, 0x00, 0x80, ...Array.from({ length: 128 }, () => 0)],
+    ],
     ['a length of four bytes', [0x30, 0x84, 0, 0, 0, 1, 0]],
     ['a length beyond the end', [0x30, 0x05, 0x00]],
     ['a tag without a length', [0x30]],

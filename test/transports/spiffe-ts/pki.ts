@@ -1,7 +1,7 @@
 // Certificates for tests, good ones and those that no honest authority issues: every field can be turned.
 
 import type { KeyObject } from 'node:crypto';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { keyPurpose, keyUsageBit } from '../../../protocols/spiffe/certificate.ts';
 import type { CertificateExtension } from '../../../transports/spiffe-ts/development/issue-certificate.ts';
 import {
@@ -106,3 +106,5 @@ export function makeLeaf(issuer: TestCa, options: LeafOptions = {}): Uint8Array 
     ],
   });
 }
+
+export const keyOf = (pem: string): KeyObject => createPrivateKey(pem);
