@@ -202,9 +202,9 @@ class Host implements BusHost {
   }
 
   #flush(): Promise<void> {
-    const { clock, connection } = this.bus;
+    const { bus } = this;
     return new Promise((resolve, reject) => {
-      const timer = clock.after(subscribeTimeoutMs, () =>
+      const timer = bus.clock.after(subscribeTimeoutMs, () =>
         reject(
           new NsmError('UNAVAILABLE', 'the bus did not take the subscription in time', {
             rule: 'bus-subscribe',
@@ -212,7 +212,7 @@ class Host implements BusHost {
           }),
         ),
       );
-      connection.flush().then(
+      bus.flush().then(
         () => {
           timer.cancel();
           resolve();
