@@ -5,36 +5,44 @@
 const emptyMap: Readonly<Record<string, never>> = Object.freeze({});
 const emptyList: readonly never[] = Object.freeze([]);
 
-/** Names of components, services and mechanisms repeat between connections; tokens and ids do not. */
-const sharedLengthMax = 32;
+/** Names of components, services and mechanisms and whole seconds repeat between connections; tokens and ids do not. */
+const sharedLengthMax = 24;
 const sharedCountMax = 4_096;
-const shared = new Map<string, string>();
+const shared = new Map<unknown, unknown>();
 
-/** Every own field is kept, unknown ones of newer peers included. */
-export function compact<Value>(value: Value): Value {
-  return compactAny(value) as Value;
+/** Every own field is kept, unknown ones of newer peers included; a text equal to `id` becomes that very text. */
+export function compact<Value>(value: Value, id: string): Value {
+  return compactAny(value, id) as Value;
 }
 
-function compactAny(value: unknown): unknown {
-  if (typeof value === 'string') return value.length <= sharedLengthMax ? share(value) : value;
+function compactAny(value: unknown, id: string): unknown {
+  if (typeof value === 'bigint') return share(value);
+  if (typeof value === 'string') {
+    if (value.length <= sharedLengthMax) return share(value);
+    return value === id ? id : value;
+  }
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
-  if (Array.isArray(value)) return value.length === 0 ? emptyList : value.map(compactAny);
+  if (Array.isArray(value)) {
+    return value.length === 0 ? emptyList : value.map((each) => compactAny(each, id));
+  }
+  return compactFields(value, id);
+}
+
+function compactFields(value: object, id: string): object {
   // A copy by spread has no room to grow, whatever the original had.
   const copy: Record<string, unknown> = { ...value };
   let isEmpty = true;
   for (const key in copy) {
     isEmpty = false;
-    const field = copy[key];
-    const smaller = compactAny(field);
-    if (smaller !== field) copy[key] = smaller;
+    copy[key] = compactAny(copy[key], id);
   }
   return isEmpty ? emptyMap : copy;
 }
 
-function share(text: string): string {
-  const known = shared.get(text);
+function share(value: string | bigint): unknown {
+  const known = shared.get(value);
   if (known !== undefined) return known;
   if (shared.size >= sharedCountMax) shared.clear();
-  shared.set(text, text);
-  return text;
+  shared.set(value, value);
+  return value;
 }

@@ -70,7 +70,7 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
     if (live.size >= connectionsMax) throw tooMany(setup.name);
     spawned += 1;
     // The number keeps the name free while an actor of the same id is still on its way out.
-    const name = `${id}#${spawned}`;
+    const name = `${id}.${spawned}`;
     const mayEnd = (): boolean => entry.mayEnd() && live.delete(id);
     const behavior = connectionBehavior({ ...shared, id, mayEnd });
     const entry = new LiveConnection(setup.system, setup.system.spawn(behavior, name));

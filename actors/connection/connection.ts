@@ -184,7 +184,7 @@ async function establish(
         established: previous !== undefined,
       }),
   });
-  const established: Connection = compact({ ...result.connection, state: State.UP });
+  const established: Connection = compact({ ...result.connection, state: State.UP }, setup.id);
   invariant(established.id === setup.id, `hop answered id ${established.id} for ${setup.id}`);
   if (previous === undefined && isOver(call, context)) {
     // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
@@ -193,7 +193,7 @@ async function establish(
   }
   const intent: Intent = {
     connection: established,
-    preferences: compact(preferences),
+    preferences: compact(preferences, setup.id),
     memory: result.memory,
     closeAtMs,
     established: true,
