@@ -65,17 +65,20 @@ export class NetlinkWriter {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#grow(1), value);
+    const offset = this.#grow(1);
+    this.#view.setUint8(offset, value);
     return this;
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.#grow(2), value, isLittleEndian);
+    const offset = this.#grow(2);
+    this.#view.setUint16(offset, value, isLittleEndian);
     return this;
   }
 
   be16(value: number): this {
-    this.#view.setUint16(this.#grow(2), value);
+    const offset = this.#grow(2);
+    this.#view.setUint16(offset, value);
     return this;
   }
 
@@ -87,7 +90,8 @@ export class NetlinkWriter {
   }
 
   be32(value: number): this {
-    this.#view.setUint32(this.#grow(4), value >>> 0);
+    const offset = this.#grow(4);
+    this.#view.setUint32(offset, value >>> 0);
     return this;
   }
 
@@ -150,6 +154,7 @@ export class NetlinkWriter {
     return { bytes: this.#bytes.slice(0, this.#length), holes: this.holes };
   }
 
+  /** The offset of what is to be written. It may replace the view, so it is taken before the view is. */
   #grow(count: number): number {
     const offset = this.#length;
     this.#length += count;
