@@ -21,7 +21,9 @@ function compactAny(value: unknown, id: string): unknown {
     if (value.length <= sharedLengthMax) return share(value);
     return value === id ? id : value;
   }
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  if (typeof value !== 'object' || value === null) return value;
+  // Bytes of unknown fields are a view of what the socket read, and would keep all of it.
+  if (value instanceof Uint8Array) return value.slice();
   if (Array.isArray(value)) {
     return value.length === 0 ? emptyList : value.map((each) => compactAny(each, id));
   }
