@@ -185,6 +185,10 @@ const commands: readonly CatalogRow[] = [
     options: [],
     examples: [['source <(vwire completion bash)', 'complete in this shell']],
   },
+  role('identity', 'SPIFFE identities for machines without SPIRE; for development only', [
+    'VWIRE_IDENTITY_DIR=/tmp/identity vwire identity',
+    'then run a role with SPIFFE_ENDPOINT_SOCKET=unix:///tmp/identity/nsmgr.sock',
+  ]),
 ];
 
 export const catalog: readonly CatalogRow[] = [...roles, ...commands];

@@ -7,6 +7,7 @@ import {
   forwarderIgnoredNames,
   forwarderVariables,
 } from './roles/forwarder.ts';
+import { type IdentityConfig, identityVariables } from './roles/identity.ts';
 import { type NscConfig, nscVariables } from './roles/nsc.ts';
 import { type NseConfig, nseVariables } from './roles/nse.ts';
 import { type NsmgrConfig, nsmgrVariables } from './roles/nsmgr.ts';
@@ -28,6 +29,7 @@ export const roleVariables: Readonly<Record<string, Variables>> = {
   forwarder: forwarderVariables,
   nse: nseVariables,
   nsc: nscVariables,
+  identity: identityVariables,
 };
 
 /** Set by bin/bootstrap.mjs, meant for `up` and `demo`, and inherited by their children. */
@@ -60,6 +62,9 @@ export const loadNseConfig = (environment: Environment): NseConfig =>
 
 export const loadNscConfig = (environment: Environment): NscConfig =>
   readVariables('nsc', nscVariables, environment);
+
+export const loadIdentityConfig = (environment: Environment): IdentityConfig =>
+  readVariables('identity', identityVariables, environment);
 
 /** What roles without variables of their own (`node`, `up`) read. */
 export const loadCommonConfig = (environment: Environment): CommonConfig =>

@@ -18,3 +18,4 @@ export {
   type IdentityServer,
   type IdentityServerOptions,
 } from './development/identity-server.ts';
+export { keepIdentityFiles, readSavedAuthority } from './development/identity-files.ts';

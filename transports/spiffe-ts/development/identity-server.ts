@@ -183,7 +183,7 @@ class DevelopmentServer implements IdentityServer {
   async close(): Promise<void> {
     this.#renewal?.cancel();
     this.#bundleListeners.clear();
-    for (const service of this.#services.values()) service.close();
+    await Promise.all([...this.#services.values()].map((service) => service.close()));
     this.#services.clear();
     await Promise.all([...this.#listeners].map((listener) => listener.close()));
   }

@@ -34,7 +34,27 @@ export interface WorkloadService {
   accept(socket: Socket): void;
   /** Sends every open stream its complete state again. */
   push(): void;
-  close(): void;
+  /** Ends streams as UNAVAILABLE, which tells clients to come back; a bare reset would tell them not to. */
+  close(): Promise<void>;
+}
+
+/** How long the last words to a client may take. */
+const lastWordsMs = 500;
+
+const stopped = new NsmError('UNAVAILABLE', 'the identity server stops', { rule: 'shutdown' });
+
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, lastWordsMs);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      server.forceShutdown();
+      resolve();
+    });
+  });
 }
 
 export function createWorkloadService(answers: WorkloadAnswers): WorkloadService {
@@ -74,10 +94,10 @@ export function createWorkloadService(answers: WorkloadAnswers): WorkloadService
     push: () => {
       for (const stream of streams) stream.send();
     },
-    close: () => {
-      for (const stream of streams) stream.release();
+    close: async () => {
+      for (const stream of streams) stream.refuse(stopped);
+      await shutDown(server);
       injector.destroy();
-      server.forceShutdown();
     },
   };
 }
@@ -89,7 +109,7 @@ interface Register {
 
 interface OpenStream {
   send(): void;
-  release(): void;
+  refuse(error: unknown): void;
 }
 
 interface Unary<I extends DescMessage, O extends DescMessage> {
@@ -179,7 +199,7 @@ function serveStream<I extends DescMessage, O extends DescMessage>(
       refuse(error);
     }
   };
-  const stream: OpenStream = { send, release };
+  const stream: OpenStream = { send, refuse };
   call.on('cancelled', release);
   try {
     checkHeader(call.metadata);
