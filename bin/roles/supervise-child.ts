@@ -43,18 +43,24 @@ export async function superviseChild(setup: SupervisionSetup): Promise<Supervise
   };
   const onExit = (exit: Exit, livedMs: number): void => {
     if (stopping) return;
-    failures = livedMs > healthyAfterMs ? 1 : failures + 1;
+    if (livedMs > healthyAfterMs) failures = 0;
+    startLater('a child process ended and is started again', { ...exit });
+  };
+  const startLater = (what: string, why: Readonly<Record<string, unknown>>): void => {
+    failures += 1;
     const delayMs = Math.min(backoffMsMax, backoffMs * 2 ** (failures - 1));
-    setup.log.error('a child process ended and is started again', {
-      child: setup.name,
-      ...exit,
-      delayMs,
-    });
+    setup.log.error(what, { child: setup.name, ...why, delayMs });
     timer = setTimeout(restart, delayMs);
   };
   const restart = (): void => {
     restarts += 1;
-    child = setup.start();
+    try {
+      child = setup.start();
+    } catch (error) {
+      // For want of processes, descriptors or space: all of them may come back.
+      startLater('a child process could not be started', { error: describeError(error) });
+      return;
+    }
     setup.onStarted(child.pid, restarts);
     follow(child);
     child.ready(setup.readyTimeoutMs).then(

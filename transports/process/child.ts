@@ -50,19 +50,25 @@ export interface Child {
   kill(signal: NodeJS.Signals): void;
 }
 
+/** Errors: UNAVAILABLE (it cannot be started), and what opening the log file throws. */
 export function startChild(options: ChildOptions): Child {
   const log = openSync(options.logFile, 'a', 0o600);
   const start = options.spawn ?? ((command, args, how) => spawn(command, [...args], how));
-  const child = start(options.command, options.args, {
-    stdio: ['pipe', 'pipe', log],
-    env: { ...options.env, [endWithParentVariable]: '1' },
-    ...(options.uid === undefined ? {} : { uid: options.uid }),
-    ...(options.gid === undefined ? {} : { gid: options.gid }),
-  });
-  closeSync(log);
-  const { pid } = child;
-  if (pid === undefined) throw cannotStart(options);
-  return follow(child, pid, options);
+  try {
+    const child = start(options.command, options.args, {
+      stdio: ['pipe', 'pipe', log],
+      env: { ...options.env, [endWithParentVariable]: '1' },
+      ...(options.uid === undefined ? {} : { uid: options.uid }),
+      ...(options.gid === undefined ? {} : { gid: options.gid }),
+    });
+    // Said one turn later of a process that there is not; without a listener that would end this process.
+    child.on('error', () => {});
+    const { pid } = child;
+    if (pid === undefined) throw cannotStart(options);
+    return follow(child, pid, options);
+  } finally {
+    closeSync(log);
+  }
 }
 
 function follow(child: ChildProcess, pid: number, options: ChildOptions): Child {
