@@ -36,6 +36,9 @@ export class Presence {
   #retry: Timer | undefined;
   #failures = 0;
   #isFirst = true;
+  /** Names to register as soon as there is room, and those under way. */
+  #due = new Set<string>();
+  #underWay = new Set<string>();
 
   constructor(setup: PresenceSetup) {
     this.#setup = setup;
@@ -45,6 +48,7 @@ export class Presence {
   close(): void {
     this.#retry?.cancel();
     this.#abort.abort();
+    this.#due.clear();
   }
 
   async #follow(): Promise<void> {
@@ -56,7 +60,7 @@ export class Presence {
     let why = 'the registry ended its watch';
     try {
       const stream = upstream.endpoints.find(query, { signal: this.#abort.signal });
-      if (!this.#isFirst) void this.#registerAll();
+      if (!this.#isFirst) this.#registerSoon([...this.#setup.local()].map(({ name }) => name));
       this.#isFirst = false;
       for await (const { networkServiceEndpoint: endpoint, deleted } of stream) {
         if (this.#abort.signal.aborted) return;
@@ -65,7 +69,7 @@ export class Presence {
           log.info('registry deleted a live endpoint, registered again', {
             endpoint: endpoint.name,
           });
-          void this.#registerOne(endpoint.name);
+          this.#registerSoon([endpoint.name]);
         }
       }
     } catch (error) {
@@ -84,15 +88,23 @@ export class Presence {
     this.#retry = clock.after(delayMs, () => void this.#follow());
   }
 
-  async #registerAll(): Promise<void> {
-    const names = [...this.#setup.local()].map(({ name }) => name);
-    const worker = async (): Promise<void> => {
-      for (let name = names.pop(); name !== undefined; name = names.pop()) {
-        if (this.#abort.signal.aborted) return;
-        await this.#registerOne(name);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(parallelMax, names.length) }, worker));
+  /** A name that is under way already has its turn again afterwards: what is under way may have been lost. */
+  #registerSoon(names: readonly string[]): void {
+    for (const name of names) this.#due.add(name);
+    this.#registerDue();
+  }
+
+  #registerDue(): void {
+    for (const name of this.#due) {
+      if (this.#underWay.size >= parallelMax) return;
+      if (this.#underWay.has(name)) continue;
+      this.#due.delete(name);
+      this.#underWay.add(name);
+      void this.#registerOne(name).then(() => {
+        this.#underWay.delete(name);
+        this.#registerDue();
+      });
+    }
   }
 
   async #registerOne(name: string): Promise<void> {
