@@ -1,7 +1,8 @@
 // Keeps the cache's picture of one service equal to the registry's: two watches, and a Find when they open.
 // Invariants: a watch has no mark between its first list and its changes, so the picture counts as complete only when a one-shot
-// Find has ended beside it; what a Find lacks and the watch has not shown is dropped then; any end of a watch
-// that was not asked for is a loss: the picture stays, marked stale, and the watch is opened again with back-off.
+// Find has ended beside it; what a Find lacks and the watch has not shown is dropped then; a Find never
+// overwrites what has become known since it began; any end of a watch that was not asked for is a loss: the picture
+// stays, marked stale, and the watch is opened again with back-off.
 
 import { create } from '@bufbuild/protobuf';
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
@@ -39,9 +40,8 @@ export class ServiceWatch {
   #isWarm = false;
   #confirming: Promise<void> | undefined;
   #opening: PromiseWithResolvers<void>;
-  /** What the open watch has told of while its first Find was under way: newer than what that finds. */
-  #told = new Set<string>();
-  #serviceTold = false;
+  /** One per Find that is under way. */
+  #tellings = new Set<Telling>();
 
   constructor(setup: ServiceWatchSetup, entries: ServiceEntries) {
     this.#setup = setup;
@@ -67,16 +67,11 @@ export class ServiceWatch {
 
   /** Asks the registry itself, once for all who ask at the same time. */
   confirm(): Promise<void> {
-    this.#confirming ??= this.#find(new AbortController().signal).then(
-      (found) => {
-        this.#confirming = undefined;
-        this.#add(found);
-      },
-      (error: unknown) => {
-        this.#confirming = undefined;
-        throw error;
-      },
-    );
+    this.#confirming ??= this.#whileTelling(async (telling) =>
+      this.#add(await this.#find(new AbortController().signal), telling),
+    ).finally(() => {
+      this.#confirming = undefined;
+    });
     return this.#confirming;
   }
 
@@ -90,14 +85,13 @@ export class ServiceWatch {
   async #follow(): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
-    this.#told.clear();
-    this.#serviceTold = false;
     try {
       const streams = [this.#watchService(abort.signal), this.#watchEndpoints(abort.signal)];
       const lost = Promise.race(streams);
       // Handled here too, so that an end during the Find is no unhandled rejection.
       for (const stream of [...streams, lost]) stream.catch(() => {});
-      await Promise.race([lost, this.#resync(abort.signal)]);
+      const resynced = this.#whileTelling((telling) => this.#resync(abort.signal, telling));
+      await Promise.race([lost, resynced]);
       await lost;
       throw new NsmError('UNAVAILABLE', 'the registry ended a watch');
     } catch (error) {
@@ -106,28 +100,45 @@ export class ServiceWatch {
     }
   }
 
-  async #resync(signal: AbortSignal): Promise<void> {
+  async #resync(signal: AbortSignal, telling: Telling): Promise<void> {
     let found = await this.#find(signal);
-    if (found.endpoints.length === 0 && this.entries.endpoints.size > this.#told.size) {
+    if (found.endpoints.length === 0 && this.entries.endpoints.size > telling.endpoints.size) {
       // A Go proxy ends a Find with OK when the registry behind it fails: emptiness is asked for twice.
       found = await this.#find(signal);
     }
     if (signal.aborted) return;
     const names = new Set(found.endpoints.map(({ name }) => name));
     for (const name of this.entries.endpoints.keys()) {
-      if (!names.has(name) && !this.#told.has(name)) this.entries.deleteEndpoint(name);
+      if (names.has(name) || telling.endpoints.has(name)) continue;
+      this.#tell(name);
+      this.entries.deleteEndpoint(name);
     }
-    if (found.service === undefined && !this.#serviceTold) this.entries.setService(undefined);
-    this.#add(found);
+    if (found.service === undefined && !telling.service) this.entries.setService(undefined);
+    this.#add(found, telling);
     this.#becomeFresh();
   }
 
   /** What the watch has told since is newer than what a Find found. */
-  #add(found: Found): void {
-    if (found.service !== undefined && !this.#serviceTold) this.entries.setService(found.service);
+  #add(found: Found, told: Telling): void {
+    if (found.service !== undefined && !told.service) this.entries.setService(found.service);
     for (const endpoint of found.endpoints) {
-      if (!this.#told.has(endpoint.name)) this.entries.setEndpoint(endpoint);
+      if (!told.endpoints.has(endpoint.name)) this.entries.setEndpoint(endpoint);
     }
+  }
+
+  /** Collects what the watches tell until the work, which ends with the use of what was found, is done. */
+  async #whileTelling(work: (telling: Telling) => Promise<void>): Promise<void> {
+    const telling: Telling = { endpoints: new Set(), service: false };
+    this.#tellings.add(telling);
+    try {
+      await work(telling);
+    } finally {
+      this.#tellings.delete(telling);
+    }
+  }
+
+  #tell(endpointName: string): void {
+    for (const telling of this.#tellings) telling.endpoints.add(endpointName);
   }
 
   #becomeFresh(): void {
@@ -136,8 +147,6 @@ export class ServiceWatch {
     this.#isWarm = true;
     this.#failures = 0;
     this.#opening.resolve();
-    this.#told.clear();
-    this.#serviceTold = false;
   }
 
   #lose(error: unknown): void {
@@ -164,7 +173,7 @@ export class ServiceWatch {
     for await (const response of this.#setup.clients.services.find(query, { signal })) {
       if (signal.aborted) return;
       if (response.networkService?.name !== name) continue;
-      if (this.isStale || !this.#isWarm) this.#serviceTold = true;
+      for (const telling of this.#tellings) telling.service = true;
       this.entries.setService(response.deleted ? undefined : response.networkService);
     }
   }
@@ -178,7 +187,7 @@ export class ServiceWatch {
       if (signal.aborted) return;
       const endpoint = response.networkServiceEndpoint;
       if (endpoint === undefined) continue;
-      if (this.isStale || !this.#isWarm) this.#told.add(endpoint.name);
+      this.#tell(endpoint.name);
       if (response.deleted) this.entries.deleteEndpoint(endpoint.name);
       else this.entries.setEndpoint(endpoint);
     }
@@ -212,6 +221,12 @@ export class ServiceWatch {
 interface Found {
   readonly service: NetworkService | undefined;
   readonly endpoints: readonly NetworkServiceEndpoint[];
+}
+
+/** What the watches have told of, and what was dropped, since a Find began. */
+interface Telling {
+  readonly endpoints: Set<string>;
+  service: boolean;
 }
 
 interface PromiseWithResolvers<T> {

@@ -16,6 +16,7 @@ import { silentLog } from '../../../protocols/ports/log.ts';
 import { systemRandom } from '../../../transports/process/system-random.ts';
 import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
 import {
+  collect,
   endpoint,
   type RegistryFixture,
   second,
@@ -28,6 +29,8 @@ let registry: RegistryFixture;
 let discovery: Discovery;
 let finds: string[];
 let isAway: boolean;
+/** Stands between the registry and the answer of a one-shot Find for Endpoints. */
+let slowly: (<T>(ask: () => Promise<T>) => Promise<T>) | undefined;
 
 /** The registry behind a wire that can be cut; counts what is asked of it. */
 function wire(target: () => RegistryClients): RegistryClients {
@@ -39,7 +42,8 @@ function wire(target: () => RegistryClients): RegistryClients {
       finds.push(`${kind}${query.watch ? ' watch' : ''}`);
       if (isAway) cut();
       const call = target()[kind].find as (q: unknown, o: unknown) => AsyncIterable<unknown>;
-      yield* call(query, options);
+      if (slowly === undefined || query.watch || kind === 'services') yield* call(query, options);
+      else yield* await slowly(() => collect(call(query, options)));
     };
   return {
     services: { ...target().services, find: find('services') },
@@ -66,6 +70,7 @@ beforeEach(async () => {
   clock = createManualClock();
   finds = [];
   isAway = false;
+  slowly = undefined;
   registry = startRegistry({ clock });
   discovery = open();
   await registry.clients.services.register(service('svc'), second);
@@ -110,6 +115,33 @@ describe('discovery', () => {
     const view = await discovery.discover('svc', call());
     expect(view.endpointCount).toBe(0);
     expect(discovery.selectEndpoints(view, {})).toEqual([]);
+  });
+
+  it('revives nothing that was deleted while the registry was being asked', async () => {
+    await discovery.discover('svc', call());
+    slowly = async (ask) => {
+      await registry.clients.endpoints.register(endpoint('e1', 'svc'), second);
+      const answer = await ask();
+      await registry.clients.endpoints.unregister(endpoint('e1', 'svc'), second);
+      await settle();
+      return answer;
+    };
+    const view = await discovery.discover('svc', call());
+    expect(finds.at(-1)).toBe('endpoints');
+    expect(names(view)).toEqual([]);
+  });
+
+  it('puts no old service over what changed while the registry was being asked', async () => {
+    await discovery.discover('svc', call());
+    slowly = async (ask) => {
+      const answer = await ask();
+      const changed = create(NetworkServiceSchema, { name: 'svc', payload: 'ETHERNET' });
+      await registry.clients.services.register(changed, second);
+      await settle();
+      return answer;
+    };
+    const view = await discovery.discover('svc', call());
+    expect(view.networkService.payload).toBe('ETHERNET');
   });
 
   it('gives each candidate its turn, and all of them to one that fails', async () => {
