@@ -25,6 +25,7 @@ import {
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
+import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
 export interface NseOptions extends EndpointHooks {
@@ -42,7 +43,7 @@ export interface NseOptions extends EndpointHooks {
   /** Told to every client. */
   readonly dnsConfigs?: readonly DNSConfig[];
   readonly registerService: boolean;
-  /** Time until the registry must have it; default 30,000. */
+  /** Time until the registry must have it. Absent: it serves meanwhile, and registers as soon as it can. */
   readonly registerTimeoutMs?: number;
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
@@ -51,7 +52,6 @@ export interface NseOptions extends EndpointHooks {
 
 /** Time for ending one connection on the Endpoint's own account. */
 const ownCallTimeoutMs = 15_000;
-const registerTimeoutMsDefault = 30_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, system, dialer, listener } = platform;
@@ -94,9 +94,10 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     await registration.stop(timeoutMs);
     await closeAll(listening, timeoutMs);
   };
+  const { registerTimeoutMs } = options;
   try {
-    const { registerTimeoutMs = registerTimeoutMsDefault } = options;
-    await registration.registered({ timeoutMs: registerTimeoutMs });
+    if (registerTimeoutMs === undefined) await registeredSoon(registration, log);
+    else await registration.registered({ timeoutMs: registerTimeoutMs });
   } catch (error) {
     await stop(0);
     // Why no try succeeded says more than that the time was over.
