@@ -1,4 +1,5 @@
-// Puts a forwarder together: it adopts what an earlier life left, then serves, then registers at its manager.
+// Puts a forwarder together: it adopts what an earlier life left, then serves, and registers at its manager as soon
+// as that is there.
 
 import { create } from '@bufbuild/protobuf';
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
@@ -25,6 +26,7 @@ import { type AgedTable, withAges } from './connection-ages.ts';
 import { inspectionService } from './inspection.ts';
 import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
+import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
 export interface ForwarderOptions {
@@ -50,7 +52,6 @@ export interface ForwarderOptions {
 /** Time for ending one connection, or undoing, on the forwarder's own account. */
 const ownCallTimeoutMs = 15_000;
 const wireTimeoutMs = 10_000;
-const registerTimeoutMs = 30_000;
 const vxlanPortDefault = 4789;
 
 export async function composeForwarder(
@@ -150,7 +151,7 @@ async function serveForwarder(
     { registry: clients, endpoint, services: [], wallClock: platform.wallClock },
     `${name} registration`,
   );
-  await registration.registered({ timeoutMs: registerTimeoutMs });
+  await registeredSoon(registration, platform.log);
   return {
     urls,
     // As a rule stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.

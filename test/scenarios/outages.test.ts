@@ -74,6 +74,34 @@ describe('without a registry', () => {
   });
 });
 
+describe('what starts without a registry', () => {
+  it('a forwarder serves its wires at once, and is registered once the registry is back', async () => {
+    const [forwarder] = first.forwarders;
+    if (forwarder === undefined) throw new Error('no forwarder');
+    await mesh.stopRegistry();
+    await forwarder.stop();
+    const sinceMs = mesh.clock.nowMs();
+    await forwarder.start();
+    expect(mesh.clock.nowMs() - sinceMs).toBeLessThan(20_000);
+    expect(Object.keys(await mesh.connectionsAt(forwarder.url))).toHaveLength(1);
+    expect(mesh.objects).toBe(4);
+    await mesh.clock.advance(60_000);
+    await mesh.startRegistry();
+    await mesh.clock.advance(90_000);
+    expect(await mesh.registeredEndpoints()).toContain(forwarder.name);
+  });
+
+  it('an Endpoint waits, and is found once the registry is back', async () => {
+    await mesh.stopRegistry();
+    await mesh.addEndpoint(second, 'other-nse', { serviceNames: ['other'], cidr: '172.16.9.0/24' });
+    await mesh.clock.advance(60_000);
+    await mesh.startRegistry();
+    const late = mesh.addClient(first, 'late', ['kernel://other/nsm-1']);
+    expect((await late.established()).networkServiceEndpointName).toBe('other-nse');
+    await mesh.clock.advance(90_000);
+  });
+});
+
 describe('an Endpoint that unregisters', () => {
   it('gets no new Requests, and its clients go to another with the same interface', async () => {
     const before = clientInterface();
