@@ -17,11 +17,10 @@ import { passedOn, processPhases } from '../roles/up-processes.ts';
 import { requireRights } from '../roles/up-rights.ts';
 import { claimStateDirectory, installationOf, openUpLog, type UpSetup } from '../roles/up-setup.ts';
 import { nodeNameOf, stateDirOf } from '../roles/role-process.ts';
+import { upStopMs } from '../roles/stop-times.ts';
 import { parseArguments } from './arguments.ts';
 import { ownCommand, shellQuoted } from './own-command.ts';
 
-/** The node takes up to 25 s to drain, the rest a few more. */
-const shutdownTimeoutMs = 45_000;
 const partWidth = 'forwarder'.length;
 
 export async function run(args: readonly string[]): Promise<number> {
@@ -51,7 +50,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return await runRole({
       name: 'up',
       log: setup.log,
-      shutdownTimeoutMs,
+      shutdownTimeoutMs: upStopMs,
       phases: [
         ...(bus === 'memory' ? memoryPhases(setup) : processPhases(setup)),
         {

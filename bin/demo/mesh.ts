@@ -9,6 +9,7 @@ import type { NetworkNamespace } from '../../transports/netlink/network-namespac
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { launch } from '../roles/launch.ts';
+import { childGraceMs } from '../roles/stop-times.ts';
 import { ClientReports, parseReport } from './client-reports.ts';
 
 export interface MeshNode {
@@ -64,7 +65,6 @@ export interface ProcessStart {
 }
 
 const readyTimeoutMs = 30_000;
-const stopGraceMs = 10_000;
 
 export class Mesh {
   /** Children of this process by name, in the order of their start; a name started again stands for the new one. */
@@ -189,7 +189,7 @@ export class Mesh {
   async endAll(ended: readonly Kind[]): Promise<void> {
     for (const kind of ended) {
       const group = [...this.#kindOf.keys()].filter((child) => this.#kindOf.get(child) === kind);
-      await Promise.all(group.map((child) => child.stop(stopGraceMs)));
+      await Promise.all(group.map((child) => child.stop(childGraceMs)));
     }
   }
 

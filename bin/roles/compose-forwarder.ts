@@ -28,6 +28,7 @@ import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+import { timeLeft, unregisterStopMs } from './stop-times.ts';
 
 export interface ForwarderOptions {
   readonly name: string;
@@ -156,11 +157,12 @@ async function serveForwarder(
     urls,
     // As a rule stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.
     async stop(timeoutMs) {
-      await registration.stop(timeoutMs);
-      if (closesAtStop) await directory.closeAll(timeoutMs);
-      await closeAll(listening, timeoutMs);
+      const left = timeLeft(platform.clock, timeoutMs);
+      await registration.stop(Math.min(timeoutMs, unregisterStopMs));
+      if (closesAtStop) await directory.closeAll(left());
+      await closeAll(listening, left());
       // What was under way while the others were closed.
-      if (closesAtStop) await directory.closeAll(timeoutMs);
+      if (closesAtStop) await directory.closeAll(left());
       release();
       adoption.close();
       await dataplane.close();

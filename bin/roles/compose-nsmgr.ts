@@ -16,6 +16,7 @@ import { registerNode } from './node-entry.ts';
 import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+import { timeLeft, unregisterStopMs } from './stop-times.ts';
 
 export interface NsmgrOptions {
   readonly name: string;
@@ -34,8 +35,6 @@ export interface NsmgrOptions {
 }
 
 const ownCallTimeoutMs = 15_000;
-/** Time for taking the node's entry out of the registry; it expires there anyway. */
-const unregisterTimeoutMs = 500;
 
 export async function composeNsmgr(
   platform: Platform,
@@ -95,9 +94,10 @@ export async function composeNsmgr(
     urls: listening.urls,
     // As a rule stopping a manager ends no connection: the next life takes them up from the journal.
     async stop(timeoutMs) {
+      const left = timeLeft(platform.clock, timeoutMs);
       await listening.unregister(timeoutMs);
-      if (options.closesAtStop === true) await connections.directory.closeAll(timeoutMs);
-      await listening.close(timeoutMs);
+      if (options.closesAtStop === true) await connections.directory.closeAll(left());
+      await listening.close(left());
       registry.close();
       nextHopMonitors.close();
       discovery.close();
@@ -150,7 +150,7 @@ async function serveManager(
         });
   return {
     urls: listening.map(({ url }) => url).filter((url) => url !== ownUrl),
-    unregister: (timeoutMs: number) => entry?.stop(Math.min(timeoutMs, unregisterTimeoutMs)),
+    unregister: (timeoutMs: number) => entry?.stop(Math.min(timeoutMs, unregisterStopMs)),
     close: (timeoutMs: number) => closeAll(listening, timeoutMs),
   };
 }

@@ -8,6 +8,7 @@ import { loadForwarderConfig } from '../config/load.ts';
 import { composeForwarder } from './compose-forwarder.ts';
 import { closesAtStop, nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
+import { roleStopMs } from './stop-times.ts';
 import { underlayMtu } from './underlay-mtu.ts';
 
 const probeTimeoutMs = 10_000;
@@ -56,7 +57,7 @@ export async function run(): Promise<number> {
           });
           role = composed;
           return async () => {
-            await composed.stop(10_000);
+            await composed.stop(roleStopMs);
             await netlink.close();
           };
         },

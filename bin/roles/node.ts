@@ -9,10 +9,10 @@ import type { Child } from '../../transports/process/child.ts';
 import { loadCommonConfig, namesForBoth, namesForForwarder } from '../config/load.ts';
 import { launch } from './launch.ts';
 import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
+import { childGraceMs, nodeStopMs } from './stop-times.ts';
 import { superviseChild } from './supervise-child.ts';
 
 const readyTimeoutMs = 20_000;
-const stopGraceMs = 10_000;
 
 function passedOn(environment: NodeJS.ProcessEnv, names: readonly string[]) {
   const passed: Record<string, string> = {};
@@ -78,7 +78,7 @@ export async function run(): Promise<number> {
             restarts,
           }),
       });
-      return () => supervised.stop(stopGraceMs);
+      return () => supervised.stop(childGraceMs);
     },
   });
   return runRoleProcess({
@@ -86,6 +86,7 @@ export async function run(): Promise<number> {
     name: node,
     config,
     urls: [],
+    shutdownTimeoutMs: nodeStopMs,
     phases: (_, log) => [
       phase('nsmgr', startManager, log),
       phase('forwarder', startForwarder, log),

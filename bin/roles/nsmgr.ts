@@ -11,6 +11,7 @@ import {
   stateDirOf,
 } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
+import { roleStopMs } from './stop-times.ts';
 
 export async function run(): Promise<number> {
   const config = loadNsmgrConfig(process.env);
@@ -41,7 +42,7 @@ export async function run(): Promise<number> {
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });
           role = composed;
-          return () => composed.stop(5_000);
+          return () => composed.stop(roleStopMs);
         },
       },
     ],

@@ -4,6 +4,7 @@ import { loadRegistryConfig } from '../config/load.ts';
 import { composeRegistry, registryStoreFor } from './compose-registry.ts';
 import { runRoleProcess } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
+import { roleStopMs } from './stop-times.ts';
 
 export async function run(): Promise<number> {
   const config = loadRegistryConfig(process.env);
@@ -24,7 +25,7 @@ export async function run(): Promise<number> {
             store: registryStoreFor(platform(), config.domain),
           });
           role = composed;
-          return () => composed.stop(5_000);
+          return () => composed.stop(roleStopMs);
         },
       },
     ],

@@ -10,6 +10,7 @@ import type { CommonConfig } from '../config/load.ts';
 import { configWarnings } from '../config/load.ts';
 import { type Phase, type PhaseContext, runRole, type StopPhase } from '../phases.ts';
 import { createPlatform, natsUrlFor, type Platform } from './platform.ts';
+import { platformStopMs, processStopMs } from './stop-times.ts';
 
 export interface RoleProcess {
   /** As on the command line: `nsmgr`, `forwarder` and so on. */
@@ -23,9 +24,9 @@ export interface RoleProcess {
   readonly phases: (platform: () => Platform, log: Log) => readonly Phase[];
   /** What the ready line names. */
   readonly readyUrls?: () => readonly string[];
+  /** For the whole shutdown; by default what one role takes. */
+  readonly shutdownTimeoutMs?: number;
 }
-
-const platformStopMs = 5_000;
 
 export async function runRoleProcess(process_: RoleProcess): Promise<number> {
   const { role, name, config } = process_;
@@ -45,6 +46,7 @@ export async function runRoleProcess(process_: RoleProcess): Promise<number> {
   const code = await runRole({
     name: role,
     log,
+    shutdownTimeoutMs: process_.shutdownTimeoutMs ?? processStopMs,
     phases: [
       {
         name: natsUrl === undefined ? 'make the platform' : `connect to the bus at ${natsUrl}`,

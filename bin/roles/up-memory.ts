@@ -12,9 +12,9 @@ import { composeNsmgr } from './compose-nsmgr.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { underlayMtu } from './underlay-mtu.ts';
 import { createPlatform, type Platform } from './platform.ts';
+import { platformStopMs, roleStopMs } from './stop-times.ts';
 import type { UpSetup } from './up-setup.ts';
 
-const stopMs = 10_000;
 const registryUrl = 'memory:registry';
 
 export function memoryPhases(setup: UpSetup): readonly Phase[] {
@@ -36,7 +36,7 @@ export function memoryPhases(setup: UpSetup): readonly Phase[] {
         });
         platform = made;
         setup.say('bus', `none: everything runs in process ${process.pid}`);
-        return () => made.stop(stopMs);
+        return () => made.stop(platformStopMs);
       },
     },
     registryPhase(setup, get),
@@ -56,7 +56,7 @@ function registryPhase({ config, say }: UpSetup, platform: () => Platform): Phas
         store: createMemoryRegistryStore(),
       });
       say('registry', 'in memory');
-      return () => registry.stop(stopMs);
+      return () => registry.stop(roleStopMs);
     },
   };
 }
@@ -83,7 +83,7 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
         journal: await openJournal({ directory: stateDir, name, fsync: 'interval', log, clock }),
       });
       say('manager', name);
-      return () => manager.stop(stopMs);
+      return () => manager.stop(roleStopMs);
     },
   };
 }
@@ -118,7 +118,7 @@ function forwarderPhase(setup: UpSetup, platform: () => Platform): Phase {
       });
       say('forwarder', name);
       return async () => {
-        await forwarder.stop(stopMs);
+        await forwarder.stop(roleStopMs);
         await netlink.close();
       };
     },

@@ -6,14 +6,12 @@ import { join } from 'node:path';
 import type { Phase } from '../phases.ts';
 import { launch } from './launch.ts';
 import { closeAtStopVariable } from './role-process.ts';
+import { busGraceMs, childGraceMs, nodeGraceMs } from './stop-times.ts';
 import { superviseBus } from './supervise-bus.ts';
 import { superviseChild } from './supervise-child.ts';
 import type { UpSetup } from './up-setup.ts';
 
 const readyTimeoutMs = 30_000;
-/** A node drains its forwarder, then its manager. */
-const nodeStopMs = 25_000;
-const stopMs = 5_000;
 
 /** Variables that are meant for the roles that `up` runs. */
 export const passedOn =
@@ -41,7 +39,7 @@ function busPhase({ stateDir, log, say }: UpSetup, onUrl: (url: string) => void)
       const bus = await superviseBus({ binary, storeDir: join(stateDir, 'nats') }, log);
       onUrl(bus.url);
       say('bus', `nats-server at ${bus.url}, process ${bus.pid}`);
-      return () => bus.stop(stopMs);
+      return () => bus.stop(busGraceMs);
     },
   };
 }
@@ -68,7 +66,7 @@ function registryPhase(setup: UpSetup, natsUrl: () => string): Phase {
         log,
         onStarted: (pid) => say('registry', `${url}, process ${pid}, log ${logFile}`),
       });
-      return () => child.stop(stopMs);
+      return () => child.stop(childGraceMs);
     },
   };
 }
@@ -96,7 +94,7 @@ function nodePhase(setup: UpSetup, natsUrl: () => string): Phase {
         log,
         onStarted: (pid) => say('node', `${node}, process ${pid}, log ${logFile}`),
       });
-      return () => child.stop(nodeStopMs);
+      return () => child.stop(nodeGraceMs);
     },
   };
 }
