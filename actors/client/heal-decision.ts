@@ -8,7 +8,7 @@ import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 export interface Healing {
   /** From now on the client asks for whichever Endpoint fits. */
   readonly reselects: boolean;
-  /** Repairs that failed at the client's own manager. */
+  /** Repairs that failed at the client's own manager; one that nobody answered in time counts several times. */
   readonly failedAtManager: number;
 }
 
@@ -20,6 +20,12 @@ export const healingBegins: Healing = { reselects: false, failedAtManager: 0 };
  */
 const failedAtManagerMax = 6;
 
+/**
+ * What a repair counts that nobody answered in time. The client cannot tell a manager that hangs from an Endpoint that
+ * does, and has waited far longer than for a refusal: one such repair is borne, the second lets it choose anew.
+ */
+const unansweredWeight = failedAtManagerMax / 2;
+
 export function afterFailedRepair(
   healing: Healing,
   connection: Connection,
@@ -29,11 +35,11 @@ export function afterFailedRepair(
   // Nobody was asked: the manager itself is away.
   if (error.code === 'UNAVAILABLE' && hop === undefined) return healing;
   const manager = connection.path?.pathSegments[1]?.name;
+  const unanswered = error.code === 'DEADLINE_EXCEEDED' && hop === undefined;
   const lacksForwarder = error.code === 'UNAVAILABLE' || rule === 'select-forwarder';
-  if (hop === undefined || hop !== manager || !lacksForwarder) {
-    return { ...healing, reselects: true };
-  }
-  const failedAtManager = healing.failedAtManager + 1;
+  const atManager = hop !== undefined && hop === manager && lacksForwarder;
+  if (!unanswered && !atManager) return { ...healing, reselects: true };
+  const failedAtManager = healing.failedAtManager + (unanswered ? unansweredWeight : 1);
   return {
     failedAtManager,
     reselects: healing.reselects || failedAtManager >= failedAtManagerMax,
