@@ -75,9 +75,10 @@ export function createConnectionTable(setup: ConnectionTableSetup): ConnectionTa
     async delete(id) {
       const intent = intents.get(id);
       if (intent === undefined) return;
-      segments.change(intent.connection, undefined);
-      intents.delete(id);
+      // The memory last: a deletion that the journal refused can be tried again.
       await setup.journal?.delete(id);
+      segments.change(intents.get(id)?.connection, undefined);
+      intents.delete(id);
     },
     async load() {
       if (setup.journal === undefined) return [];

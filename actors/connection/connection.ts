@@ -3,13 +3,7 @@
 // was returned, whatever the caller sent; what the actor starts by itself (expiry, a vanished wire) takes the same
 // road as what a caller asks for; an id is absent or owned by exactly one actor; a failed refresh leaves what works.
 
-import {
-  asNsmError,
-  describeError,
-  errorCodes,
-  invariant,
-  NsmError,
-} from '../../protocols/errors.ts';
+import { asNsmError, describeError, invariant, NsmError } from '../../protocols/errors.ts';
 import {
   type Connection,
   ConnectionEventType,
@@ -19,9 +13,17 @@ import {
 import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
+import {
+  type Closing,
+  type ClosingSetup,
+  closeLater,
+  type Outcome,
+  ownCall,
+  tryToClose,
+} from './closing.ts';
 import { compact } from './compact.ts';
-import type { ConnectionTable, Intent } from './connection-table.ts';
-import type { Call, Hop, HopMemory } from './hop.ts';
+import type { Intent } from './connection-table.ts';
+import type { Call, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
 
@@ -59,20 +61,14 @@ type Context = ActorContext<Message>;
 type ConnectionState =
   | { readonly phase: 'idle' }
   | { readonly phase: 'established'; readonly intent: Intent }
-  /** Over for everybody here; the next hop has not heard of it yet. */
-  | { readonly phase: 'closing'; readonly intent: Intent; readonly attempts: number }
+  | Closing
   | { readonly phase: 'closed' };
 
-export interface ConnectionSetup {
-  readonly id: string;
+export interface ConnectionSetup extends ClosingSetup {
   /** Component name. */
   readonly name: string;
-  readonly hop: Hop;
   readonly tokens: TokenSource;
-  readonly table: ConnectionTable;
   readonly monitor: Monitor;
-  /** Time for an operation that nobody outside waits for: closing after expiry. */
-  readonly ownCallTimeoutMs: number;
   /** Follows the next hop's monitor for this connection; called after every change of the next hop. */
   readonly follow: (id: string, memory: HopMemory | undefined) => void;
   /**
@@ -99,9 +95,9 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
         case 'request':
           return onRequest(setup, context, state, message);
         case 'nextHopChanged':
-          return onNextHopChanged(setup, state, message);
+          return onNextHopChanged(setup, context, state, message);
         case 'nextHopLost':
-          return onNextHopLost(setup, state);
+          return onNextHopLost(setup, context, state);
         case 'wireGone':
           return end(setup, context, state, message.reason);
         case 'expired':
@@ -139,31 +135,30 @@ async function onRequest(
   const { call, replyTo } = message;
   if (isOver(call, context)) {
     replyTo.fail(gaveUp(setup.id, 'before its turn came'));
-    return state.phase === 'idle' ? finish(setup, context, state) : state;
+    return state.phase === 'idle' ? dismiss(setup, context, state) : state;
   }
+  let built: Intent | undefined;
   try {
-    const next = await establish(setup, context, state, message);
-    replyTo.tell(next.intent.connection);
+    built = await build(setup, context, state, message);
+    const next = await keep(setup, context, state, { intent: built, call });
+    replyTo.tell(built.connection);
     return next;
   } catch (thrown) {
-    const error = asNsmError(thrown);
-    replyTo.fail(error);
+    replyTo.fail(asNsmError(thrown));
     if (!(thrown instanceof NsmError)) throw thrown;
-    if (state.phase === 'closing') return state;
-    if (state.phase !== 'established') return finish(setup, context, state);
-    // The failed refresh may have recorded what it was about to make.
-    if (setup.table.get(setup.id) !== state.intent) await setup.table.put(state.intent);
-    context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
-    return withState(setup, state, State.DOWN);
+    if (state.phase === 'established') return keepPrevious(setup, context, state, thrown);
+    if (state.phase === 'closing' && built === undefined) return state;
+    return dismiss(setup, context, state, built);
   }
 }
 
-async function establish(
+/** Has the hop make what is asked for. */
+async function build(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
   message: Extract<Message, { type: 'request' }>,
-): Promise<Extract<ConnectionState, { phase: 'established' }>> {
+): Promise<Intent> {
   const { preferences, call } = message;
   const connection = await withTokens(message.connection, call, setup.tokens);
   const closeAtMs = context.clock.nowMs() + message.closeAfterMs;
@@ -186,29 +181,72 @@ async function establish(
   });
   const established: Connection = compact({ ...result.connection, state: State.UP }, setup.id);
   invariant(established.id === setup.id, `hop answered id ${established.id} for ${setup.id}`);
-  if (previous === undefined && isOver(call, context)) {
-    // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
-    await closeQuietly(setup, context, established, result.memory);
-    throw gaveUp(setup.id, 'while it was being built');
-  }
-  const intent: Intent = {
+  return {
     connection: established,
     preferences: compact(preferences, setup.id),
     memory: result.memory,
     closeAtMs,
     established: true,
   };
+}
+
+/** Makes what was built the connection's state. */
+async function keep(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  { intent, call }: { readonly intent: Intent; readonly call: Call },
+): Promise<ConnectionState> {
+  const isFirst = state.phase !== 'established';
+  // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
+  if (isFirst && isOver(call, context)) throw gaveUp(setup.id, 'while it was being built');
   await setup.table.put(intent);
   context.timers.cancel('close');
   armExpiry(context, intent);
-  setup.monitor.publish(ConnectionEventType.UPDATE, established);
+  setup.monitor.publish(ConnectionEventType.UPDATE, intent.connection);
   setup.follow(setup.id, intent.memory);
-  if (previous === undefined) context.log.info('established', { connectionId: setup.id });
+  if (isFirst) context.log.info('established', { connectionId: setup.id });
   return transition(state, { phase: 'established', intent });
+}
+
+/** A failed refresh leaves what works. */
+async function keepPrevious(
+  setup: ConnectionSetup,
+  context: Context,
+  state: Extract<ConnectionState, { phase: 'established' }>,
+  error: NsmError,
+): Promise<ConnectionState> {
+  // It may have recorded what it was about to make.
+  if (setup.table.get(setup.id) !== state.intent) await record(setup, context, state.intent);
+  context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
+  return withState(setup, context, state, State.DOWN);
+}
+
+/** A Request that came to nothing. What it built is closed again; where it failed the hop has undone its part. */
+async function dismiss(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  built?: Intent,
+): Promise<ConnectionState> {
+  if (built !== undefined) {
+    const outcome = await closeOnce(setup, built, ownCall(setup, context), context);
+    return ended(setup, context, state, { intent: built, outcome });
+  }
+  const recorded = setup.table.get(setup.id);
+  try {
+    await setup.table.delete(setup.id);
+  } catch (thrown) {
+    if (recorded === undefined) throw thrown;
+    const outcome: Outcome = { kind: 'again', error: asNsmError(thrown) };
+    return ended(setup, context, state, { intent: recorded, outcome });
+  }
+  return retireSoon(setup, context, state);
 }
 
 function onNextHopChanged(
   setup: ConnectionSetup,
+  context: Context,
   state: ConnectionState,
   message: NextHopChanged,
 ): ConnectionState | Promise<ConnectionState> {
@@ -219,30 +257,36 @@ function onNextHopChanged(
     message.event === ConnectionEventType.DELETE,
     message.event === ConnectionEventType.INITIAL_STATE_TRANSFER,
   );
-  return view === undefined ? state : withConnection(setup, state, view);
+  return view === undefined ? state : withConnection(setup, context, state, view);
 }
 
 function onNextHopLost(
   setup: ConnectionSetup,
+  context: Context,
   state: ConnectionState,
 ): ConnectionState | Promise<ConnectionState> {
-  return state.phase === 'established' ? withState(setup, state, State.DOWN) : state;
+  return state.phase === 'established' ? withState(setup, context, state, State.DOWN) : state;
 }
 
+/**
+ * Teardown never depends on another's life: where the next hop cannot be reached, or the wire not be removed, this
+ * hop takes the closing over, and the caller is done.
+ */
 async function onClose(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
   { call, replyTo }: Extract<Message, { type: 'close' }>,
 ): Promise<ConnectionState> {
-  try {
-    const next = await close(setup, context, state, call);
+  if (state.phase !== 'established') {
     replyTo.tell(undefined);
-    return next;
-  } catch (thrown) {
-    replyTo.fail(asNsmError(thrown));
-    return finish(setup, context, state);
+    return state.phase === 'idle' ? retireSoon(setup, context, state) : state;
   }
+  const outcome = await closeOnce(setup, state.intent, call, context);
+  const next = await ended(setup, context, state, { intent: state.intent, outcome });
+  if (outcome.kind === 'over' && outcome.refusal !== undefined) replyTo.fail(outcome.refusal);
+  else replyTo.tell(undefined);
+  return next;
 }
 
 /** Ends the connection on this hop's own account. */
@@ -254,38 +298,8 @@ async function end(
 ): Promise<ConnectionState> {
   if (state.phase !== 'established') return state;
   context.log.info('closed by this hop', { connectionId: setup.id, reason });
-  try {
-    return await close(setup, context, state, ownCall(setup, context));
-  } catch (error) {
-    context.log.warn('closing failed', { connectionId: setup.id, error: describeError(error) });
-    return finish(setup, context, state);
-  }
-}
-
-/**
- * Teardown never depends on another's life: where the next hop cannot be reached this hop takes the closing over,
- * and the caller is done. Throws what trying again cannot mend.
- */
-async function close(
-  setup: ConnectionSetup,
-  context: Context,
-  state: ConnectionState,
-  call: Call,
-): Promise<ConnectionState> {
-  if (state.phase === 'closing') return state;
-  if (state.phase !== 'established') return finish(setup, context, state);
-  try {
-    await setup.hop.close(state.intent.connection, state.intent.memory, call);
-    return await finish(setup, context, state);
-  } catch (thrown) {
-    const error = asNsmError(thrown);
-    if (!errorCodes[error.code].retryable) throw error;
-    setup.follow(setup.id, undefined);
-    setup.monitor.publish(ConnectionEventType.DELETE, state.intent.connection);
-    const intent: Intent = { ...state.intent, established: false };
-    await setup.table.put(intent);
-    return closeLater(context, transition(state, { phase: 'closing', intent, attempts: 1 }), error);
-  }
+  const outcome = await closeOnce(setup, state.intent, ownCall(setup, context), context);
+  return ended(setup, context, state, { intent: state.intent, outcome });
 }
 
 async function onCloseDue(
@@ -294,76 +308,67 @@ async function onCloseDue(
   state: ConnectionState,
 ): Promise<ConnectionState> {
   if (state.phase !== 'closing') return state;
-  const { connection, memory, closeAtMs } = state.intent;
-  // From then on the next hop has closed it by itself.
-  if (context.clock.nowMs() >= closeAtMs) return finish(setup, context, state);
-  try {
-    await setup.hop.close(connection, memory, ownCall(setup, context));
-    return await finish(setup, context, state);
-  } catch (thrown) {
-    const error = asNsmError(thrown);
-    if (!errorCodes[error.code].retryable) return finish(setup, context, state);
-    return closeLater(context, { ...state, attempts: state.attempts + 1 }, error);
-  }
+  const outcome = await closeOnce(setup, state.intent, ownCall(setup, context), context);
+  return ended(setup, context, state, { intent: state.intent, outcome });
 }
 
-/** Pause before the next hop is told again, doubled up to the longest, with up to half of it taken off at random. */
-const closeRetryMs = 200;
-const closeRetryMsMax = 10_000;
-
-function closeLater(
+function closeOnce(
+  setup: ConnectionSetup,
+  intent: Intent,
+  call: Call,
   context: Context,
-  state: Extract<ConnectionState, { phase: 'closing' }>,
-  error: NsmError,
-): ConnectionState {
-  const full = Math.min(closeRetryMsMax, closeRetryMs * 2 ** Math.min(16, state.attempts - 1));
-  const delayMs = full * (1 - context.random.integer(1000) / 2000);
-  context.timers.cancelAll();
-  context.timers.start('close', delayMs, { type: 'closeDue' });
-  context.log.warn('the next hop has not heard of the Close yet', {
-    connectionId: state.intent.connection.id,
-    attempts: state.attempts,
-    retryInMs: Math.round(delayMs),
-    error: describeError(error),
-  });
-  return state;
+): Promise<Outcome> {
+  return tryToClose(setup, intent, call, () => context.clock.nowMs());
 }
 
-function ownCall(setup: ConnectionSetup, context: Context): Call {
-  const deadlineMs = context.clock.nowMs() + setup.ownCallTimeoutMs;
-  return { deadlineMs, signal: context.signal, headers: {} };
-}
-
-async function closeQuietly(
+/** After an attempt to close: over for the monitors, and either gone or to be closed again later. */
+async function ended(
   setup: ConnectionSetup,
   context: Context,
-  connection: Connection,
-  memory: HopMemory,
-): Promise<void> {
+  state: ConnectionState,
+  { intent, outcome }: { readonly intent: Intent; readonly outcome: Outcome },
+): Promise<ConnectionState> {
+  setup.follow(setup.id, undefined);
+  if (state.phase === 'established') {
+    setup.monitor.publish(ConnectionEventType.DELETE, state.intent.connection);
+  }
+  if (outcome.kind === 'over') {
+    const { refusal } = outcome;
+    if (refusal !== undefined) {
+      const error = describeError(refusal);
+      context.log.warn('closing failed', { connectionId: setup.id, error });
+    }
+    return retireSoon(setup, context, state);
+  }
+  const attempts = state.phase === 'closing' ? state.attempts + 1 : 1;
+  const over: Intent = { ...intent, established: false };
+  if (setup.table.get(setup.id)?.established !== false) await record(setup, context, over);
+  const closing = transition(state, { phase: 'closing', intent: over, attempts });
+  return closeLater<Message>(context, closing, outcome.error, { type: 'closeDue' });
+}
+
+/** Everything is forgotten. The actor goes once nothing is queued behind. */
+function retireSoon(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+): ConnectionState {
+  context.timers.cancelAll();
+  setup.follow(setup.id, undefined);
+  context.self.tell({ type: 'retire' });
+  return transition(state, { phase: 'idle' });
+}
+
+/** For what this life knows whether or not the journal takes it; the next change writes it again. */
+async function record(setup: ConnectionSetup, context: Context, intent: Intent): Promise<void> {
   try {
-    await setup.hop.close(connection, memory, ownCall(setup, context));
+    await setup.table.put(intent);
   } catch (error) {
-    context.log.warn('closing failed in part', {
+    context.log.warn('the journal refused a change', {
       connectionId: setup.id,
       error: describeError(error),
     });
   }
-}
-
-/** Forgets the connection and tells the monitors. The actor goes once nothing is queued behind. */
-async function finish(
-  setup: ConnectionSetup,
-  context: Context,
-  state: ConnectionState,
-): Promise<ConnectionState> {
-  context.timers.cancelAll();
-  setup.follow(setup.id, undefined);
-  await setup.table.delete(setup.id);
-  if (state.phase === 'established') {
-    setup.monitor.publish(ConnectionEventType.DELETE, state.intent.connection);
-  }
-  context.self.tell({ type: 'retire' });
-  return transition(state, { phase: 'idle' });
 }
 
 /** A Request that came behind a Close begins a new life of the id; then there is nothing to retire. */
@@ -379,20 +384,22 @@ function onRetire(
 
 function withState(
   setup: ConnectionSetup,
+  context: Context,
   state: Extract<ConnectionState, { phase: 'established' }>,
   wireState: State,
 ): ConnectionState | Promise<ConnectionState> {
   if (state.intent.connection.state === wireState) return state;
-  return withConnection(setup, state, { ...state.intent.connection, state: wireState });
+  return withConnection(setup, context, state, { ...state.intent.connection, state: wireState });
 }
 
 async function withConnection(
   setup: ConnectionSetup,
+  context: Context,
   state: Extract<ConnectionState, { phase: 'established' }>,
   connection: Connection,
 ): Promise<ConnectionState> {
   const intent: Intent = { ...state.intent, connection };
-  await setup.table.put(intent);
+  await record(setup, context, intent);
   setup.monitor.publish(ConnectionEventType.UPDATE, connection);
   return { phase: 'established', intent };
 }
@@ -420,9 +427,9 @@ function gaveUp(connectionId: string, when: string): NsmError {
 }
 
 const allowed: Readonly<Record<ConnectionState['phase'], readonly ConnectionState['phase'][]>> = {
-  idle: ['established', 'idle', 'closed'],
+  idle: ['established', 'closing', 'idle', 'closed'],
   established: ['established', 'closing', 'idle'],
-  closing: ['established', 'idle'],
+  closing: ['established', 'closing', 'idle'],
   closed: [],
 };
 

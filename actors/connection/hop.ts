@@ -44,9 +44,15 @@ export interface HopResult {
   readonly memory: HopMemory;
 }
 
+/** `details.rule` of a failed Close whose own part is still there: tried again until it is not. */
+export type LocalPartRule = 'local-part';
+
 export interface Hop {
   request(request: HopRequest): Promise<HopResult>;
-  /** Best effort in every part: goes on after a failure and throws the first one at the end. */
+  /**
+   * Best effort in every part: goes on after a failure and throws at the end, with that rule where what
+   * this hop made itself could not be taken away, whatever became of the next hop. May be called again then.
+   */
   close(connection: Connection, memory: HopMemory, call: Call): Promise<void>;
 }
 

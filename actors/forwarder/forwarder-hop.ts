@@ -2,7 +2,7 @@
 // the data plane equal to what was agreed. Order of a Request: mechanism towards the client, Endpoint and the
 // next hop's answer, then the wire; a failure undoes what this Request made, and no more.
 
-import { describeError, NsmError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import { create } from '@bufbuild/protobuf';
 import { ConnectionContextSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
@@ -16,6 +16,7 @@ import type {
   HopMemory,
   HopRequest,
   HopResult,
+  LocalPartRule,
   NextHop,
 } from '../connection/hop.ts';
 import type { Discovery } from '../discovery/discovery.ts';
@@ -32,6 +33,8 @@ export interface ForwarderHopSetup extends MechanismSetup, SelectionSetup {
   /** Time for undoing on this hop's own account. */
   readonly undoTimeoutMs: number;
 }
+
+const localPartRule: LocalPartRule = 'local-part';
 
 /** UDP ports that a tunnel may move to when the agreed VNI is taken on this node. */
 const portMovesMax = 4;
@@ -153,12 +156,25 @@ async function close(
   memory: HopMemory,
   call: Call,
 ): Promise<void> {
-  const results = await Promise.allSettled([
+  const [removed, told] = await Promise.allSettled([
     setup.dataplane.remove([connection.id], { timeoutMs: setup.undoTimeoutMs }),
     closeOnward(setup, connection, memory, call),
   ]);
+  if (removed.status === 'rejected') throw notRemoved(setup, connection, removed.reason);
+  // Not before: while the tunnel is there nobody else may have its VNI.
   setup.vnis.release(connection.id);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  if (told.status === 'rejected') throw told.reason;
+}
+
+function notRemoved(setup: ForwarderHopSetup, connection: Connection, cause: unknown): NsmError {
+  const error = asNsmError(cause);
+  return new NsmError(error.code, 'the wire could not be removed', {
+    hop: setup.name,
+    rule: localPartRule,
+    found: describeError(error),
+    connectionId: connection.id,
+    cause: error,
+  });
 }
 
 async function closeOnward(

@@ -81,3 +81,23 @@ describe.each(['first', 'second'] as const)('a data plane that fails on the %s n
     await mesh.run(mesh.close(first.managerUrl, second));
   });
 });
+
+describe('a data plane that cannot remove a wire', () => {
+  it('when it expires is asked again until the wire is gone', async () => {
+    const [node] = await start(1);
+    await node.forwarders[0]?.stop();
+    let failures = 1;
+    await mesh.addForwarder(node, {
+      name: 'forwarder-broken',
+      fault(operation) {
+        if (operation === 'remove') failures -= 1;
+        return operation === 'remove' && failures >= 0 ? 'fail' : undefined;
+      },
+    });
+    await mesh.addEndpoint(node, 'nse');
+    await mesh.run(mesh.request(node.managerUrl, mesh.firstRequest('hand-0')));
+    expect(mesh.objects).toBe(2);
+    await mesh.clock.advance(610_000);
+    expect(mesh.objects).toBe(0);
+  });
+});

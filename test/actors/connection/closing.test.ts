@@ -1,0 +1,119 @@
+// Protects that what a hop has made is taken away for certain: a wire that cannot be removed, and a journal that
+// refuses, are tried again until they give in, while the next hop's share may be left to its own expiry.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Hop } from '../../../actors/connection/hop.ts';
+import { NsmError } from '../../../protocols/errors.ts';
+import { again, asked, closesAfterMs, type HopFixture, hopFixture } from './fixture.ts';
+
+let fixture: HopFixture;
+
+afterEach(() => fixture.end());
+
+const full = () => new NsmError('RESOURCE_EXHAUSTED', 'the disk is full');
+const stuck = (code: 'UNAVAILABLE' | 'INTERNAL') =>
+  new NsmError(code, 'the wire is stuck', { rule: 'local-part' });
+const left = () => fixture.table.size + fixture.directory.size;
+
+/** Every operation of that kind from the given one on is refused, as many as said. */
+function refuse(operation: 'put' | 'delete', from: number, count: number): void {
+  const { journal } = fixture;
+  const works = journal[operation].bind(journal) as (...given: unknown[]) => Promise<void>;
+  let calls = 0;
+  Object.assign(journal, {
+    [operation]: async (...given: unknown[]) => {
+      calls += 1;
+      if (calls >= from && calls < from + count) throw full();
+      await works(...given);
+    },
+  });
+}
+
+const recording: Hop['request'] = async (request) => {
+  const memory = { nextUrl: 'memory:next' };
+  await request.recordIntent(memory);
+  return { connection: request.connection, memory };
+};
+
+describe('a wire that cannot be removed', () => {
+  it.each(['UNAVAILABLE', 'INTERNAL'] as const)(
+    'at its expiry (%s) is tried again until it is gone',
+    async (code) => {
+      let failures = 3;
+      const close = async (): Promise<void> => {
+        failures -= 1;
+        if (failures >= 0) throw stuck(code);
+      };
+      fixture = await hopFixture({ close });
+      await fixture.request(asked(fixture.clock, 'c-0'));
+      await fixture.clock.advance(closesAfterMs);
+      expect(left()).toBe(2);
+      await fixture.clock.advance(5_000);
+      expect(fixture.steps).toEqual(['request', 'close', 'close', 'close', 'close']);
+      expect(left()).toBe(0);
+    },
+  );
+
+  it('keeps no client waiting', async () => {
+    let isStuck = true;
+    fixture = await hopFixture({
+      async close() {
+        if (isStuck) throw stuck('INTERNAL');
+      },
+    });
+    await fixture.close(await fixture.request(asked(fixture.clock, 'c-0')));
+    expect(left()).toBe(2);
+    isStuck = false;
+    await fixture.clock.advance(1_000);
+    expect(left()).toBe(0);
+  });
+});
+
+describe('a journal that refuses', () => {
+  it('what was built has it closed again', async () => {
+    fixture = await hopFixture({ request: recording });
+    refuse('put', 2, 1);
+    const asking = fixture.request(asked(fixture.clock, 'c-0'));
+    await expect(asking).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+    await fixture.clock.advance(0);
+    expect(fixture.steps).toEqual(['request', 'close']);
+    expect(left()).toBe(0);
+  });
+
+  it('what was built has it closed also where the first attempt fails', async () => {
+    let failures = 1;
+    const close = async (): Promise<void> => {
+      failures -= 1;
+      if (failures >= 0) throw stuck('UNAVAILABLE');
+    };
+    fixture = await hopFixture({ request: recording, close });
+    refuse('put', 2, 2);
+    const asking = fixture.request(asked(fixture.clock, 'c-0'));
+    await expect(asking).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+    await fixture.clock.advance(1_000);
+    expect(fixture.steps).toEqual(['request', 'close', 'close']);
+    expect(left()).toBe(0);
+  });
+
+  it('a deletion is asked again until the record is gone', async () => {
+    fixture = await hopFixture({ request: recording });
+    const answer = await fixture.request(asked(fixture.clock, 'c-0'));
+    refuse('delete', 1, 2);
+    await fixture.close(answer);
+    expect(left()).toBe(2);
+    await fixture.clock.advance(2_000);
+    expect(left()).toBe(0);
+    expect((await fixture.journal.load()).size).toBe(0);
+  });
+
+  it('a refresh leaves the connection as it was', async () => {
+    fixture = await hopFixture({ request: recording });
+    const answer = await fixture.request(asked(fixture.clock, 'c-0'));
+    refuse('put', 1, 3);
+    const refresh = fixture.request(again(fixture.clock, answer));
+    await expect(refresh).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+    await fixture.request(again(fixture.clock, answer));
+    await fixture.close(answer);
+    expect(left()).toBe(0);
+  });
+});
