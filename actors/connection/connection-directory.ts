@@ -36,7 +36,8 @@ export interface DirectorySetup {
 export interface EnteredRequest {
   readonly connection: Connection;
   readonly preferences: readonly Mechanism[];
-  readonly closeAfterMs: number;
+  /** On the monotonic clock. */
+  readonly closeAtMs: number;
   readonly call: Call;
 }
 
@@ -86,9 +87,9 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
   };
 
   return {
-    request: ({ connection, preferences, closeAfterMs, call }) =>
+    request: ({ connection, preferences, closeAtMs, call }) =>
       (live.get(connection.id) ?? spawn(connection.id)).ask<Connection>(
-        (replyTo) => ({ type: 'request', connection, preferences, closeAfterMs, call, replyTo }),
+        (replyTo) => ({ type: 'request', connection, preferences, closeAtMs, call, replyTo }),
         { timeoutMs: remaining(call, setup.clock), signal: call.signal },
       ),
     close,

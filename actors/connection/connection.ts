@@ -40,8 +40,8 @@ export type ConnectionMessage =
       /** In this hop's view of the path. */
       readonly connection: Connection;
       readonly preferences: readonly Mechanism[];
-      /** From now until this hop closes the connection unless it is refreshed. */
-      readonly closeAfterMs: number;
+      /** When this hop closes the connection unless it is refreshed, on the monotonic clock. */
+      readonly closeAtMs: number;
       readonly call: Call;
       readonly replyTo: ReplyTo<Connection>;
     }
@@ -139,7 +139,7 @@ async function onRequest(
   }
   let built: Intent | undefined;
   try {
-    built = await build(setup, context, state, message);
+    built = await build(setup, state, message);
     const next = await keep(setup, context, state, { intent: built, call });
     replyTo.tell(built.connection);
     return next;
@@ -155,13 +155,11 @@ async function onRequest(
 /** Has the hop make what is asked for. */
 async function build(
   setup: ConnectionSetup,
-  context: Context,
   state: ConnectionState,
   message: Extract<Message, { type: 'request' }>,
 ): Promise<Intent> {
-  const { preferences, call } = message;
+  const { preferences, closeAtMs, call } = message;
   const connection = await withTokens(message.connection, call, setup.tokens);
-  const closeAtMs = context.clock.nowMs() + message.closeAfterMs;
   const previous = state.phase === 'established' ? state.intent : undefined;
   const result = await setup.hop.request({
     connection,

@@ -8,7 +8,11 @@ import { closeDelayMs } from '../../protocols/nsm/expiry.ts';
 import { MonitorConnection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
 import { enterPath, leavePath } from '../../protocols/nsm/path.ts';
-import { validateRequest } from '../../protocols/nsm/request-validation.ts';
+import {
+  validateConnection,
+  validateMonitorSelector,
+  validateRequest,
+} from '../../protocols/nsm/request-validation.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import { type CallContext, type ServedService, serve } from '../../protocols/ports/rpc.ts';
@@ -44,16 +48,20 @@ export function createConnections(setup: ConnectionsSetup): Connections {
         // Nothing is awaited before the actor has the message, so that calls keep their order of arrival.
         const connection = enterPath(message.connection, setup.name, newId);
         const call = callOf(context);
+        // Counted from here: a turn that comes late makes no token live longer.
+        const nowMs = setup.clock.nowMs();
         const closeAfterMs = closeDelayMs({
           expiresInMs: expiryOfPrevious(connection, call, setup),
-          callRemainingMs: call.deadlineMs - setup.clock.nowMs(),
+          callRemainingMs: call.deadlineMs - nowMs,
         });
+        const closeAtMs = nowMs + closeAfterMs;
         const preferences = message.mechanismPreferences;
-        const answer = await directory.request({ connection, preferences, closeAfterMs, call });
+        const answer = await directory.request({ connection, preferences, closeAtMs, call });
         return leavePath(answer, message.connection ?? connection);
       }),
     close: (message, context) =>
       named(setup.name, async () => {
+        validateConnection(message);
         const { id } = enterPath(message, setup.name, newId);
         await directory.close(id, callOf(context));
         return create(EmptySchema);
@@ -61,7 +69,10 @@ export function createConnections(setup: ConnectionsSetup): Connections {
   });
 
   const monitorConnection = serve(MonitorConnection, {
-    monitorConnections: (selector, context) => monitor.subscribe(selector, context.signal),
+    async *monitorConnections(selector, context) {
+      validateMonitorSelector(selector);
+      yield* monitor.subscribe(selector, context.signal);
+    },
   });
 
   return { services: [networkService, monitorConnection], directory };

@@ -115,6 +115,26 @@ describe('an established connection', () => {
     expect(fixture.table.size + fixture.directory.size).toBe(0);
   });
 
+  it('counts its time from the arrival of a Request, not from its turn', async () => {
+    let isSlow = false;
+    const answer = await established({
+      async request({ connection }) {
+        if (isSlow) await new Promise<void>((resolve) => fixture.clock.after(10_000, resolve));
+        return { connection, memory: {} };
+      },
+    });
+    isSlow = true;
+    const arrivedMs = fixture.clock.nowMs();
+    const first = fixture.request(again(fixture.clock, answer));
+    await Promise.all([first, fixture.request(again(fixture.clock, answer)).catch(() => {})]);
+    await fixture.clock.advance(10_000);
+    expect([...fixture.table.all()].map(({ closeAtMs }) => closeAtMs - arrivedMs)).toEqual([
+      closesAfterMs,
+    ]);
+    isSlow = false;
+    await fixture.close(answer);
+  });
+
   it('ends when its wire is gone', async () => {
     const answer = await established();
     expect(fixture.directory.tell(ownId(answer), { type: 'wireGone', reason: 'test' })).toBe(true);
@@ -271,7 +291,7 @@ describe('the same id', () => {
           let turn = Promise.resolve();
           for (let each = 0; each < microtasks; each += 1) turn = turn.then(() => {});
           const ask = () =>
-            directory.request({ connection, preferences: [], closeAfterMs: 60_000, call });
+            directory.request({ connection, preferences: [], closeAtMs: call.deadlineMs, call });
           turn.then(ask).then(resolve, reject);
         };
       });
