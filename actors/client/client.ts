@@ -1,29 +1,31 @@
 // One requested network service of a client (NSC), kept up: request, refresh, repair, reselect, close. It is the
-// only hop that reselects. Invariants: one operation at a time; every failure backs off with jitter; a close is
-// never starved by retries, since each retry is a message of its own; the connection's id and path stay the same
-// for its whole life, so that every hop recognises it.
+// only hop that reselects. Invariants: one operation at a time; every failure backs off with jitter; a close waits for
+// no retry and no try, which run beside the actor; the connection's id and path stay the same for its whole life, so
+// that every hop recognises it.
 
-import { create } from '@bufbuild/protobuf';
 import { asNsmError, describeError, invariant, type NsmError } from '../../protocols/errors.ts';
-import { refreshDelayMs, timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
 import {
   type Connection,
   ConnectionEventType,
-  ConnectionSchema,
-  type Mechanism,
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
-import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
 import type { Dialer } from '../../protocols/ports/rpc.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
-import type { Call, NextHop } from '../connection/hop.ts';
 import type { NextHopChanged } from '../connection/connection.ts';
 import type { NextHopMessage, NextHopMonitors } from '../connection/next-hop-monitors.ts';
-import type { TokenSource } from '../connection/tokens.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
+import {
+  type Asked,
+  type Attempt,
+  type AttemptSetup,
+  callFor,
+  type Outcome,
+  startAttempt,
+} from './attempt.ts';
 import { afterFailedRepair, type Healing, healingBegins } from './heal-decision.ts';
 import { recoverConnection } from './recover.ts';
+import { planRefresh } from './refresh-plan.ts';
 
 /** What the world sees of a client. */
 export type ClientStatus =
@@ -36,138 +38,165 @@ export type ClientMessage =
   | { readonly type: 'close'; readonly replyTo: ReplyTo<void> }
   | NextHopMessage;
 
-type PrivateMessage = { readonly type: 'requestDue' } | { readonly type: 'refreshDue' };
+type PrivateMessage =
+  | { readonly type: 'requestDue' }
+  | { readonly type: 'refreshDue' }
+  | { readonly type: 'attempted'; readonly attempt: Attempt; readonly outcome: Outcome };
 type Message = ClientMessage | PrivateMessage;
 type Context = ActorContext<Message>;
 
-export interface ClientSetup {
-  /** Own component name (`NSM_NAME`). */
-  readonly name: string;
+export interface ClientSetup extends AttemptSetup {
   readonly dialer: Dialer;
-  readonly nextHop: NextHop;
   readonly wallClock: WallClock;
-  readonly tokens: TokenSource;
-  /** `<NSM_NAME>-<n>` in the reference. */
-  readonly connectionId: string;
-  readonly networkService: string;
-  /** Pins the Endpoint; a reselect keeps it. */
-  readonly endpointName?: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly preferences: readonly Mechanism[];
-  /** URL of the manager (`NSM_CONNECT_TO`). */
-  readonly connectTo: string;
   readonly monitors: NextHopMonitors;
-  readonly requestTimeoutMs: number;
   readonly retry: { readonly firstMs: number; readonly mostMs: number };
   readonly onStatus: (status: ClientStatus) => void;
 }
 
-type ClientState =
-  | {
-      readonly phase: 'requesting';
-      readonly connection: Connection | undefined;
-      readonly attempts: number;
-    }
-  | { readonly phase: 'established'; readonly connection: Connection }
-  | {
-      readonly phase: 'healing';
-      readonly connection: Connection;
-      readonly attempts: number;
-      readonly healing: Healing;
-    }
-  | { readonly phase: 'closed' };
+/** The try under way; all but a Close waits for its outcome. */
+interface Trying {
+  readonly attempt?: Attempt;
+}
+
+interface Requesting extends Trying {
+  readonly phase: 'requesting';
+  /** What the manager held of the last life, until a refusal speaks against it. */
+  readonly recovered: Connection | undefined;
+  /** Whether the manager is still to be asked for it. */
+  readonly recovers: boolean;
+  readonly attempts: number;
+  readonly healing: Healing;
+}
+
+interface Established extends Trying {
+  readonly phase: 'established';
+  readonly connection: Connection;
+  /** As in the plan of its next refresh. */
+  readonly hurried: number;
+}
+
+interface Repairing extends Trying {
+  readonly phase: 'healing';
+  readonly connection: Connection;
+  readonly attempts: number;
+  readonly healing: Healing;
+}
+
+type ClientState = Requesting | Established | Repairing | { readonly phase: 'closed' };
 
 export function clientBehavior(setup: ClientSetup): Behavior<ClientState, Message> {
   return {
     supervision: supervision.client,
     initial: (context) => {
       context.timers.start('request', 0, { type: 'requestDue' });
-      return { phase: 'requesting', connection: undefined, attempts: 0 };
+      return {
+        phase: 'requesting',
+        recovered: undefined,
+        recovers: true,
+        attempts: 0,
+        healing: healingBegins,
+      };
     },
     receive: (state, message, context) => {
+      if (message.type === 'close') return onClose(setup, context, state, message.replyTo);
+      if (message.type === 'attempted') return onAttempted(setup, context, state, message);
+      if (state.phase === 'closed') return state;
+      if (state.attempt !== undefined) {
+        context.stash();
+        return state;
+      }
       switch (message.type) {
         case 'requestDue':
-          return onRequestDue(setup, context, state);
+          return state.phase === 'established' ? state : attempt(setup, context, state);
         case 'refreshDue':
-          return onRefreshDue(setup, context, state);
+          return state.phase === 'established' ? attempt(setup, context, state) : state;
         case 'nextHopChanged':
           return onNextHopChanged(setup, context, state, message);
         case 'nextHopLost':
           return heal(setup, context, state);
-        case 'close':
-          return onClose(setup, context, state, message.replyTo);
       }
+    },
+    onStop: (state) => {
+      if (state.phase !== 'closed') state.attempt?.giveUp();
     },
   };
 }
 
-/** First request, its retries, and the retries of healing. */
-async function onRequestDue(
+type Live = Exclude<ClientState, { phase: 'closed' }>;
+
+function attempt(setup: ClientSetup, context: Context, state: Live): ClientState {
+  const begun = startAttempt(setup, context.clock, (signal) =>
+    asked(setup, context, state, signal),
+  );
+  void begun.outcome.then((outcome) =>
+    context.self.tell({ type: 'attempted', attempt: begun, outcome }),
+  );
+  return { ...state, attempt: begun };
+}
+
+async function asked(
   setup: ClientSetup,
   context: Context,
-  state: ClientState,
-): Promise<ClientState> {
+  state: Live,
+  signal: AbortSignal,
+): Promise<Asked> {
   switch (state.phase) {
     case 'requesting': {
-      const known = state.connection ?? (await recoverConnection(setup, context));
-      return attempt(setup, context, { ...state, connection: known }, known);
+      const recover = state.recovers && state.recovered === undefined;
+      const known = recover ? await recoverConnection(setup, context, signal) : state.recovered;
+      return { known, reselects: known?.state === State.DOWN };
     }
+    case 'established':
+      return { known: state.connection, reselects: false };
     case 'healing':
       // In place first; once a failure speaks against the Endpoint, with whichever fits.
-      return attempt(
-        setup,
-        context,
-        state,
-        state.healing.reselects ? forReselect(setup, state.connection) : state.connection,
-      );
-    case 'established':
-    case 'closed':
-      return state;
+      return { known: state.connection, reselects: state.healing.reselects };
   }
 }
 
-async function attempt(
+function onAttempted(
   setup: ClientSetup,
   context: Context,
-  state: Extract<ClientState, { attempts: number }>,
-  known: Connection | undefined,
-): Promise<ClientState> {
-  try {
-    return established(setup, context, state, await request(setup, context, known));
-  } catch (thrown) {
-    const lastError = asNsmError(thrown);
-    const attempts = state.attempts + 1;
-    const delayMs = backoffMs(setup, context, attempts);
-    context.log.warn('request failed', {
-      networkService: setup.networkService,
-      attempts,
-      retryInMs: Math.round(delayMs),
-      error: describeError(lastError),
-    });
-    context.timers.start('request', delayMs, { type: 'requestDue' });
-    setup.onStatus(
-      state.phase === 'healing'
-        ? { phase: 'healing', connection: state.connection, lastError }
-        : { phase: 'requesting', attempts, lastError },
-    );
-    if (state.phase === 'requesting') return { ...state, attempts };
+  state: ClientState,
+  message: Extract<Message, { type: 'attempted' }>,
+): ClientState {
+  // One of an earlier life of this actor says nothing about what runs now.
+  if (state.phase === 'closed' || state.attempt !== message.attempt) return state;
+  context.unstashAll();
+  const { attempt: _, ...rest } = state;
+  const { outcome } = message;
+  if ('answer' in outcome) return established(setup, context, rest, outcome.answer);
+  if (rest.phase !== 'established') return failed(setup, context, rest, outcome);
+  context.log.warn('refresh failed', { error: describeError(outcome.error) });
+  return heal(setup, context, rest);
+}
+
+function failed(
+  setup: ClientSetup,
+  context: Context,
+  state: Requesting | Repairing,
+  { known, error: lastError }: Extract<Outcome, { error: NsmError }>,
+): ClientState {
+  const attempts = state.attempts + 1;
+  const delayMs = backoffMs(setup, context, attempts);
+  context.log.warn('request failed', {
+    networkService: setup.networkService,
+    attempts,
+    retryInMs: Math.round(delayMs),
+    error: describeError(lastError),
+  });
+  context.timers.start('request', delayMs, { type: 'requestDue' });
+  if (state.phase === 'healing') {
+    setup.onStatus({ phase: 'healing', connection: state.connection, lastError });
     const healing = afterFailedRepair(state.healing, state.connection, lastError);
     return { ...state, attempts, healing };
   }
-}
-
-async function onRefreshDue(
-  setup: ClientSetup,
-  context: Context,
-  state: ClientState,
-): Promise<ClientState> {
-  if (state.phase !== 'established') return state;
-  try {
-    return established(setup, context, state, await request(setup, context, state.connection));
-  } catch (error) {
-    context.log.warn('refresh failed', { error: describeError(error) });
-    return heal(setup, context, state);
-  }
+  setup.onStatus({ phase: 'requesting', attempts, lastError });
+  if (known === undefined) return { ...state, attempts };
+  // What was true in the last life need not be true now: refused once, the client begins anew.
+  const healing = afterFailedRepair(state.healing, known, lastError);
+  if (!healing.reselects) return { ...state, attempts, healing, recovered: known };
+  return { ...state, attempts, healing, recovered: undefined, recovers: false };
 }
 
 function onNextHopChanged(
@@ -176,12 +205,20 @@ function onNextHopChanged(
   state: ClientState,
   message: NextHopChanged,
 ): ClientState {
+  // Another client of the same name has the same first segment; the manager's tells the two apart.
+  if (state.phase !== 'established' || managerId(message.entry) !== managerId(state.connection)) {
+    return state;
+  }
   const deleted = message.event === ConnectionEventType.DELETE;
   if (deleted || message.entry.state === State.DOWN) return heal(setup, context, state);
-  if (message.entry.state === State.REFRESH_REQUESTED && state.phase === 'established') {
+  if (message.entry.state === State.REFRESH_REQUESTED) {
     context.timers.start('refresh', 0, { type: 'refreshDue' });
   }
   return state;
+}
+
+function managerId(connection: Connection): string | undefined {
+  return connection.path?.pathSegments[1]?.id;
 }
 
 function heal(setup: ClientSetup, context: Context, state: ClientState): ClientState {
@@ -203,8 +240,10 @@ async function onClose(
   context.timers.cancelAll();
   setup.monitors.follow(setup.connectionId, undefined, () => {});
   try {
-    if (state.phase !== 'closed' && 'connection' in state && state.connection !== undefined) {
-      await setup.nextHop.close(setup.connectTo, state.connection, callFor(setup, context));
+    const connection = await heldAtEnd(state);
+    if (connection !== undefined) {
+      const call = callFor(setup, context.clock, context.signal);
+      await setup.nextHop.close(setup.connectTo, connection, call);
     }
     replyTo.tell(undefined);
   } catch (error) {
@@ -215,13 +254,23 @@ async function onClose(
   return transition(state, { phase: 'closed' });
 }
 
+/** What is to be closed, after giving up the try under way: its answer may have crossed. */
+async function heldAtEnd(state: ClientState): Promise<Connection | undefined> {
+  if (state.phase === 'closed') return undefined;
+  state.attempt?.giveUp();
+  const outcome = await state.attempt?.outcome;
+  if (outcome !== undefined && 'answer' in outcome) return outcome.answer;
+  return state.phase === 'requesting' ? (state.recovered ?? outcome?.known) : state.connection;
+}
+
 function established(
   setup: ClientSetup,
   context: Context,
-  state: ClientState,
+  state: Live,
   connection: Connection,
 ): ClientState {
-  const delayMs = refreshDelayMs(connection, setup.wallClock.epochMs());
+  const before = state.phase === 'established' ? state.hurried : 0;
+  const { delayMs, hurried } = planRefresh(connection, setup.wallClock.epochMs(), before);
   // Refreshing up to a tenth early keeps clients that started together from staying together.
   const jitter = 1 - context.random.integer(1000) / 10_000;
   context.timers.cancel('request');
@@ -236,52 +285,7 @@ function established(
     });
   }
   setup.onStatus({ phase: 'established', connection });
-  return transition(state, { phase: 'established', connection });
-}
-
-async function request(
-  setup: ClientSetup,
-  context: Context,
-  known: Connection | undefined,
-): Promise<Connection> {
-  const base = known ?? enterPath(firstConnection(setup), setup.name, () => setup.connectionId);
-  const own = await setup.tokens.token(undefined);
-  const connection = withSegment(base, 0, {
-    token: own.token,
-    expires: timestampFromEpochMs(own.expiresAtEpochMs),
-  });
-  return setup.nextHop.request(
-    setup.connectTo,
-    { connection, preferences: setup.preferences },
-    callFor(setup, context),
-  );
-}
-
-function firstConnection(setup: ClientSetup): Connection {
-  return create(ConnectionSchema, {
-    id: setup.connectionId,
-    networkService: setup.networkService,
-    networkServiceEndpointName: setup.endpointName ?? '',
-    labels: { ...setup.labels },
-  });
-}
-
-/** The same connection, asking for whichever Endpoint fits now (the reference's default reselect). */
-function forReselect(setup: ClientSetup, connection: Connection): Connection {
-  const { mechanism: _, ...rest } = connection;
-  return {
-    ...rest,
-    networkServiceEndpointName: setup.endpointName ?? '',
-    state: State.RESELECT_REQUESTED,
-  };
-}
-
-function callFor(setup: ClientSetup, context: Context): Call {
-  return {
-    deadlineMs: context.clock.nowMs() + setup.requestTimeoutMs,
-    signal: context.signal,
-    headers: {},
-  };
+  return transition(state, { phase: 'established', connection, hurried });
 }
 
 /** Doubles from the first pause to the longest, with up to half of it taken off at random. */

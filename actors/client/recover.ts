@@ -1,22 +1,29 @@
 // A client that starts anew asks its manager whether it already holds this client's connection, and goes on with
-// it: the Endpoint and the addresses survive a restart of the client (the reference's recovery, nsm-wire 8.5).
+// it: the Endpoint and the addresses survive a restart of the client (the reference's recovery). Invariant: only what
+// ends at this client's own interface is gone on with. Anything else belongs to a life in another namespace, or to
+// another client of the same name, and stays what it is.
 
 import { create } from '@bufbuild/protobuf';
 import { describeError } from '../../protocols/errors.ts';
 import {
   type Connection,
   ConnectionEventType,
+  type Mechanism,
   MonitorConnection,
   MonitorScopeSelectorSchema,
 } from '../../protocols/nsm/gen/connection_pb.ts';
+import { isDefaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
+import { parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
 import type { Dialer } from '../../protocols/ports/rpc.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 
 interface RecoverySetup {
+  readonly name: string;
+  readonly networkService: string;
   readonly connectionId: string;
   readonly connectTo: string;
   readonly dialer: Dialer;
-  readonly preferences: readonly { readonly type: string }[];
+  readonly preferences: readonly Mechanism[];
 }
 
 /** How long the initial transfer may take; without it the client simply starts with a new request. */
@@ -24,13 +31,14 @@ const transferTimeoutMs = 2_000;
 
 export async function recoverConnection(
   setup: RecoverySetup,
-  context: { readonly log: Log; readonly signal: AbortSignal },
+  context: { readonly log: Log },
+  signal: AbortSignal,
 ): Promise<Connection | undefined> {
   const selector = create(MonitorScopeSelectorSchema, {
     pathSegments: [{ id: setup.connectionId }],
   });
   const client = setup.dialer.dial(setup.connectTo).client(MonitorConnection);
-  const options = { timeoutMs: transferTimeoutMs, signal: context.signal };
+  const options = { timeoutMs: transferTimeoutMs, signal };
   try {
     for await (const event of client.monitorConnections(selector, options)) {
       if (event.type !== ConnectionEventType.INITIAL_STATE_TRANSFER) continue;
@@ -45,11 +53,26 @@ export async function recoverConnection(
 }
 
 function isOurs(entry: Connection, setup: RecoverySetup): boolean {
+  const { mechanism, path } = entry;
+  const [own] = path?.pathSegments ?? [];
   return (
-    entry.path?.index === 1 &&
-    entry.path.pathSegments[0]?.id === setup.connectionId &&
-    setup.preferences.some(({ type }) => type === entry.mechanism?.type)
+    mechanism !== undefined &&
+    path?.index === 1 &&
+    own?.id === setup.connectionId &&
+    own.name === setup.name &&
+    entry.networkService === setup.networkService &&
+    setup.preferences.some((wanted) => isSameEnd(wanted, mechanism, setup.networkService))
   );
+}
+
+/** The same interface of the same namespace. A name that was made up need not be the one of this life. */
+function isSameEnd(wanted: Mechanism, held: Mechanism, service: string): boolean {
+  const inode = parameterKey.inodeUrl;
+  if (wanted.type !== held.type || parameter(wanted, inode) !== parameter(held, inode))
+    return false;
+  const [wants, holds] = [wanted, held].map((each) => parameter(each, parameterKey.name) ?? '');
+  if (wants === holds) return true;
+  return [wants, holds].every((name) => isDefaultInterfaceName(name ?? '', service));
 }
 
 function ownView(entry: Connection, id: string): Connection {

@@ -38,9 +38,20 @@ const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
  * characters. Characters that an interface name cannot hold become `x` (the reference would fail on them).
  */
 export function defaultInterfaceName(service: string, random: Random): string {
-  let name = `${service.slice(0, 10).replace(/[^\w.@-]/g, 'x')}-`;
+  let name = defaultPrefix(service);
   while (name.length < interfaceNameBytesMax) {
     name += alphabet.charAt(random.integer(alphabet.length));
   }
   return name;
+}
+
+/** Whether the name may have been made by `defaultInterfaceName` for this service. */
+export function isDefaultInterfaceName(name: string, service: string): boolean {
+  const prefix = defaultPrefix(service);
+  if (name.length !== interfaceNameBytesMax || !name.startsWith(prefix)) return false;
+  return /^[0-9A-Za-z]+$/.test(name.slice(prefix.length));
+}
+
+function defaultPrefix(service: string): string {
+  return `${service.slice(0, 10).replace(/[^\w.@-]/g, 'x')}-`;
 }

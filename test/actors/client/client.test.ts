@@ -1,110 +1,32 @@
-// Protects what keeps a client's connection up: first Requests with back-off, recovery of what its manager holds,
-// refresh on time, repair in place before a reselect, and a Close that no retry can starve.
+// Protects what keeps a client's connection up: first Requests with back-off, refresh on time and never in a storm,
+// repair in place before a reselect, and a Close that neither a retry nor a try that hangs can starve.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  type ClientMessage,
-  type ClientStatus,
-  clientBehavior,
-} from '../../../actors/client/client.ts';
-import { createNextHop } from '../../../actors/connection/next-hop.ts';
-import { createNextHopMonitors } from '../../../actors/connection/next-hop-monitors.ts';
-import { createOperations } from '../../../actors/connection/operations.ts';
-import { emptyTokens } from '../../../actors/connection/tokens.ts';
-import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
-import type { ActorRef, ActorSystem } from '../../../actors/runtime/api.ts';
 import { NsmError } from '../../../protocols/errors.ts';
-import {
-  type Connection,
-  ConnectionEventType,
-  State,
-} from '../../../protocols/nsm/gen/connection_pb.ts';
-import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
-import { silentLog } from '../../../protocols/ports/log.ts';
-import type { Random } from '../../../protocols/ports/random.ts';
-import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
-import { seededRandom } from '../runtime/fixture.ts';
-import { away, FakeManager, lifetimeMs } from './fake-manager.ts';
+import { ConnectionEventType, State } from '../../../protocols/nsm/gen/connection_pb.ts';
+import { settle } from '../../sandbox/manual-clock.ts';
+import { type ClientFixture, createClientFixture } from './client-fixture.ts';
+import { away, lifetimeMs } from './fake-manager.ts';
 
-const retry = { firstMs: 100, mostMs: 5_000 };
-
-let clock: ManualClock;
-let random: Random;
-let system: ActorSystem;
-let monitors: ReturnType<typeof createNextHopMonitors>;
-let client: ActorRef<ClientMessage>;
-let statuses: ClientStatus[];
-let manager: FakeManager;
+let fixture: ClientFixture;
+let clock: ClientFixture['clock'];
+let manager: ClientFixture['manager'];
+let system: ClientFixture['system'];
+let statuses: ClientFixture['statuses'];
 
 beforeEach(async () => {
-  clock = createManualClock();
-  random = seededRandom(1);
-  manager = new FakeManager(clock);
-  system = createActorSystem({ name: 'nsc', clock, random, log: silentLog });
-  monitors = createNextHopMonitors({ name: 'nsc', dialer: manager.dialer, clock, log: silentLog });
-  statuses = [];
-  await manager.start();
+  fixture = await createClientFixture();
+  ({ clock, manager, system, statuses } = fixture);
 });
 
-afterEach(async () => {
-  monitors.close();
-  await manager.stop();
-  await system.stop(1_000);
-  expect(clock.pendingTimers, 'timers left behind').toBe(0);
-});
+afterEach(() => fixture.end());
 
-function start(endpointName?: string): void {
-  client = system.spawn(
-    clientBehavior({
-      name: 'nsc',
-      dialer: manager.dialer,
-      nextHop: createNextHop({
-        name: 'nsc',
-        dialer: manager.dialer,
-        clock,
-        log: silentLog,
-        nextOperation: createOperations({ clock, bootId: 'boot', random }),
-      }),
-      wallClock: clock,
-      tokens: emptyTokens(clock, lifetimeMs),
-      connectionId: 'nsc-0',
-      networkService: 'service',
-      ...(endpointName === undefined ? {} : { endpointName }),
-      labels: { app: 'test' },
-      preferences: [kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' })],
-      connectTo: 'memory:manager',
-      monitors,
-      requestTimeoutMs: 15_000,
-      retry,
-      onStatus: (status) => statuses.push(status),
-    }),
-    'nsc-0',
-  );
-}
-
-async function established(endpointName?: string): Promise<void> {
-  start(endpointName);
-  await clock.advance(1);
-  expect(phases()).toEqual(['established']);
-}
-
-async function close(): Promise<void> {
-  const closing = system.ask<ClientMessage, void>(
-    client,
-    (replyTo) => ({ type: 'close', replyTo }),
-    {
-      timeoutMs: 20_000,
-    },
-  );
-  closing.catch(() => {});
-  await clock.advance(1);
-  await closing;
-}
-
-const phases = () => statuses.map(({ phase }) => phase);
-const states = () => manager.asked.map(({ connection }) => connection.state);
-const gaps = () =>
-  manager.asked.slice(1).map(({ atMs }, at) => atMs - (manager.asked[at]?.atMs ?? 0));
+const start: ClientFixture['start'] = (how) => fixture.start(how);
+const established = (endpointName?: string) => fixture.established(endpointName);
+const close = () => fixture.close();
+const phases = () => fixture.phases();
+const states = () => fixture.states();
+const gaps = () => fixture.gaps();
 
 describe('a first Request', () => {
   it('says who asks for what, and is followed at the manager', async () => {
@@ -155,47 +77,6 @@ describe('a first Request', () => {
   });
 });
 
-describe('a client that starts anew', () => {
-  async function heldBefore(change: Partial<Connection> = {}): Promise<Connection> {
-    await established();
-    const view = manager.view({ networkServiceEndpointName: 'nse-before', ...change });
-    await close();
-    manager.forget();
-    statuses = [];
-    manager.held = [view];
-    start();
-    await clock.advance(1);
-    return view;
-  }
-
-  it('goes on with the connection that its manager holds', async () => {
-    await heldBefore();
-    expect(manager.asked[0]?.connection).toMatchObject({
-      networkServiceEndpointName: 'nse-before',
-      path: { pathSegments: [{ id: 'nsc-0' }, { id: 'manager-id' }] },
-      mechanism: { type: 'KERNEL' },
-    });
-    await close();
-  });
-
-  it('heeds nothing held with another mechanism', async () => {
-    const mechanism = { ...kernelMechanism({}), type: 'MEMIF' };
-    await heldBefore({ mechanism });
-    expect(manager.asked[0]?.connection.networkServiceEndpointName).toBe('');
-    await close();
-  });
-
-  it('does not wait for a manager that shows nothing', async () => {
-    await manager.stop();
-    start();
-    await clock.advance(3_000);
-    await manager.start();
-    await clock.advance(5_000);
-    expect(phases().at(-1)).toBe('established');
-    await close();
-  });
-});
-
 describe('an established client', () => {
   it('refreshes after a fifth of the shortest life, up to a tenth early', async () => {
     await established();
@@ -231,6 +112,37 @@ describe('an established client', () => {
     const pathSegments = path.pathSegments.map((each) => ({ ...each, id: `other-${each.id}` }));
     await manager.say({ state: State.DOWN, path: { ...path, pathSegments } });
     expect(phases()).toEqual(['established']);
+    await close();
+  });
+
+  it('heeds nothing about the connection of another client of the same name', async () => {
+    await established();
+    const path = manager.view().path;
+    const [own, ...rest] = path?.pathSegments ?? [];
+    if (path === undefined || own === undefined) throw new Error('no path');
+    const pathSegments = [own, ...rest.map((each) => ({ ...each, id: `other-${each.id}` }))];
+    const entry = { id: 'other-manager-id', path: { ...path, pathSegments } };
+    await manager.say({ ...entry, state: State.DOWN });
+    await manager.say(entry, ConnectionEventType.DELETE);
+    expect(phases()).toEqual(['established']);
+    await close();
+  });
+
+  it.each([-5_000, -600_000, 10])('spares a hop whose answers live for %i ms', async (lifeMs) => {
+    manager.answersLiveMs = lifeMs;
+    await established();
+    await clock.advance(60_000);
+    const [first] = gaps();
+    // A second, up to a tenth early as any refresh.
+    expect(first).toBeGreaterThanOrEqual(900);
+    expect(manager.asked.length).toBeGreaterThan(2);
+    // One with a late clock is asked less and less often; one whose answers do live shortly is not given up.
+    expect(manager.asked.length).toBeLessThan(lifeMs < 0 ? 9 : 70);
+    manager.answersLiveMs = lifetimeMs;
+    await clock.advance(60_000);
+    const count = manager.asked.length;
+    await clock.advance(100_000);
+    expect(manager.asked.length).toBeLessThanOrEqual(count + 1);
     await close();
   });
 
@@ -358,6 +270,18 @@ describe('healing', () => {
     const count = manager.asked.length;
     await clock.advance(60_000);
     expect(manager.asked.length).toBe(count);
+  });
+
+  it('is ended by a Close at once while a try hangs', async () => {
+    await established();
+    manager.gate.close();
+    await manager.say({ state: State.DOWN });
+    expect(manager.gate.waiting).toBe(1);
+    await close();
+    expect(manager.closed).toMatchObject([{ id: 'nsc-0' }]);
+    expect(system.actorCount).toBe(0);
+    manager.gate.open();
+    await settle();
   });
 
   it('is ended by a Close between two tries, however often they fail', async () => {

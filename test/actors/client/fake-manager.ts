@@ -35,6 +35,10 @@ export class FakeManager {
   closed: Connection[] = [];
   /** Thrown by its next answers while set. */
   refusal: NsmError | undefined;
+  /** Thrown where it says something about what is asked. */
+  refusalOf: (asking: Connection) => NsmError | undefined = () => undefined;
+  /** From each answer until it expires. */
+  answersLiveMs = lifetimeMs;
   /** How many Requests it refuses from now on. */
   refusals = 0;
   /** What its monitor begins with. */
@@ -94,8 +98,9 @@ export class FakeManager {
         await this.gate.pass();
         this.refusals -= 1;
         if (this.refusals >= 0) throw away();
-        if (this.refusal !== undefined) throw this.refusal;
-        const expires = timestampFromEpochMs(this.#clock.epochMs() + lifetimeMs);
+        const refusal = this.refusal ?? this.refusalOf(own);
+        if (refusal !== undefined) throw refusal;
+        const expires = timestampFromEpochMs(this.#clock.epochMs() + this.answersLiveMs);
         const answer = withSegment({ ...own, state: State.UP, ...chosen(own) }, 1, { expires });
         return leavePath(answer, connection ?? own);
       },

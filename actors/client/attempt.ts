@@ -1,0 +1,114 @@
+// One try of a client to have its connection: the Request as a first one, a refresh or a reselect. It runs beside the
+// actor, which stays free to be closed meanwhile. Invariant: a try never rejects; it ends within the time
+// of what it asks (recovery, then the Request), and at once when it is given up.
+
+import { create } from '@bufbuild/protobuf';
+import { asNsmError, type NsmError } from '../../protocols/errors.ts';
+import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
+import {
+  type Connection,
+  ConnectionSchema,
+  type Mechanism,
+  State,
+} from '../../protocols/nsm/gen/connection_pb.ts';
+import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Call, NextHop } from '../connection/hop.ts';
+import type { TokenSource } from '../connection/tokens.ts';
+
+export interface AttemptSetup {
+  /** Own component name (`NSM_NAME`). */
+  readonly name: string;
+  readonly nextHop: NextHop;
+  readonly tokens: TokenSource;
+  /** `<NSM_NAME>-<n>` in the reference. */
+  readonly connectionId: string;
+  readonly networkService: string;
+  /** Pins the Endpoint; a reselect keeps it. */
+  readonly endpointName?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly preferences: readonly Mechanism[];
+  /** URL of the manager (`NSM_CONNECT_TO`). */
+  readonly connectTo: string;
+  readonly requestTimeoutMs: number;
+}
+
+/** `known`: what the try went out from; undefined for a connection that began with it. */
+export type Outcome =
+  | { readonly known: Connection | undefined; readonly answer: Connection }
+  | { readonly known: Connection | undefined; readonly error: NsmError };
+
+export interface Attempt {
+  readonly outcome: Promise<Outcome>;
+  giveUp(): void;
+}
+
+/** What a try asks for: the connection as it is known here, and whether another Endpoint will do. */
+export interface Asked {
+  readonly known: Connection | undefined;
+  readonly reselects: boolean;
+}
+
+export function startAttempt(
+  setup: AttemptSetup,
+  clock: Clock,
+  prepare: (signal: AbortSignal) => Asked | Promise<Asked>,
+): Attempt {
+  const { signal, abort } = abortable();
+  const run = async (): Promise<Outcome> => {
+    let known: Connection | undefined;
+    try {
+      const prepared = await prepare(signal);
+      known = prepared.known;
+      const asked = known !== undefined && prepared.reselects ? forReselect(setup, known) : known;
+      return { known, answer: await request(setup, clock, signal, asked) };
+    } catch (thrown) {
+      return { known, error: asNsmError(thrown) };
+    }
+  };
+  return { outcome: run(), giveUp: abort };
+}
+
+function abortable(): { readonly signal: AbortSignal; readonly abort: () => void } {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: () => controller.abort() };
+}
+
+async function request(
+  setup: AttemptSetup,
+  clock: Clock,
+  signal: AbortSignal,
+  asked: Connection | undefined,
+): Promise<Connection> {
+  const base = asked ?? enterPath(firstConnection(setup), setup.name, () => setup.connectionId);
+  const own = await setup.tokens.token(undefined);
+  const connection = withSegment(base, 0, {
+    token: own.token,
+    expires: timestampFromEpochMs(own.expiresAtEpochMs),
+  });
+  const sent = { connection, preferences: setup.preferences };
+  return setup.nextHop.request(setup.connectTo, sent, callFor(setup, clock, signal));
+}
+
+function firstConnection(setup: AttemptSetup): Connection {
+  return create(ConnectionSchema, {
+    id: setup.connectionId,
+    networkService: setup.networkService,
+    networkServiceEndpointName: setup.endpointName ?? '',
+    labels: { ...setup.labels },
+  });
+}
+
+/** The same connection, asking for whichever Endpoint fits now (the reference's default reselect). */
+function forReselect(setup: AttemptSetup, connection: Connection): Connection {
+  const { mechanism: _, ...rest } = connection;
+  return {
+    ...rest,
+    networkServiceEndpointName: setup.endpointName ?? '',
+    state: State.RESELECT_REQUESTED,
+  };
+}
+
+export function callFor(setup: AttemptSetup, clock: Clock, signal: AbortSignal): Call {
+  return { deadlineMs: clock.nowMs() + setup.requestTimeoutMs, signal, headers: {} };
+}

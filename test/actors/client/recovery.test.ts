@@ -1,0 +1,123 @@
+// Protects a client that starts again: it goes on with what its manager holds of its last life where that ends at its
+// own interface and still works, and lets nothing else of the past keep it from being connected.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Connection, State } from '../../../protocols/nsm/gen/connection_pb.ts';
+import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
+import { settle } from '../../sandbox/manual-clock.ts';
+import { type ClientFixture, createClientFixture, ownNamespace } from './client-fixture.ts';
+import { away } from './fake-manager.ts';
+
+let fixture: ClientFixture;
+let clock: ClientFixture['clock'];
+let manager: ClientFixture['manager'];
+
+beforeEach(async () => {
+  fixture = await createClientFixture();
+  ({ clock, manager } = fixture);
+});
+
+afterEach(() => fixture.end());
+
+describe('a client that starts anew', () => {
+  async function heldBefore(
+    change: Partial<Connection> = {},
+    own?: ReturnType<typeof kernelMechanism>,
+  ): Promise<Connection> {
+    await fixture.established();
+    const view = manager.view({ networkServiceEndpointName: 'nse-before', ...change });
+    await fixture.close();
+    fixture.forget();
+    manager.held = [view];
+    fixture.start(own === undefined ? {} : { mechanism: own });
+    await clock.advance(1);
+    return view;
+  }
+
+  it.each([
+    { what: 'namespace', netnsUrl: 'inode://4/2', interfaceName: 'nsm-1' },
+    { what: 'interface', netnsUrl: ownNamespace, interfaceName: 'nsm-2' },
+  ])('begins anew where what its manager holds ends at another $what', async (own) => {
+    await heldBefore({}, kernelMechanism(own));
+    const [asked] = manager.asked;
+    expect(asked?.connection.networkServiceEndpointName).toBe('');
+    expect(asked?.connection.mechanism).toBeUndefined();
+    expect(fixture.phases()).toEqual(['established']);
+    await fixture.close();
+  });
+
+  it('goes on with an interface whose name was made up in its last life', async () => {
+    const named = (interfaceName: string) =>
+      kernelMechanism({ netnsUrl: ownNamespace, interfaceName });
+    await heldBefore({ mechanism: named('service-abcdefg') }, named('service-0123456'));
+    expect(manager.asked[0]?.connection).toMatchObject({
+      networkServiceEndpointName: 'nse-before',
+      mechanism: named('service-abcdefg'),
+    });
+    await fixture.close();
+  });
+
+  it('asks for another Endpoint where what its manager holds is down', async () => {
+    await heldBefore({ state: State.DOWN });
+    const asked = manager.asked[0]?.connection;
+    expect(asked?.state).toBe(State.RESELECT_REQUESTED);
+    expect(asked?.networkServiceEndpointName).toBe('');
+    expect(asked?.mechanism).toBeUndefined();
+    expect(asked?.path?.pathSegments.map(({ id }) => id)).toEqual(['nsc-0', 'manager-id']);
+    await fixture.close();
+  });
+
+  it('forgets what its manager holds once that is refused, and never takes it up again', async () => {
+    manager.refusalOf = ({ networkServiceEndpointName }) =>
+      networkServiceEndpointName === 'nse-before' ? away() : undefined;
+    await heldBefore();
+    await clock.advance(200);
+    expect(manager.asked.map((each) => each.connection.networkServiceEndpointName)).toEqual([
+      'nse-before',
+      '',
+    ]);
+    expect(fixture.phases()).toEqual(['requesting', 'established']);
+    await fixture.close();
+  });
+
+  it('goes on with the connection that its manager holds', async () => {
+    await heldBefore();
+    expect(manager.asked[0]?.connection).toMatchObject({
+      networkServiceEndpointName: 'nse-before',
+      path: { pathSegments: [{ id: 'nsc-0' }, { id: 'manager-id' }] },
+      mechanism: { type: 'KERNEL' },
+    });
+    await fixture.close();
+  });
+
+  it('heeds nothing held with another mechanism', async () => {
+    const mechanism = { ...kernelMechanism({}), type: 'MEMIF' };
+    await heldBefore({ mechanism });
+    expect(manager.asked[0]?.connection.networkServiceEndpointName).toBe('');
+    await fixture.close();
+  });
+
+  it('closes what its manager holds also while its first Request hangs', async () => {
+    await heldBefore();
+    await fixture.close();
+    fixture.forget();
+    manager.gate.close();
+    fixture.start();
+    await clock.advance(1);
+    expect(manager.gate.waiting).toBe(1);
+    await fixture.close();
+    expect(manager.closed).toMatchObject([{ networkServiceEndpointName: 'nse-before' }]);
+    manager.gate.open();
+    await settle();
+  });
+
+  it('does not wait for a manager that shows nothing', async () => {
+    await manager.stop();
+    fixture.start();
+    await clock.advance(3_000);
+    await manager.start();
+    await clock.advance(5_000);
+    expect(fixture.phases().at(-1)).toBe('established');
+    await fixture.close();
+  });
+});
