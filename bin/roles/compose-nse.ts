@@ -6,11 +6,13 @@ import { createConnectionTable } from '../../actors/connection/connection-table.
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
+import { takeUp } from '../../actors/nse/take-up.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
 import type { DNSConfig } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
+import type { Journal } from '../../protocols/ports/journal.ts';
 import {
   type NetworkService,
   type NetworkServiceEndpoint,
@@ -48,6 +50,8 @@ export interface NseOptions extends EndpointHooks {
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
   readonly netns: string;
+  /** What its clients hold, kept over a restart; closed with the role. Without, a next life begins with free pools. */
+  readonly journal?: Journal;
 }
 
 /** Time for ending one connection on the Endpoint's own account. */
@@ -55,13 +59,22 @@ const ownCallTimeoutMs = 15_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, system, dialer, listener } = platform;
+  const { journal, netns } = options;
+  const ipam = new PointToPointIpam(options.cidrPrefixes);
+  const table = createConnectionTable({
+    clock,
+    bootId: platform.bootId,
+    lifetimeMsMax: options.maxTokenLifetimeMs,
+    log,
+    ...(journal === undefined ? {} : { journal }),
+  });
   const connections = createConnections({
     ...platform,
     name: options.name,
     hop: endpointHop({
       name: options.name,
       log,
-      ipam: new PointToPointIpam(options.cidrPrefixes),
+      ipam,
       ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
       completeMechanism: (asked, connection) =>
         completeKernel(platform, options, asked, connection),
@@ -69,15 +82,11 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
       ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
       ...(options.onClose === undefined ? {} : { onClose: options.onClose }),
     }),
-    table: createConnectionTable({
-      clock,
-      bootId: platform.bootId,
-      lifetimeMsMax: options.maxTokenLifetimeMs,
-      log,
-    }),
+    table,
     tokens: platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs),
     ownCallTimeoutMs,
   });
+  connections.directory.adopt(await takeUp({ table, ipam, netns, clock, log }));
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
   const registration = spawnEndpointRegistration(
@@ -93,6 +102,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   const stop = async (timeoutMs: number): Promise<void> => {
     await registration.stop(timeoutMs);
     await closeAll(listening, timeoutMs);
+    await journal?.close();
   };
   const { registerTimeoutMs } = options;
   try {

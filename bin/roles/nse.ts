@@ -6,10 +6,11 @@ import { join, resolve } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
 import { DNSConfigSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
+import { openJournal } from '../../transports/journal/journal.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNseConfig } from '../config/load.ts';
 import { composeNse } from './compose-nse.ts';
-import { clientInfoLabels, runRoleProcess } from './role-process.ts';
+import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 
 const kinds = ['icmp-responder'] as const;
@@ -29,7 +30,7 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
     name: config.name,
     config,
     urls: [config.connectTo],
-    phases: (platform) => [
+    phases: (platform, log) => [
       {
         name: `serve on ${listenOn} and register at ${config.connectTo}`,
         check: 'is the manager running, and is NSM_CONNECT_TO its URL?',
@@ -53,6 +54,13 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
             registerService: config.registerService,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             netns: namespaceInodeUrl('/proc/self/ns/net'),
+            journal: await openJournal({
+              directory: stateDirOf(config),
+              name: `nse-${config.name}`,
+              fsync: 'interval',
+              log,
+              clock: platform().clock,
+            }),
           });
           role = composed;
           return () => composed.stop(5_000);

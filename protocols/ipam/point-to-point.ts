@@ -140,6 +140,21 @@ export class PointToPointIpam {
     return true;
   }
 
+  /**
+   * As `restore`, with the lease read from the context that the connection was answered with: in each group the
+   * addresses that are of its pools.
+   */
+  restoreFrom(connectionId: string, answered: IPContext | undefined): boolean {
+    const src = addressesIn(answered?.srcIpAddrs ?? []);
+    const dst = addressesIn(answered?.dstIpAddrs ?? []);
+    const pairs = this.#groups.flatMap((pools) => {
+      const isOurs = (end: Prefix): boolean => pools.some(({ prefix }) => overlaps(prefix, end));
+      const [ourSrc, ourDst] = [src.find(isOurs), dst.find(isOurs)];
+      return ourSrc === undefined || ourDst === undefined ? [] : [{ src: ourSrc, dst: ourDst }];
+    });
+    return this.restore({ connectionId, pairs });
+  }
+
   #free(pair: AddressPair): void {
     for (const end of [pair.src, pair.dst]) {
       const isFreed = this.#groups.some((pools) => pools.some((pool) => pool.release(end)));

@@ -24,6 +24,7 @@ async function connectWorkloads(sandbox: Sandbox, mesh: UpMesh) {
     VWIRE_INSECURE: 'true',
     NSM_CONNECT_TO: mesh.socketUrl,
     NSM_BASE_DIR: mesh.stateDir,
+    VWIRE_STATE_DIR: mesh.stateDir,
     NSM_SERVICE_NAMES: 'my-service',
     NSM_CIDR_PREFIX: '172.29.4.0/24',
     NSM_LABELS: 'colour:blue',

@@ -121,6 +121,23 @@ describe('point-to-point addressing', () => {
     expect(lease && ipam([['10.9.0.0/29'], ['2001:db8::/64']]).restore(lease)).toBe(false);
   });
 
+  it('is restored from what the connections were answered, in whatever order', () => {
+    const before = ipam([['10.0.0.0/29'], ['2001:db8::/64']]);
+    const { ipContext } = before.assign('a', undefined);
+    const turned = {
+      ...ipContext,
+      srcIpAddrs: ['192.168.0.9/32', ...ipContext.srcIpAddrs.toReversed()],
+      dstIpAddrs: ipContext.dstIpAddrs.toReversed(),
+    };
+    const after = ipam([['10.0.0.0/29'], ['2001:db8::/64']]);
+    expect(after.restoreFrom('a', turned)).toBe(true);
+    expect(after.leases()).toEqual(before.leases());
+    const half = ipam([['10.9.0.0/29'], ['2001:db8::/64']]);
+    expect(half.restoreFrom('a', turned)).toBe(false);
+    expect(half.restoreFrom('b', undefined)).toBe(false);
+    expect(half.leases()).toEqual([]);
+  });
+
   it('refuses pools that overlap', () => {
     expect(() => ipam([['10.0.0.0/8'], ['10.1.0.0/16']])).toThrow(
       expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
