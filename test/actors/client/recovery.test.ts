@@ -2,6 +2,7 @@
 // own interface and still works, and lets nothing else of the past keep it from being connected.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NsmError } from '../../../protocols/errors.ts';
 import { type Connection, State } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { settle } from '../../sandbox/manual-clock.ts';
@@ -94,6 +95,28 @@ describe('a client that starts anew', () => {
     const mechanism = { ...kernelMechanism({}), type: 'MEMIF' };
     await heldBefore({ mechanism });
     expect(manager.asked[0]?.connection.networkServiceEndpointName).toBe('');
+    await fixture.close();
+  });
+
+  it('is patient with a manager whose forwarder is not back yet', async () => {
+    let isBack = true;
+    manager.refusalOf = () => {
+      const details = { hop: 'nsmgr', rule: 'select-forwarder' };
+      return isBack ? undefined : new NsmError('NOT_FOUND', 'no forwarder', details);
+    };
+    await heldBefore();
+    await fixture.close();
+    isBack = false;
+    fixture.forget();
+    fixture.start();
+    await clock.advance(1_000);
+    isBack = true;
+    await clock.advance(2_000);
+    expect(manager.asked.length).toBeGreaterThan(2);
+    for (const { connection } of manager.asked) {
+      expect(connection.networkServiceEndpointName).toBe('nse-before');
+    }
+    expect(fixture.phases().at(-1)).toBe('established');
     await fixture.close();
   });
 

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   defaultInterfaceName,
+  isDefaultInterfaceName,
   whyBadInterfaceName,
 } from '../../../protocols/nsm/interface-name.ts';
 import { kernelMechanism, readKernel } from '../../../protocols/nsm/kernel-mechanism.ts';
@@ -105,6 +106,8 @@ describe('KERNEL', () => {
         const name = defaultInterfaceName(service, seeded(seed));
         expect(name).toHaveLength(15);
         expect(whyBadInterfaceName(name)).toBeUndefined();
+        expect(isDefaultInterfaceName(name, service)).toBe(true);
+        expect(isDefaultInterfaceName(`${name.slice(0, -1)}-`, service)).toBe(false);
       }),
     );
     expect(defaultInterfaceName('icmp-responder', seeded(1))).toMatch(
