@@ -66,6 +66,9 @@ class KernelDataplane implements Dataplane {
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
   #features: Promise<KernelFeatures> | undefined;
   #stopWatching: (() => void) | undefined;
+  /** The look that has not begun yet, and the end of the one before it. */
+  #nextLook: Promise<Inventory> | undefined;
+  #lastLook: Promise<unknown> = Promise.resolve();
 
   constructor(options: KernelDataplaneOptions) {
     this.#options = options;
@@ -99,6 +102,8 @@ class KernelDataplane implements Dataplane {
     const features = await this.#knownFeatures(probeBudget);
     const inventory = await this.#cleanInventory(budget);
     for (const [wireId, links] of inventory.byWire) {
+      // Of an earlier life: an `ensure` that took it for absent would fail first.
+      if (this.#wires.get(wireId) === undefined) this.#wires.doubt(wireId);
       for (const { link, tag } of links) {
         if (tag.role === 'bridge' || this.#wires.isWatched(link.index)) continue;
         this.#wires.watch(link.index, { wireId, side: tag.role, isDown: !link.isRunning });
@@ -187,9 +192,21 @@ class KernelDataplane implements Dataplane {
   }
 
   async #look(wire: Wire, budget: Budget): Promise<CurrentWire & { readonly isFresh: true }> {
-    const inventory = await this.#cleanInventory(budget);
+    const inventory = await this.#sharedInventory(budget);
     const context = { netlink: this.#netlink, marks: this.#marks, budget };
     return { ...(await observeWire(context, wire, inventory)), isFresh: true };
+  }
+
+  /** One look for all that ask before it begins: many wires are adopted in few looks. */
+  #sharedInventory(budget: Budget): Promise<Inventory> {
+    if (this.#nextLook !== undefined) return this.#nextLook;
+    const look = this.#lastLook.then(() => {
+      this.#nextLook = undefined;
+      return this.#cleanInventory({ timeoutMs: budget.timeoutMs });
+    });
+    this.#nextLook = look;
+    this.#lastLook = look.catch(() => {});
+    return look;
   }
 
   /** What is there, after what a crash left untagged has been removed. */
