@@ -27,46 +27,96 @@ export interface AdoptionSetup {
 }
 
 export interface Adoption {
-  /** To be taken up: established connections, and those that are still to be closed behind this hop. */
-  readonly adopted: readonly Intent[];
+  /**
+   * Once every wire has been seen to, with what is to be taken up: established connections, and those that are still to
+   * be closed behind this hop. Until then no Request may reach them. Never rejects.
+   */
+  readonly finished: Promise<readonly Intent[]>;
   /** Wires that no intent explains, and that no refresh has claimed yet. */
   quarantined(): readonly string[];
+  /** An object of the wire is gone: a quarantined one is then of no use to anybody and is removed. */
+  onObjectGone(id: string): void;
+  /** Leaves the rest as it is. */
   close(): void;
 }
 
+/** Wires that are completed at the same time; they share looks at the kernel. */
+const parallelMax = 32;
+
+/** Resolves as soon as it is known what there is. Errors: the journal's and the data plane's. */
 export async function adoptWires(setup: AdoptionSetup): Promise<Adoption> {
-  const budget = { timeoutMs: setup.wireTimeoutMs };
   const intents = await setup.table.load();
-  const observed = await setup.dataplane.list(budget);
+  const observed = await setup.dataplane.list({ timeoutMs: setup.wireTimeoutMs });
   const unexplained = observed
     .map(({ id }) => id)
     .filter((id) => setup.table.get(id) === undefined);
-  const adopted: Intent[] = [];
-  const over: Intent[] = [];
-  for (const intent of intents) {
-    const isDue = intent.closeAtMs > setup.clock.nowMs();
-    if (isDue && intent.established && (await isAdopted(setup, intent))) adopted.push(intent);
-    else over.push(intent);
-  }
-  await setup.dataplane.remove(
-    over.map(({ connection }) => connection.id),
-    budget,
-  );
-  for (const intent of over) {
-    // The wire is gone; what is left is to tell the next hop, unless its own expiry has done so.
-    const unfinished: Intent = { ...intent, established: false };
-    if (intent.closeAtMs > setup.clock.nowMs()) await setup.table.put(unfinished);
-    else await setup.table.delete(intent.connection.id);
-  }
-  setup.log.info('adopted', {
-    wires: adopted.length,
-    removed: over.length,
-    quarantined: unexplained.length,
-  });
-  return { adopted: [...setup.table.all()], ...quarantine(setup, unexplained) };
+  const stop = new AbortController();
+  const quarantined = quarantine(setup, unexplained);
+  return {
+    finished: settleAll(setup, intents, stop.signal),
+    ...quarantined,
+    close() {
+      stop.abort();
+      quarantined.close();
+    },
+  };
 }
 
-async function isAdopted(setup: AdoptionSetup, intent: Intent): Promise<boolean> {
+async function settleAll(
+  setup: AdoptionSetup,
+  intents: readonly Intent[],
+  signal: AbortSignal,
+): Promise<readonly Intent[]> {
+  const { clock, log, table } = setup;
+  const over: Intent[] = [];
+  const queue = intents.values();
+  const work = async (): Promise<void> => {
+    for (const intent of queue) {
+      if (signal.aborted) return;
+      const isDue = intent.closeAtMs > clock.nowMs();
+      if (isDue && intent.established && (await isAdopted(setup, intent, signal))) continue;
+      over.push(intent);
+    }
+  };
+  await Promise.all(Array.from({ length: parallelMax }, work));
+  if (over.length > 0) await removeOver(setup, over);
+  log.info('adopted', { wires: intents.length - over.length, removed: over.length });
+  return [...table.all()];
+}
+
+async function removeOver(setup: AdoptionSetup, over: readonly Intent[]): Promise<void> {
+  const { clock, dataplane, log, table, wireTimeoutMs } = setup;
+  const ids = over.map(({ connection }) => connection.id);
+  const isRemoved = await dataplane.remove(ids, { timeoutMs: wireTimeoutMs }).then(
+    () => true,
+    (error: unknown) => {
+      log.error('wires that are over could not be removed; each is closed again by itself', {
+        wires: ids.length,
+        error: describeError(error),
+      });
+      return false;
+    },
+  );
+  for (const intent of over) {
+    const { id } = intent.connection;
+    try {
+      // What is left is to tell the next hop, unless its own expiry has done so.
+      if (isRemoved && intent.closeAtMs <= clock.nowMs()) await table.delete(id);
+      else await table.put({ ...intent, established: false });
+    } catch (error) {
+      log.error('the journal does not take what adoption found', {
+        connectionId: id,
+        error: describeError(error),
+      });
+    }
+  }
+}
+
+async function isAdopted(
+  setup: AdoptionSetup,
+  intent: Intent,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { connection, memory } = intent;
   try {
     const wire = wireOf({
@@ -78,7 +128,7 @@ async function isAdopted(setup: AdoptionSetup, intent: Intent): Promise<boolean>
     if (connection.mechanism?.type === mechanismType.vxlan) {
       setup.vnis.take(connection.id, readVxlan(connection.mechanism).vni);
     }
-    await setup.dataplane.ensure(wire, { timeoutMs: setup.wireTimeoutMs });
+    await setup.dataplane.ensure(wire, { timeoutMs: setup.wireTimeoutMs, signal });
     return true;
   } catch (error) {
     const isGone = asNsmError(error).code === 'NOT_FOUND';
@@ -95,25 +145,32 @@ async function isAdopted(setup: AdoptionSetup, intent: Intent): Promise<boolean>
 function quarantine(
   setup: AdoptionSetup,
   unexplained: readonly string[],
-): Pick<Adoption, 'quarantined' | 'close'> {
-  let released = false;
+): Pick<Adoption, 'quarantined' | 'onObjectGone' | 'close'> {
+  const held = new Set(unexplained);
   const quarantined = (): readonly string[] =>
-    released ? [] : unexplained.filter((id) => setup.table.get(id) === undefined);
-  const release = async (): Promise<void> => {
-    const ids = quarantined();
-    released = true;
-    setup.log.info('quarantined wires ended: no expiry can still hold them', { wires: ids.length });
-    await setup.dataplane.remove(ids, { timeoutMs: setup.wireTimeoutMs });
+    [...held].filter((id) => setup.table.get(id) === undefined);
+  const remove = (ids: readonly string[], why: string): void => {
+    for (const id of ids) held.delete(id);
+    setup.log.info(why, { wires: ids.length });
+    setup.dataplane.remove(ids, { timeoutMs: setup.wireTimeoutMs }).catch((error: unknown) => {
+      // Seen as quarantined again, so that a person finds them, and the end of the time does.
+      for (const id of ids) held.add(id);
+      setup.log.error('quarantined wires could not be removed', { error: describeError(error) });
+    });
   };
   const timer: Timer | undefined =
-    unexplained.length === 0
+    held.size === 0
       ? undefined
-      : setup.clock.after(setup.quarantineMs, () => {
-          void release().catch((error: unknown) =>
-            setup.log.error('quarantined wires could not be removed', {
-              error: describeError(error),
-            }),
-          );
-        });
-  return { quarantined, close: () => timer?.cancel() };
+      : setup.clock.after(setup.quarantineMs, () =>
+          remove(quarantined(), 'quarantined wires ended: no expiry can still hold them'),
+        );
+  if (held.size > 0) setup.log.warn('wires that no intent explains', { wires: held.size });
+  return {
+    quarantined,
+    onObjectGone(id) {
+      if (!held.has(id) || setup.table.get(id) !== undefined) return;
+      remove([id], 'a quarantined wire ended: an end of it is gone');
+    },
+    close: () => timer?.cancel(),
+  };
 }

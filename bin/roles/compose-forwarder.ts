@@ -1,5 +1,5 @@
-// Puts a forwarder together: it adopts what an earlier life left, then serves, and registers at its manager as soon
-// as that is there.
+// Puts a forwarder together: it looks at what an earlier life left, listens, and registers at its manager as soon as
+// that is there. Invariant: no Request reaches a wire before its adoption is over.
 
 import { create } from '@bufbuild/protobuf';
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
@@ -28,6 +28,7 @@ import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+import { servedAfter } from './served-after.ts';
 import { timeLeft, unregisterStopMs } from './stop-times.ts';
 
 export interface ForwarderOptions {
@@ -105,12 +106,12 @@ export async function composeForwarder(
     nextHopMonitors,
     ownCallTimeoutMs,
   });
-  connections.directory.adopt(adoption.adopted);
-  const unwatch = dataplane.watch((event) => onDataplaneEvent(table, connections.directory, event));
+  const { adopted, unwatch } = takeUp(adoption, table, connections.directory, dataplane);
   return serveForwarder(platform, options, {
     connections,
     table,
     adoption,
+    adopted,
     clients,
     release() {
       unwatch();
@@ -120,10 +121,35 @@ export async function composeForwarder(
   });
 }
 
+/** Hands the adopted connections to their actors, and to each from then on what happens to its wire. */
+function takeUp(
+  adoption: Adoption,
+  table: ConnectionTable,
+  directory: ConnectionDirectory,
+  dataplane: Dataplane,
+): { readonly adopted: Promise<void>; readonly unwatch: () => void } {
+  // What happens to a wire before its actor is there is told to it then.
+  let early: DataplaneEvent[] | undefined = [];
+  const unwatch = dataplane.watch((event) => {
+    if (event.kind === 'objectGone') adoption.onObjectGone(event.wireId);
+    if (early === undefined) onDataplaneEvent(table, directory, event);
+    else early.push(event);
+  });
+  const adopted = adoption.finished.then((intents) => {
+    directory.adopt(intents);
+    const missed = early ?? [];
+    early = undefined;
+    for (const event of missed) onDataplaneEvent(table, directory, event);
+  });
+  return { adopted, unwatch };
+}
+
 interface ForwarderParts {
   readonly connections: Connections;
   readonly table: AgedTable;
   readonly adoption: Adoption;
+  /** Once its connections are taken up. */
+  readonly adopted: Promise<void>;
   readonly clients: RegistryClients;
   readonly release: () => void;
 }
@@ -131,7 +157,7 @@ interface ForwarderParts {
 async function serveForwarder(
   platform: Platform,
   options: ForwarderOptions,
-  { connections, table, adoption, clients, release }: ForwarderParts,
+  { connections, table, adoption, adopted, clients, release }: ForwarderParts,
 ): Promise<RunningRole> {
   const { name, node, dataplane, closesAtStop = false } = options;
   const { directory } = connections;
@@ -143,7 +169,7 @@ async function serveForwarder(
     table,
     details: () => ({ dataplane: dataplane.kind, quarantined: [...adoption.quarantined()] }),
   });
-  const services = [...connections.services, inspection];
+  const services = [...servedAfter(adopted, connections.services), inspection];
   const listening = await listenOnAll(platform.listener, [options.listenOn], services);
   const urls = listening.map(({ url }) => url);
   const endpoint = registrationOf(options, urls);
@@ -158,13 +184,14 @@ async function serveForwarder(
     // As a rule stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.
     async stop(timeoutMs) {
       const left = timeLeft(platform.clock, timeoutMs);
+      adoption.close();
+      await adopted;
       await registration.stop(Math.min(timeoutMs, unregisterStopMs));
       if (closesAtStop) await directory.closeAll(left());
       await closeAll(listening, left());
       // What was under way while the others were closed.
       if (closesAtStop) await directory.closeAll(left());
       release();
-      adoption.close();
       await dataplane.close();
       await options.journal?.close();
     },

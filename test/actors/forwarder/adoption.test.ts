@@ -8,7 +8,7 @@ import {
   createConnectionTable,
   type Intent,
 } from '../../../actors/connection/connection-table.ts';
-import { type Adoption, adoptWires } from '../../../actors/forwarder/adoption.ts';
+import { adoptWires } from '../../../actors/forwarder/adoption.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
 import { createSimulatedDataplane } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
@@ -47,7 +47,7 @@ const newDataplane = () =>
   createSimulatedDataplane({ world, clock, installation: 'i', forwarder: 'f' });
 
 /** Each connection's client has a namespace of its own. */
-const netnsOf = (id: string) => `inode://4/${id.charCodeAt(0)}`;
+const netnsOf = (id: string) => `inode://4/${Number.parseInt(id, 36)}`;
 
 function intent(id: string, change: Partial<Intent> = {}): Intent {
   const mechanism = kernelMechanism({ netnsUrl: netnsOf(id), interfaceName: 'nsm-1' });
@@ -72,16 +72,17 @@ async function leave(left: Intent, parts: { recorded?: boolean; made?: boolean }
   if (recorded) await table.put(left);
 }
 
-function adopt(): Promise<Adoption> {
+async function adopt() {
   table = newTable();
   dataplane = newDataplane();
   const setup = { name: 'f', table, dataplane, vnis, clock, log: silentLog };
-  return adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+  const adoption = await adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+  return { ...adoption, adopted: await adoption.finished };
 }
 
 const wires = async () => (await dataplane.list(budget)).map(({ id }) => id).toSorted();
-const adoptedIds = (adoption: Adoption) =>
-  adoption.adopted.map(({ connection, established }) => [connection.id, established]);
+const adoptedIds = ({ adopted }: { readonly adopted: readonly Intent[] }) =>
+  adopted.map(({ connection, established }) => [connection.id, established]);
 
 describe('adoption', () => {
   it('takes up what is intended and there, the same interface', async () => {
@@ -125,6 +126,55 @@ describe('adoption', () => {
     expect(await wires()).toEqual(['b']);
   });
 
+  it('says at once what there is, and looks after many wires at the same time', async () => {
+    const ids = Array.from({ length: 100 }, (_, index) => `w${index}`);
+    for (const id of ids) await leave(intent(id));
+    let atWork = 0;
+    let atWorkMost = 0;
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    table = newTable();
+    const simulated = newDataplane();
+    const slow: Dataplane = {
+      ...simulated,
+      kind: simulated.kind,
+      list: (...args) => simulated.list(...args),
+      remove: (...args) => simulated.remove(...args),
+      async ensure(...args) {
+        atWork += 1;
+        atWorkMost = Math.max(atWork, atWorkMost);
+        await held;
+        await simulated.ensure(...args);
+        atWork -= 1;
+      },
+    };
+    const setup = { name: 'f', table, dataplane: slow, vnis, clock, log: silentLog };
+    const adoption = await adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+    release();
+    expect(await adoption.finished).toHaveLength(100);
+    expect(atWorkMost).toBeGreaterThan(8);
+    expect(atWorkMost).toBeLessThan(65);
+  });
+
+  it('closes behind a wire that could not be removed', async () => {
+    await leave(intent('a', { closeAtMs: 5_000 }));
+    await clock.advance(5_000);
+    table = newTable();
+    const simulated = newDataplane();
+    const failing: Dataplane = {
+      ...simulated,
+      kind: simulated.kind,
+      list: (...args) => simulated.list(...args),
+      remove: () => Promise.reject(new Error('no buffer space')),
+    };
+    const setup = { name: 'f', table, dataplane: failing, vnis, clock, log: silentLog };
+    const adoption = await adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+    expect(adoptedIds({ adopted: await adoption.finished })).toEqual([['a', false]]);
+    expect((await journal.load()).size).toBe(1);
+  });
+
   it('takes the VNIs of what it adopts', async () => {
     const mechanism = vxlanMechanism({ srcIp: '10.9.0.2', dstIp: '10.9.0.1', vni: 77 });
     const tunneled = intent('a');
@@ -156,6 +206,22 @@ describe('a wire that no intent explains', () => {
     await clock.advance(quarantineMs);
     expect(await wires()).toEqual(['lost']);
   });
+
+  it.each(['client', 'endpoint'] as const)(
+    'is removed once the namespace of its %s is gone',
+    async (side) => {
+      await leave(intent('lost'), { recorded: false });
+      await leave(intent('a'));
+      const adoption = await adopt();
+      const unwatch = dataplane.watch(({ wireId }) => adoption.onObjectGone(wireId));
+      world.removeNamespace(side === 'client' ? netnsOf('lost') : 'inode://5/1');
+      await clock.advance(100);
+      unwatch();
+      expect(adoption.quarantined()).toEqual([]);
+      expect(await wires()).toEqual(['a']);
+      adoption.close();
+    },
+  );
 
   it('is left alone by a forwarder that stops before', async () => {
     await leave(intent('lost'), { recorded: false });
