@@ -83,8 +83,10 @@ export interface NextHop {
     attempt: (candidate: Candidate, call: Call) => Promise<Result>,
   ): Promise<Result>;
   /**
-   * After a reselect: closes the connection at the next hop that is no longer used. Best effort, since that hop may
-   * be the very reason for the reselect; what it does not hear its own expiry cleans up.
+   * Closes the connection at a next hop that is not used any more, in the background and on this hop's own time. Best
+   * effort, since that hop may be the very reason; what it does not hear its own expiry cleans up.
    */
-  leaveReplaced(previous: HopRequest['previous'], next: HopMemory, call: Call): Promise<void>;
+  leave(url: string, connection: Connection): void;
+  /** After a reselect: leaves the next hop that is no longer used. */
+  leaveReplaced(previous: HopRequest['previous'], next: HopMemory): void;
 }

@@ -11,6 +11,7 @@ import {
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import { createLeaving, type Leaving } from './leaving.ts';
 import type { NextOperation } from './operations.ts';
 import type { Call, Candidate, HopMemory, HopRequest, NextHop, Sent } from './hop.ts';
 
@@ -24,11 +25,20 @@ export interface NextHopSetup {
 }
 
 export function createNextHop(setup: NextHopSetup): NextHop {
+  const leaving = createLeaving({
+    clock: setup.clock,
+    log: setup.log,
+    close: (url, connection, call) => closeNextHop(setup, url, connection, call),
+  });
   return {
-    request: (url, sent, call) => requestNextHop(setup, url, sent, call),
+    async request(url, sent, call) {
+      await leaving.settled(url, sent.connection.id, call.deadlineMs);
+      return requestNextHop(setup, url, sent, call);
+    },
     close: (url, connection, call) => closeNextHop(setup, url, connection, call),
     tryInOrder: (candidates, call, attempt) => tryInOrder(setup, { candidates, call, attempt }),
-    leaveReplaced: (previous, next, call) => leaveReplaced(setup, previous, next, call),
+    leave: (url, connection) => leaving.leave(url, connection),
+    leaveReplaced: (previous, next) => leaveReplaced(leaving, previous, next),
   };
 }
 
@@ -65,26 +75,12 @@ async function closeNextHop(
   await setup.dialer.dial(url).client(NetworkService).close(connection, options);
 }
 
-async function leaveReplaced(
-  setup: NextHopSetup,
-  previous: HopRequest['previous'],
-  next: HopMemory,
-  call: Call,
-): Promise<void> {
+function leaveReplaced(leaving: Leaving, previous: HopRequest['previous'], next: HopMemory): void {
   const url = previous?.memory.nextUrl;
   if (previous === undefined || url === undefined || url === next.nextUrl) return;
   const { mechanism: asked, ...rest } = previous.connection;
   const mechanism = previous.memory.onwardMechanism ?? asked;
-  const connection: Connection = mechanism === undefined ? rest : { ...rest, mechanism };
-  try {
-    await closeNextHop(setup, url, connection, call);
-  } catch (error) {
-    setup.log.info('the next hop that was left did not hear of it; its expiry cleans up', {
-      connectionId: connection.id,
-      url,
-      error: describeError(error),
-    });
-  }
+  leaving.leave(url, mechanism === undefined ? rest : { ...rest, mechanism });
 }
 
 function unaryOptions(setup: NextHopSetup, connection: Connection, call: Call): UnaryOptions {

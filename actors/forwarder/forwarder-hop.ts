@@ -49,7 +49,7 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
         const result = await setup.nextHop.tryInOrder(candidates, request.call, (endpoint, call) =>
           connect(setup, { ...request, connection, call }, endpoint),
         );
-        await setup.nextHop.leaveReplaced(request.previous, result.memory, request.call);
+        setup.nextHop.leaveReplaced(request.previous, result.memory);
         return result;
       } catch (error) {
         if (request.previous === undefined) setup.vnis.release(request.connection.id);
@@ -111,7 +111,9 @@ async function connectOnce(
     return { connection: withMtu(withClientMechanism(answer, client), wire.mtu), memory };
   } catch (error) {
     // What held before this Request goes on; a next hop that is new must not be left with a connection.
-    if (previous?.memory.nextUrl !== memory.nextUrl) await undo(setup, answer, memory);
+    if (previous?.memory.nextUrl !== memory.nextUrl) {
+      setup.nextHop.leave(endpoint.url, onwardView(answer, memory));
+    }
     throw error;
   }
 }
@@ -126,27 +128,6 @@ function withMtu(connection: Connection, mtu: number): Connection {
   if (mtu === 0 || connection.context?.MTU === mtu) return connection;
   const context = connection.context ?? create(ConnectionContextSchema);
   return { ...connection, context: { ...context, MTU: mtu } };
-}
-
-/** The driver has undone its own part; what is left is the next hop's. */
-async function undo(
-  setup: ForwarderHopSetup,
-  connection: Connection,
-  memory: HopMemory,
-): Promise<void> {
-  const call: Call = {
-    deadlineMs: setup.clock.nowMs() + setup.undoTimeoutMs,
-    signal: new AbortController().signal,
-    headers: {},
-  };
-  try {
-    await closeOnward(setup, connection, memory, call);
-  } catch (error) {
-    setup.log.warn('closing the next hop after a failure failed; its expiry cleans up', {
-      connectionId: connection.id,
-      error: describeError(error),
-    });
-  }
 }
 
 /** Takes the wire down without waiting for anybody's permission, and tells the next hop. */
@@ -184,10 +165,15 @@ async function closeOnward(
   call: Call,
 ): Promise<void> {
   if (memory.nextUrl === undefined) return;
+  await setup.nextHop.close(memory.nextUrl, onwardView(connection, memory), call);
+}
+
+/** The connection as it was agreed on with the next hop. */
+function onwardView(connection: Connection, memory: HopMemory): Connection {
   const { mechanism: _, ...rest } = connection;
-  const onward: Connection =
-    memory.onwardMechanism === undefined ? rest : { ...rest, mechanism: memory.onwardMechanism };
-  await setup.nextHop.close(memory.nextUrl, onward, call);
+  return memory.onwardMechanism === undefined
+    ? rest
+    : { ...rest, mechanism: memory.onwardMechanism };
 }
 
 function timeLeft(setup: ForwarderHopSetup, call: Call): number {

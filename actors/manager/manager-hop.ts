@@ -39,7 +39,7 @@ export function managerHop(setup: ManagerHopSetup): Hop {
           memory: { nextUrl: forwarder.url, nextName: forwarder.name },
         }),
       );
-      await setup.nextHop.leaveReplaced(request.previous, result.memory, request.call);
+      setup.nextHop.leaveReplaced(request.previous, result.memory);
       return result;
     },
     async close(connection, memory, call) {

@@ -20,7 +20,7 @@ import {
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
-import type { Dialer } from '../../protocols/ports/rpc.ts';
+import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
 import { createManualClock, type ManualClock, settle } from './manual-clock.ts';
 
@@ -34,6 +34,10 @@ export class MeshCalls {
 
   get dialer(): Dialer {
     return this.network.dialer;
+  }
+
+  get listener(): Listener {
+    return this.network.listener;
   }
 
   /** Waits for something, letting virtual time go on in small steps as long as it takes. */

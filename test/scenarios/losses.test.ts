@@ -3,6 +3,10 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SimulatedFault } from '../../dataplane/simulated/simulated.ts';
+import { NsmError } from '../../protocols/errors.ts';
+import { State } from '../../protocols/nsm/gen/connection_pb.ts';
+import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
+import { serve } from '../../protocols/ports/rpc.ts';
 import { createMesh, type Mesh, type Node } from '../sandbox/in-process-mesh.ts';
 
 let mesh: Mesh;
@@ -35,6 +39,34 @@ describe.each([1, 2])('an Endpoint that is lost, on %i nodes', (nodeCount) => {
     expect(after.path?.pathSegments.slice(0, -1).map(({ id }) => id)).toEqual(
       before.path?.pathSegments.slice(0, -1).map(({ id }) => id),
     );
+  });
+});
+
+describe('an Endpoint that never answers', () => {
+  it('a Close does not hold up the answer to a reselect', async () => {
+    const [node] = await start(1);
+    const old = await mesh.addEndpoint(node, 'nse-1');
+    const first = await mesh.run(mesh.request(node.managerUrl, mesh.firstRequest('hand-0')));
+    await mesh.addEndpoint(node, 'nse-2', { cidr: '172.16.1.0/24' });
+    await mesh.cutOff(old);
+    const hung = serve(NetworkService, {
+      request: () => Promise.reject(new NsmError('UNAVAILABLE', 'hung')),
+      close: () => new Promise(() => {}),
+    });
+    const listening = await mesh.listener.listen(old.url, [hung]);
+    const reselect = mesh.refreshOf({
+      ...first,
+      networkServiceEndpointName: '',
+      state: State.RESELECT_REQUESTED,
+    });
+    const askedMs = mesh.clock.nowMs();
+    const moved = await mesh.run(mesh.request(node.managerUrl, reselect));
+    expect(mesh.clock.nowMs() - askedMs).toBeLessThan(1_000);
+    expect(moved.networkServiceEndpointName).toBe('nse-2');
+    expect(mesh.objects).toBe(2);
+    await mesh.run(mesh.close(node.managerUrl, moved));
+    await mesh.clock.advance(15_000);
+    await mesh.run(listening.close(0));
   });
 });
 

@@ -68,9 +68,10 @@ export function fakeNextHop(answer: (url: string, asked: Connection) => Connecti
       }
       throw last;
     },
-    async leaveReplaced(previous, next) {
+    leave: (url) => void close(url),
+    leaveReplaced(previous, next) {
       const url = previous?.memory.nextUrl;
-      if (url !== undefined && url !== next.nextUrl) await close(url);
+      if (url !== undefined && url !== next.nextUrl) void close(url);
     },
   };
 }

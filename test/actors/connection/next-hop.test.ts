@@ -23,6 +23,7 @@ let nextHop: NextHop;
 let listening: Listening;
 let closed: Connection[];
 let answer: (connection: Connection) => Connection;
+let closing: () => Promise<void>;
 
 const asked = () => connectionAt(1, ['nsc', 'hop']);
 const candidates = ['a', 'b', 'c'].map((name) => ({ name, url: `memory:${name}` }));
@@ -32,11 +33,12 @@ beforeEach(async () => {
   const { dialer, listener } = createMemoryNetwork({ clock });
   const nextOperation = createOperations({ clock, bootId: 'boot', random: seededRandom(1) });
   nextHop = createNextHop({ name: 'hop', dialer, clock, log: silentLog, nextOperation });
-  [closed, answer] = [[], (connection) => connection];
+  [closed, answer, closing] = [[], (connection) => connection, async () => {}];
   const service = serve(NetworkService, {
     request: async ({ connection }) => answer(connection ?? asked()),
     async close(connection) {
       closed.push(connection);
+      await closing();
       return create(EmptySchema);
     },
   });
@@ -160,19 +162,43 @@ describe('leaving the next hop after a reselect', () => {
   const previous = { connection: asked(), memory: { nextUrl: 'memory:next', onwardMechanism } };
 
   it('closes there what was agreed on there', async () => {
-    await nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' }, call());
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' });
     await settle();
     expect(closed).toMatchObject([{ id: 'id-1', mechanism: onwardMechanism }]);
   });
 
   it('does nothing where the next hop is the same, or there was none', async () => {
-    await nextHop.leaveReplaced(previous, { nextUrl: 'memory:next' }, call());
-    await nextHop.leaveReplaced(undefined, { nextUrl: 'memory:new' }, call());
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:next' });
+    nextHop.leaveReplaced(undefined, { nextUrl: 'memory:new' });
+    await settle();
     expect(closed).toEqual([]);
   });
 
   it('fails nothing where that one cannot be reached', async () => {
     const away = { ...previous, memory: { nextUrl: 'memory:nobody' } };
-    await nextHop.leaveReplaced(away, { nextUrl: 'memory:new' }, call());
+    nextHop.leaveReplaced(away, { nextUrl: 'memory:new' });
+    await settle();
+  });
+
+  it('goes before what is asked of it next, as long as that may wait', async () => {
+    let release: () => void = () => {};
+    closing = () => new Promise((resolve) => (release = resolve));
+    const sent = { connection: asked(), preferences: [] };
+    nextHop.leave('memory:next', asked());
+    let isAnswered = false;
+    const asking = nextHop.request('memory:next', sent, call()).then(() => (isAnswered = true));
+    await clock.advance(1_000);
+    expect(isAnswered).toBe(false);
+    release();
+    await asking;
+
+    nextHop.leave('memory:next', asked());
+    const short = { ...call(), deadlineMs: clock.nowMs() + 1_000 };
+    const late = expect(nextHop.request('memory:next', sent, short)).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+    });
+    await clock.advance(1_000);
+    await late;
+    await clock.advance(15_000);
   });
 });
