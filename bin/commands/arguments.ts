@@ -59,7 +59,8 @@ export const helpText = (name: string): string => {
 
 /** Operands and options of `vwire <name> <args>`. */
 export function parseArguments(name: string, args: readonly string[]): ParsedArguments {
-  const command = commandFor(findRow(name));
+  // Who asked for help has it by now (`wantsHelp`); what is left, such as `-hx`, is a mistake and prints nothing.
+  const command = commandFor(findRow(name)).helpOption(false);
   try {
     command.parse([...args], { from: 'user' });
   } catch (error) {
