@@ -61,12 +61,10 @@ const optionValues: Readonly<Record<string, string>> = {
 
 /** What may follow an option on a valid line, or nothing for a flag. */
 function valueOf(random: Random, option: CatalogRow['options'][number]): readonly string[] {
-  const [, placeholder] = /<(\w+)>/.exec(option.flags) ?? [];
-  if (placeholder === undefined) return [];
+  const [, wanted] = /<(\w+)>/.exec(option.flags) ?? [];
+  if (wanted === undefined) return [];
   return [
-    option.choices === undefined
-      ? (optionValues[placeholder] ?? 'x')
-      : pick(random, option.choices),
+    option.choices === undefined ? (optionValues[wanted] ?? 'x') : pick(random, option.choices),
   ];
 }
 
