@@ -65,7 +65,16 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
 
   // The same for all connections, and no more than they use: what is spread for each is memory of each.
   const { name: hopName, hop, tokens, table, monitor, ownCallTimeoutMs } = setup;
-  const shared = { name: hopName, hop, tokens, table, monitor, ownCallTimeoutMs, follow };
+  const shared = {
+    name: hopName,
+    hop,
+    tokens,
+    table,
+    monitor,
+    ownCallTimeoutMs,
+    follow,
+    closeOther: (id: string, call: Call): Promise<void> => close(id, call),
+  };
 
   const spawn = (id: string): LiveConnection => {
     if (live.size >= connectionsMax) throw tooMany(setup.name);

@@ -25,6 +25,7 @@ import { compact } from './compact.ts';
 import type { Intent } from './connection-table.ts';
 import type { Call, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
+import { supersededBy } from './supersede.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
 
 export interface NextHopChanged {
@@ -69,6 +70,8 @@ export interface ConnectionSetup extends ClosingSetup {
   readonly name: string;
   readonly tokens: TokenSource;
   readonly monitor: Monitor;
+  /** Closes another connection of this hop; one that is not there counts as closed. */
+  readonly closeOther: (id: string, call: Call) => Promise<void>;
   /** Follows the next hop's monitor for this connection; called after every change of the next hop. */
   readonly follow: (id: string, memory: HopMemory | undefined) => void;
   /**
@@ -139,6 +142,7 @@ async function onRequest(
   }
   let built: Intent | undefined;
   try {
+    if (state.phase !== 'established') await supersede(setup, context, message);
     built = await build(setup, state, message);
     const next = await keep(setup, context, state, { intent: built, call });
     replyTo.tell(built.connection);
@@ -149,6 +153,27 @@ async function onRequest(
     if (state.phase === 'established') return keepPrevious(setup, context, state, thrown);
     if (state.phase === 'closing' && built === undefined) return state;
     return dismiss(setup, context, state, built);
+  }
+}
+
+/** Half of the time is left for the Request itself; what could not be closed may still refuse it. */
+async function supersede(
+  setup: ConnectionSetup,
+  context: Context,
+  { connection, preferences, call }: Extract<Message, { type: 'request' }>,
+): Promise<void> {
+  for (const other of supersededBy(setup.table, connection, preferences)) {
+    const nowMs = context.clock.nowMs();
+    const deadlineMs = nowMs + (call.deadlineMs - nowMs) / 2;
+    context.log.info('the client has come back under another id', {
+      connectionId: setup.id,
+      other,
+    });
+    try {
+      await setup.closeOther(other, { deadlineMs, signal: context.signal, headers: {} });
+    } catch (error) {
+      context.log.warn('closing failed', { connectionId: other, error: describeError(error) });
+    }
   }
 }
 

@@ -70,6 +70,55 @@ describe('an Endpoint that never answers', () => {
   });
 });
 
+describe('a client that comes back as a stranger', () => {
+  it('because its answer was lost takes the place of its old wire at once', async () => {
+    const [first, last] = await start(2);
+    await mesh.addEndpoint(last, 'nse');
+    const request = mesh.firstRequest('hand-0');
+    await mesh.run(mesh.request(first.managerUrl, request));
+    const second = await mesh.run(mesh.request(first.managerUrl, request));
+    expect(mesh.objects).toBe(4);
+    for (const url of [first.managerUrl, last.managerUrl, 'memory:node-2/nse']) {
+      expect(Object.keys(await mesh.connectionsAt(url)).length, url).toBe(1);
+    }
+    await mesh.run(mesh.close(first.managerUrl, second));
+  });
+
+  it('because its manager forgot it takes the place of its old wire at once', async () => {
+    const [node] = await start(1);
+    const [forwarder] = node.forwarders;
+    if (forwarder === undefined) throw new Error('no forwarder');
+    await mesh.addEndpoint(node, 'nse');
+    // What a manager says that knows nothing of its earlier life: another id of its own in the same place.
+    const through = (id: string) => {
+      const request = mesh.firstRequest('hand-0');
+      const { connection } = request;
+      const [client] = connection?.path?.pathSegments ?? [];
+      if (connection?.path === undefined || client === undefined) throw new Error('no path');
+      connection.id = id;
+      connection.path.index = 1;
+      connection.path.pathSegments.push({ ...client, name: 'nsmgr-node-1', id });
+      return request;
+    };
+    const lost = through('manager-id-1');
+    await mesh.run(mesh.request(forwarder.url, lost));
+    const again = { ...through('manager-id-2'), mechanismPreferences: lost.mechanismPreferences };
+    const second = await mesh.run(mesh.request(forwarder.url, again));
+    expect(mesh.objects).toBe(2);
+    expect(Object.keys(await mesh.connectionsAt('memory:node-1/nse')).length).toBe(1);
+    await mesh.run(mesh.close(forwarder.url, second));
+  });
+
+  it('with another namespace or another name takes nobody’s wire', async () => {
+    const [node] = await start(1);
+    await mesh.addEndpoint(node, 'nse');
+    const one = await mesh.run(mesh.request(node.managerUrl, mesh.firstRequest('hand-0')));
+    const two = await mesh.run(mesh.request(node.managerUrl, mesh.firstRequest('hand-0')));
+    expect(mesh.objects).toBe(4);
+    for (const each of [one, two]) await mesh.run(mesh.close(node.managerUrl, each));
+  });
+});
+
 describe('a client’s namespace that is gone', () => {
   it('takes the wire with it on every node at once, and the rest at its expiry', async () => {
     const [first, last] = await start(2);
