@@ -16,6 +16,7 @@ import { memoryPhases } from '../roles/up-memory.ts';
 import { passedOn, processPhases } from '../roles/up-processes.ts';
 import { requireRights } from '../roles/up-rights.ts';
 import { claimStateDirectory, installationOf, openUpLog, type UpSetup } from '../roles/up-setup.ts';
+import { privilegeWarning } from '../roles/privileges.ts';
 import { nodeNameOf, stateDirOf } from '../roles/role-process.ts';
 import { upStopMs } from '../roles/stop-times.ts';
 import { parseArguments } from './arguments.ts';
@@ -77,7 +78,11 @@ function ownWarnings(): readonly string[] {
   const environment = Object.entries(process.env).filter(
     ([name]) => name.startsWith('VWIRE_') || !passedOn.test(name),
   );
-  return configWarnings('up', Object.fromEntries(environment));
+  const warning = privilegeWarning();
+  return [
+    ...configWarnings('up', Object.fromEntries(environment)),
+    ...(warning === undefined ? [] : [warning]),
+  ];
 }
 
 /** What the roles will read, judged before any of them is started. Errors: ConfigError. */

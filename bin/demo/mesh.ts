@@ -9,6 +9,7 @@ import type { NetworkNamespace } from '../../transports/netlink/network-namespac
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { launch } from '../roles/launch.ts';
+import { withLeastPrivilege } from '../roles/privileges.ts';
 import { childGraceMs } from '../roles/stop-times.ts';
 import { ClientReports, parseReport } from './client-reports.ts';
 
@@ -95,7 +96,8 @@ export class Mesh {
       address: hub.tunnelIp,
       port: busPort,
       storeDir: join(stateDir, 'nats'),
-      spawn: (command, args, how) => spawnInNamespace(hub.namespace.url, [command, ...args], how),
+      spawn: (command, args, how) =>
+        spawnInNamespace(hub.namespace.url, withLeastPrivilege('bus', [command, ...args]), how),
     });
     this.bus = bus;
     this.pids.add(bus.pid);

@@ -8,6 +8,7 @@ import type { Log } from '../../protocols/ports/log.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { loadCommonConfig, namesForBoth, namesForForwarder } from '../config/load.ts';
 import { launch } from './launch.ts';
+import { privilegeWarning } from './privileges.ts';
 import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import { childGraceMs, nodeStopMs } from './stop-times.ts';
 import { superviseChild } from './supervise-child.ts';
@@ -87,10 +88,11 @@ export async function run(): Promise<number> {
     config,
     urls: [],
     shutdownTimeoutMs: nodeStopMs,
-    phases: (_, log) => [
-      phase('nsmgr', startManager, log),
-      phase('forwarder', startForwarder, log),
-    ],
+    phases: (_, log) => {
+      const warning = privilegeWarning();
+      if (warning !== undefined) log.warn(warning);
+      return [phase('nsmgr', startManager, log), phase('forwarder', startForwarder, log)];
+    },
     readyUrls: () => [socketUrl, managerUrl],
   });
 }

@@ -1,5 +1,5 @@
-// What a child process may do. Started by root, every role gives up all capabilities but those that it needs: only
-// the forwarder programs the kernel. An ordinary user has none to give up.
+// What a child process may do. Started by root, every role and the bus give up all capabilities but those that they
+// need: only the forwarder programs the kernel. An ordinary user has none to give up.
 
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -14,12 +14,19 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   node: ['net_admin', 'sys_admin', 'sys_ptrace', 'setpcap'],
 };
 
+/** What a person should know where nothing can be given up. */
+export function privilegeWarning(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  if (process.getuid?.() !== 0 || findOnPath('setpriv', environment) !== undefined)
+    return undefined;
+  return 'there is no setpriv (util-linux) on PATH: every process keeps all rights of root';
+}
+
 /** The command that runs `command` with no more than the role needs: setpriv of util-linux, where there is one. */
 export function withLeastPrivilege(
   role: string,
   command: readonly [string, ...string[]],
 ): readonly [string, ...string[]] {
-  const setpriv = process.getuid?.() === 0 ? findOnPath('setpriv') : undefined;
+  const setpriv = process.getuid?.() === 0 ? findOnPath('setpriv', process.env) : undefined;
   if (setpriv === undefined) return command;
   const kept = (needed[role] ?? []).map((name) => `,+${name}`).join('');
   return [
@@ -32,7 +39,7 @@ export function withLeastPrivilege(
   ];
 }
 
-function findOnPath(program: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+function findOnPath(program: string, environment: NodeJS.ProcessEnv): string | undefined {
+  const folders = (environment['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
 }

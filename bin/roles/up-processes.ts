@@ -1,10 +1,11 @@
 // `vwire up` with real processes: a bus of its own, a registry, and a node, each supervised. They run in process groups
 // of their own, so that Ctrl-C reaches `up` alone, which ends them in order: the node first, the bus last.
 
-import { spawn } from 'node:child_process';
+import { spawn, type SpawnOptions } from 'node:child_process';
 import { join } from 'node:path';
 import type { Phase } from '../phases.ts';
 import { launch } from './launch.ts';
+import { withLeastPrivilege } from './privileges.ts';
 import { closeAtStopVariable } from './role-process.ts';
 import { busGraceMs, childGraceMs, nodeGraceMs } from './stop-times.ts';
 import { superviseBus } from './supervise-bus.ts';
@@ -36,7 +37,8 @@ function busPhase({ stateDir, log, say }: UpSetup, onUrl: (url: string) => void)
     check: 'is nats-server installed? VWIRE_NATS_SERVER names its file; --bus memory does without',
     start: async () => {
       const binary = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
-      const bus = await superviseBus({ binary, storeDir: join(stateDir, 'nats') }, log);
+      const storeDir = join(stateDir, 'nats');
+      const bus = await superviseBus({ binary, storeDir, spawn: withoutRights }, log);
       onUrl(bus.url);
       say('bus', `nats-server at ${bus.url}, process ${bus.pid}`);
       return () => bus.stop(busGraceMs);
@@ -119,6 +121,15 @@ function childEnvironment(
     [closeAtStopVariable]: 'true',
   };
 }
+
+const withoutRights: typeof spawn = ((
+  command: string,
+  args: readonly string[],
+  options: SpawnOptions,
+) => {
+  const [program, ...rest] = withLeastPrivilege('bus', [command, ...args]);
+  return spawn(program, rest, options);
+}) as typeof spawn;
 
 const inOwnGroup: typeof spawn = ((command: string, args: readonly string[], options: object) =>
   spawn(command, [...args], { ...options, detached: true })) as typeof spawn;

@@ -70,6 +70,21 @@ describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
     expect(mesh.up.errors).toBe('');
   });
 
+  it.skipIf(process.getuid?.() !== 0)('leaves no part rights that it does not need', () => {
+    const rights = (part: string, set: string): bigint => {
+      const line = mesh.up.lines.find((each) => each.startsWith(`  ${part} `));
+      const status = readFileSync(`/proc/${/process (\d+)/.exec(line ?? '')?.[1]}/status`, 'utf8');
+      return BigInt(`0x${new RegExp(`^${set}:\\s*(\\w+)$`, 'm').exec(status)?.[1]}`);
+    };
+    for (const part of ['bus', 'registry', 'manager']) {
+      expect([part, rights(part, 'CapEff'), rights(part, 'CapBnd')]).toEqual([part, 0n, 0n]);
+    }
+    // CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_SYS_ADMIN of linux/capability.h, and CAP_SETPCAP for the supervisor.
+    const forwarder = (1n << 12n) | (1n << 19n) | (1n << 21n);
+    expect(rights('forwarder', 'CapEff')).toBe(forwarder);
+    expect(rights('node', 'CapEff')).toBe(forwarder | (1n << 8n));
+  });
+
   it('get and describe show a wire under stable names', async () => {
     const list = await ask('get', 'connections', '-o', 'json');
     expect(list.exitCode).toBe(0);
