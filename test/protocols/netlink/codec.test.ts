@@ -156,7 +156,7 @@ test('a number of any width may be the one that outgrows the first buffer', () =
   for (let before = 230; before < 260; before += 1) {
     const writer = new NetlinkWriter(1, 0).zeros(before - 16);
     const { bytes } = writer.u8(0x11).u16(0x2222).be16(0x3344).be32(0x55667788).finish();
-    expect([...bytes.slice(before)]).toEqual([
+    expect(Array.from(bytes.slice(before))).toEqual([
       0x11, 0x22, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88,
     ]);
   }
