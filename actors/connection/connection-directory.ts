@@ -72,6 +72,7 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
     table,
     monitor,
     ownCallTimeoutMs,
+    expect: (id: string): void => setup.nextHopMonitors?.expect(id),
     follow,
     closeOther: (id: string, call: Call): Promise<void> => close(id, call),
   };

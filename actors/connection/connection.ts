@@ -72,6 +72,8 @@ export interface ConnectionSetup extends ClosingSetup {
   readonly monitor: Monitor;
   /** Closes another connection of this hop; one that is not there counts as closed. */
   readonly closeOther: (id: string, call: Call) => Promise<void>;
+  /** Keeps what is said of a connection before it can be followed; the next `follow` ends it. */
+  readonly expect: (id: string) => void;
   /** Follows the next hop's monitor for this connection; called after every change of the next hop. */
   readonly follow: (id: string, memory: HopMemory | undefined) => void;
   /**
@@ -118,7 +120,10 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
 
 function resume(setup: ConnectionSetup, context: Context): ConnectionState {
   const intent = setup.table.get(setup.id);
-  if (intent === undefined) return { phase: 'idle' };
+  if (intent === undefined) {
+    setup.follow(setup.id, undefined);
+    return { phase: 'idle' };
+  }
   if (!intent.established) {
     // Half built, or not yet closed behind this hop, when the last life ended.
     context.timers.start('close', 0, { type: 'closeDue' });
@@ -151,6 +156,7 @@ async function onRequest(
     replyTo.fail(asNsmError(thrown));
     if (!(thrown instanceof NsmError)) throw thrown;
     if (state.phase === 'established') return keepPrevious(setup, context, state, thrown);
+    setup.follow(setup.id, undefined);
     if (state.phase === 'closing' && built === undefined) return state;
     return dismiss(setup, context, state, built);
   }
@@ -186,6 +192,7 @@ async function build(
   const { preferences, closeAtMs, call } = message;
   const connection = await withTokens(message.connection, call, setup.tokens);
   const previous = state.phase === 'established' ? state.intent : undefined;
+  setup.expect(setup.id);
   const result = await setup.hop.request({
     connection,
     preferences,
@@ -239,6 +246,7 @@ async function keepPrevious(
   state: Extract<ConnectionState, { phase: 'established' }>,
   error: NsmError,
 ): Promise<ConnectionState> {
+  setup.follow(setup.id, state.intent.memory);
   // It may have recorded what it was about to make.
   if (setup.table.get(setup.id) !== state.intent) await record(setup, context, state.intent);
   context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });

@@ -7,10 +7,13 @@ import { describeError } from '../../protocols/errors.ts';
 import {
   type ConnectionEvent,
   MonitorConnection,
+  ConnectionEventType,
   MonitorScopeSelectorSchema,
+  State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import type { Random } from '../../protocols/ports/random.ts';
 import type { Dialer } from '../../protocols/ports/rpc.ts';
 import type { NextHopChanged } from './connection.ts';
 
@@ -19,12 +22,17 @@ export type NextHopMessage = NextHopChanged | { readonly type: 'nextHopLost' };
 type Listener = (message: NextHopMessage) => void;
 
 export interface NextHopMonitors {
+  /**
+   * A Request goes out whose next hop is not known yet: what the streams say of it meanwhile is kept for `follow`,
+   * which ends this. Kept is only that it has gone DOWN or was deleted: its coming UP is what the answer says.
+   */
+  expect(id: string): void;
   /** `url` undefined: no longer followed. */
   follow(id: string, url: string | undefined, listener: Listener): void;
   close(): void;
 }
 
-/** Pause before a stream is opened again, doubled with each failure up to the longest. */
+/** Pause before a stream is opened again, doubled up to the longest, with up to half of it taken off at random. */
 const reopenAfterMs = 100;
 const reopenAfterMsMax = 2_000;
 
@@ -33,6 +41,7 @@ export interface NextHopMonitorsSetup {
   readonly name: string;
   readonly dialer: Dialer;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
 }
 
@@ -44,9 +53,13 @@ interface NextHop {
   failures: number;
 }
 
+/** By own id, then by next hop: the loss that was told of a connection before it was followed there. */
+type Expected = Map<string, Map<string, NextHopChanged>>;
+
 export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonitors {
   const hops = new Map<string, NextHop>();
   const urlOf = new Map<string, string>();
+  const expected: Expected = new Map();
 
   const open = (hop: NextHop): void => {
     void read(hop).then(
@@ -60,7 +73,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
     const stream = setup.dialer.dial(hop.url).client(MonitorConnection);
     for await (const event of stream.monitorConnections(selector, { signal: hop.abort.signal })) {
       hop.failures = 0;
-      dispatch(hop, event, setup.name);
+      dispatch(hop, expected, event, setup.name);
     }
     return 'the stream ended';
   };
@@ -71,7 +84,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
     if (hop.failures === 0)
       for (const tell of hop.listeners.values()) tell({ type: 'nextHopLost' });
     hop.failures += 1;
-    const delayMs = Math.min(reopenAfterMsMax, reopenAfterMs * 2 ** (hop.failures - 1));
+    const delayMs = reopenDelayMs(hop.failures, setup.random);
     hop.reopen = setup.clock.after(delayMs, () => open(hop));
   };
 
@@ -91,13 +104,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
 
   const join = (id: string, url: string, listener: Listener): void => {
     const known = hops.get(url);
-    const hop: NextHop = known ?? {
-      url,
-      listeners: new Map(),
-      abort: new AbortController(),
-      reopen: undefined,
-      failures: 0,
-    };
+    const hop = known ?? newHop(url);
     hop.listeners.set(id, listener);
     urlOf.set(id, url);
     if (known !== undefined) return;
@@ -106,26 +113,50 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
   };
 
   return {
+    expect: (id) => void expected.set(id, new Map()),
     follow(id, url, listener) {
+      const missed = url === undefined ? undefined : expected.get(id)?.get(url);
+      expected.delete(id);
       if (urlOf.get(id) === url) return;
       // Joining before leaving would be the same; leaving first keeps at most one hop per connection.
       leave(id);
       if (url !== undefined) join(id, url, listener);
+      if (missed !== undefined) listener(missed);
     },
     close() {
       for (const hop of hops.values()) drop(hop);
       urlOf.clear();
+      expected.clear();
     },
   };
 }
 
+function newHop(url: string): NextHop {
+  const abort = new AbortController();
+  return { url, listeners: new Map(), abort, reopen: undefined, failures: 0 };
+}
+
+/** Jittered, since after a restart of the bus all nodes would come at the same time otherwise. */
+function reopenDelayMs(failures: number, random: Random): number {
+  const full = Math.min(reopenAfterMsMax, reopenAfterMs * 2 ** (failures - 1));
+  return full * (1 - random.integer(1000) / 2000);
+}
+
 /** Hands each entry of an event to the connection that it is about: the one whose segment stands before it. */
-function dispatch(hop: NextHop, event: ConnectionEvent, ownName: string): void {
+function dispatch(hop: NextHop, expected: Expected, event: ConnectionEvent, ownName: string): void {
   for (const entry of Object.values(event.connections)) {
     const own = entry.path?.pathSegments.find(
-      (segment) => segment.name === ownName && hop.listeners.has(segment.id),
+      ({ name, id }) => name === ownName && (hop.listeners.has(id) || expected.has(id)),
     );
     if (own === undefined) continue;
-    hop.listeners.get(own.id)?.({ type: 'nextHopChanged', entry, event: event.type });
+    const message: NextHopChanged = { type: 'nextHopChanged', entry, event: event.type };
+    const listener = hop.listeners.get(own.id);
+    if (listener !== undefined) listener(message);
+    else if (isLoss(message)) expected.get(own.id)?.set(hop.url, message);
+    else expected.get(own.id)?.delete(hop.url);
   }
+}
+
+function isLoss({ entry, event }: NextHopChanged): boolean {
+  return event === ConnectionEventType.DELETE || entry.state === State.DOWN;
 }

@@ -13,10 +13,10 @@ export function nextHopsOf(
   platform: Platform,
   name: string,
 ): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
-  const { dialer, clock, log } = platform;
+  const { dialer, clock, log, random } = platform;
   const nextOperation = createOperations(platform);
   return {
     nextHop: createNextHop({ name, dialer, clock, log, nextOperation }),
-    nextHopMonitors: createNextHopMonitors({ name, dialer, clock, log }),
+    nextHopMonitors: createNextHopMonitors({ name, dialer, clock, random, log }),
   };
 }

@@ -35,7 +35,7 @@ export async function createClientFixture() {
   const { dialer } = manager;
   const log = silentLog;
   const system = createActorSystem({ name: 'nsc', clock, random, log });
-  const monitors = createNextHopMonitors({ name: 'nsc', dialer, clock, log });
+  const monitors = createNextHopMonitors({ name: 'nsc', dialer, clock, random, log });
   const nextOperation = createOperations({ clock, bootId: 'boot', random });
   const nextHop = createNextHop({ name: 'nsc', dialer, clock, log, nextOperation });
   const statuses: ClientStatus[] = [];

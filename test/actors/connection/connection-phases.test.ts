@@ -90,6 +90,24 @@ describe('an established connection', () => {
     expect(fixture.followed.size).toBe(0);
   });
 
+  it('listens to its next hop from before each Request on', async () => {
+    const heard: boolean[] = [];
+    const answer = await established({
+      async request({ connection }) {
+        heard.push(fixture.expected.has(connection.id));
+        if (requestError !== undefined) throw requestError;
+        return { connection, memory: { nextUrl: 'memory:next' } };
+      },
+    });
+    requestError = away();
+    const refresh = fixture.request(again(fixture.clock, answer));
+    await expect(refresh).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await fixture.clock.advance(0);
+    expect([...fixture.expected]).toEqual([]);
+    expect(heard).toEqual([true, true]);
+    await fixture.close(answer);
+  });
+
   it('says DOWN once however often its refresh fails, and UP when one succeeds', async () => {
     const answer = await established();
     requestError = away();

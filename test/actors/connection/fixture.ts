@@ -56,6 +56,8 @@ export interface HopFixture {
   watch(): Promise<void>;
   /** Which URL the connection's next hop is followed at, and how to speak as it. */
   readonly followed: Map<string, { url: string; say: (message: NextHopMessage) => void }>;
+  /** Connections whose next hop is being asked for. */
+  readonly expected: ReadonlySet<string>;
   /** Waits, moving time on as little as it takes. */
   run<T>(work: Promise<T>): Promise<T>;
   /** Ends this life and begins another one over the same journal. */
@@ -74,6 +76,7 @@ export async function hopFixture(
   const steps: string[] = [];
   const events: string[] = [];
   const followed: HopFixture['followed'] = new Map();
+  const expected = new Set<string>();
   const stopWatching = new AbortController();
   const channel = network.dialer.dial('memory:hop');
   const hop: Hop = {
@@ -102,7 +105,9 @@ export async function hopFixture(
       tokens: emptyTokens(clock, lifetimeMs),
       ownCallTimeoutMs: 1_000,
       nextHopMonitors: {
+        expect: (id) => void expected.add(id),
         follow(id, url, say) {
+          expected.delete(id);
           if (url === undefined) followed.delete(id);
           else followed.set(id, { url, say });
         },
@@ -135,6 +140,7 @@ export async function hopFixture(
     events,
     journal,
     followed,
+    expected,
     run,
     get table() {
       return current.table;
@@ -173,6 +179,7 @@ export async function hopFixture(
     async end() {
       stopWatching.abort();
       await stop(current);
+      expect([...expected], 'connections still expected').toEqual([]);
       expect(current.system.actorCount, 'actors left behind').toBe(0);
       expect(clock.pendingTimers, 'timers left behind').toBe(0);
     },

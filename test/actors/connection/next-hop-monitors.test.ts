@@ -17,6 +17,7 @@ import {
   type MonitorScopeSelector,
   State,
 } from '../../../protocols/nsm/gen/connection_pb.ts';
+import type { Random } from '../../../protocols/ports/random.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { type Listening, serve } from '../../../protocols/ports/rpc.ts';
 import { createMemoryNetwork } from '../../../transports/memory/memory-network.ts';
@@ -29,6 +30,10 @@ interface Stream {
   say(event: ConnectionEvent): void;
 }
 
+const log = silentLog;
+/** Takes nothing off a pause. */
+const full: Random = { uuid: () => '', integer: () => 0 };
+
 let clock: ManualClock;
 let network: ReturnType<typeof createMemoryNetwork>;
 let monitors: NextHopMonitors;
@@ -39,7 +44,13 @@ let listening: Map<string, Listening>;
 beforeEach(async () => {
   clock = createManualClock();
   network = createMemoryNetwork({ clock });
-  monitors = createNextHopMonitors({ name: 'own', dialer: network.dialer, clock, log: silentLog });
+  monitors = createNextHopMonitors({
+    name: 'own',
+    dialer: network.dialer,
+    clock,
+    random: full,
+    log,
+  });
   [streams, told, listening] = [[], {}, new Map()];
   await listen('memory:next');
 });
@@ -145,6 +156,42 @@ describe('the connections to one next hop', () => {
   });
 });
 
+describe('what is said of a connection before it is followed', () => {
+  const gone = (id: string): ConnectionEvent => ({
+    ...event(id, State.UP),
+    type: ConnectionEventType.DELETE,
+  });
+
+  it('is told once it is, where it was expected and has been lost', async () => {
+    await follow('b');
+    for (const id of ['a', 'c']) monitors.expect(id);
+    streams[0]?.say(event('a', State.UP));
+    streams[0]?.say(event('a', State.DOWN));
+    streams[0]?.say(gone('c'));
+    streams[0]?.say(event('stranger', State.DOWN));
+    await settle();
+    for (const id of ['a', 'c', 'stranger']) await follow(id);
+    expect(told).toEqual({
+      a: [`${ConnectionEventType.UPDATE} ${State.DOWN}`],
+      c: [`${ConnectionEventType.DELETE} ${State.UP}`],
+    });
+  });
+
+  it('is forgotten where it has come back, ended, or went elsewhere', async () => {
+    await listen('memory:other');
+    await follow('b');
+    for (const id of ['a', 'c', 'd']) monitors.expect(id);
+    for (const id of ['a', 'c', 'd']) streams[0]?.say(event(id, State.DOWN));
+    streams[0]?.say(event('a', State.UP));
+    await settle();
+    monitors.follow('c', undefined, () => {});
+    await follow('a');
+    await follow('c');
+    await follow('d', 'memory:other');
+    expect(told).toEqual({});
+  });
+});
+
 describe('a stream that is lost', () => {
   it('is told once to each connection, and opened again for them', async () => {
     for (const id of ['a', 'b']) await follow(id);
@@ -179,10 +226,32 @@ describe('a stream that is lost', () => {
         return network.dialer.dial(url);
       },
     };
-    monitors = createNextHopMonitors({ name: 'own', dialer, clock, log: silentLog });
+    monitors = createNextHopMonitors({ name: 'own', dialer, clock, random: full, log });
     await follow('a', 'memory:nobody');
     await clock.advance(9_200);
     expect(dialed).toEqual([0, 100, 300, 700, 1_500, 3_100, 5_100, 7_100, 9_100]);
+  });
+
+  it('is opened again by different nodes at different times', async () => {
+    monitors.close();
+    const opened: number[] = [];
+    const dialer: typeof network.dialer = {
+      ...network.dialer,
+      dial(url) {
+        opened.push(clock.nowMs());
+        return network.dialer.dial(url);
+      },
+    };
+    for (const drawn of [0, 500, 999]) {
+      const random: Random = { ...full, integer: () => drawn };
+      const startedMs = clock.nowMs();
+      opened.length = 0;
+      monitors = createNextHopMonitors({ name: 'own', dialer, clock, random, log });
+      await follow('a', 'memory:nobody');
+      await clock.advance(100);
+      monitors.close();
+      expect((opened[1] ?? 0) - startedMs).toBeCloseTo(100 * (1 - drawn / 2000));
+    }
   });
 
   it('is not opened again for a connection that has left meanwhile', async () => {
