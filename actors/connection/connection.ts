@@ -25,7 +25,7 @@ import { compact } from './compact.ts';
 import type { Intent } from './connection-table.ts';
 import type { Call, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
-import { supersededBy } from './supersede.ts';
+import { supersede, type SupersedeSetup } from './supersede.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
 
 export interface NextHopChanged {
@@ -65,13 +65,11 @@ type ConnectionState =
   | Closing
   | { readonly phase: 'closed' };
 
-export interface ConnectionSetup extends ClosingSetup {
+export interface ConnectionSetup extends ClosingSetup, SupersedeSetup {
   /** Component name. */
   readonly name: string;
   readonly tokens: TokenSource;
   readonly monitor: Monitor;
-  /** Closes another connection of this hop; one that is not there counts as closed. */
-  readonly closeOther: (id: string, call: Call) => Promise<void>;
   /** Keeps what is said of a connection before it can be followed; the next `follow` ends it. */
   readonly expect: (id: string) => void;
   /** Follows the next hop's monitor for this connection; called after every change of the next hop. */
@@ -159,27 +157,6 @@ async function onRequest(
     setup.follow(setup.id, undefined);
     if (state.phase === 'closing' && built === undefined) return state;
     return dismiss(setup, context, state, built);
-  }
-}
-
-/** Half of the time is left for the Request itself; what could not be closed may still refuse it. */
-async function supersede(
-  setup: ConnectionSetup,
-  context: Context,
-  { connection, preferences, call }: Extract<Message, { type: 'request' }>,
-): Promise<void> {
-  for (const other of supersededBy(setup.table, connection, preferences)) {
-    const nowMs = context.clock.nowMs();
-    const deadlineMs = nowMs + (call.deadlineMs - nowMs) / 2;
-    context.log.info('the client has come back under another id', {
-      connectionId: setup.id,
-      other,
-    });
-    try {
-      await setup.closeOther(other, { deadlineMs, signal: context.signal, headers: {} });
-    } catch (error) {
-      context.log.warn('closing failed', { connectionId: other, error: describeError(error) });
-    }
   }
 }
 

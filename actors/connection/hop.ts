@@ -84,9 +84,10 @@ export interface NextHop {
   ): Promise<Result>;
   /**
    * Closes the connection at a next hop that is not used any more, in the background and on this hop's own time. Best
-   * effort, since that hop may be the very reason; what it does not hear its own expiry cleans up.
+   * effort, since that hop may be the very reason; what it does not hear its own expiry cleans up. Resolves when it is
+   * done or at the deadline, when it goes on by itself.
    */
-  leave(url: string, connection: Connection): void;
+  leave(url: string, connection: Connection, deadlineMs: number): Promise<void>;
   /** After a reselect: leaves the next hop that is no longer used. */
   leaveReplaced(previous: HopRequest['previous'], next: HopMemory): void;
 }

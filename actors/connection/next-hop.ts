@@ -37,7 +37,10 @@ export function createNextHop(setup: NextHopSetup): NextHop {
     },
     close: (url, connection, call) => closeNextHop(setup, url, connection, call),
     tryInOrder: (candidates, call, attempt) => tryInOrder(setup, { candidates, call, attempt }),
-    leave: (url, connection) => leaving.leave(url, connection),
+    leave(url, connection, deadlineMs) {
+      leaving.leave(url, connection);
+      return leaving.settled(url, connection.id, deadlineMs);
+    },
     leaveReplaced: (previous, next) => leaveReplaced(leaving, previous, next),
   };
 }

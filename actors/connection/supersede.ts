@@ -3,12 +3,44 @@
 // its interface until it expires. The client is the same where the path begins with the same id and name, and the
 // wire would end in the same interface of the same network namespace.
 
+import { describeError } from '../../protocols/errors.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import { mechanismType, parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
+import type { ActorContext } from '../runtime/api.ts';
 import type { ConnectionTable } from './connection-table.ts';
+import type { Call } from './hop.ts';
+
+export interface SupersedeSetup {
+  readonly table: ConnectionTable;
+  /** Closes another connection of this hop; one that is not there counts as closed. */
+  readonly closeOther: (id: string, call: Call) => Promise<void>;
+}
+
+interface Asked {
+  readonly connection: Connection;
+  readonly preferences: readonly Mechanism[];
+  readonly call: Call;
+}
+
+/** Half of the time is left for the Request itself; what could not be closed may still refuse it. */
+export async function supersede(
+  { table, closeOther }: SupersedeSetup,
+  { clock, log, signal }: ActorContext<never>,
+  { connection, preferences, call }: Asked,
+): Promise<void> {
+  for (const other of supersededBy(table, connection, preferences)) {
+    const deadlineMs = (clock.nowMs() + call.deadlineMs) / 2;
+    log.info('the client has come back under another id', { connectionId: connection.id, other });
+    try {
+      await closeOther(other, { deadlineMs, signal, headers: {} });
+    } catch (error) {
+      log.warn('closing failed', { connectionId: other, error: describeError(error) });
+    }
+  }
+}
 
 /** Ids of the established connections that a first Request takes the place of. */
-export function supersededBy(
+function supersededBy(
   table: ConnectionTable,
   asked: Connection,
   preferences: readonly Mechanism[],

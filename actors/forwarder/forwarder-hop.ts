@@ -112,7 +112,7 @@ async function connectOnce(
   } catch (error) {
     // What held before this Request goes on; a next hop that is new must not be left with a connection.
     if (previous?.memory.nextUrl !== memory.nextUrl) {
-      setup.nextHop.leave(endpoint.url, onwardView(answer, memory));
+      await setup.nextHop.leave(endpoint.url, onwardView(answer, memory), call.deadlineMs);
     }
     throw error;
   }

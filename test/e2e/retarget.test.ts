@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest';
 
 import { State } from '../../protocols/nsm/gen/connection_pb.ts';
+import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh } from '../sandbox/mesh.ts';
 import {
   addressesOf,
@@ -55,7 +56,10 @@ describeMesh('a live wire', (mesh) => {
       const now = endpoints.get(name);
       if (now === undefined || old === undefined) expect.fail('an Endpoint that nobody started');
       expect(await interfacesOf(netlink, now.namespace)).toHaveLength(1);
-      expect(await interfacesOf(netlink, old.namespace)).toEqual([]);
+      // The answer does not wait for the Endpoint that is left.
+      await eventually('the end that was left to be gone', 5_000, async () => {
+        expect(await interfacesOf(netlink, old.namespace)).toEqual([]);
+      });
       await expectPingsBothWays(known, caller.namespace, now.namespace);
     }
 

@@ -68,7 +68,7 @@ export function fakeNextHop(answer: (url: string, asked: Connection) => Connecti
       }
       throw last;
     },
-    leave: (url) => void close(url),
+    leave: close,
     leaveReplaced(previous, next) {
       const url = previous?.memory.nextUrl;
       if (url !== undefined && url !== next.nextUrl) void close(url);

@@ -184,7 +184,7 @@ describe('leaving the next hop after a reselect', () => {
     let release: () => void = () => {};
     closing = () => new Promise((resolve) => (release = resolve));
     const sent = { connection: asked(), preferences: [] };
-    nextHop.leave('memory:next', asked());
+    void nextHop.leave('memory:next', asked(), 0);
     let isAnswered = false;
     const asking = nextHop.request('memory:next', sent, call()).then(() => (isAnswered = true));
     await clock.advance(1_000);
@@ -192,7 +192,7 @@ describe('leaving the next hop after a reselect', () => {
     release();
     await asking;
 
-    nextHop.leave('memory:next', asked());
+    void nextHop.leave('memory:next', asked(), 0);
     const short = { ...call(), deadlineMs: clock.nowMs() + 1_000 };
     const late = expect(nextHop.request('memory:next', sent, short)).rejects.toMatchObject({
       code: 'DEADLINE_EXCEEDED',
