@@ -210,7 +210,7 @@ async function keep(
   await setup.table.put(intent);
   context.timers.cancel('close');
   armExpiry(context, intent);
-  setup.monitor.publish(ConnectionEventType.UPDATE, intent.connection);
+  setup.monitor.publish(ConnectionEventType.UPDATE, intent.connection, true);
   setup.follow(setup.id, intent.memory);
   if (isFirst) context.log.info('established', { connectionId: setup.id });
   return transition(state, { phase: 'established', intent });

@@ -24,7 +24,12 @@ const queueDepthMax = 8192;
 const eventBytesMax = 256 * 1024;
 
 export interface Monitor {
-  publish(type: ConnectionEventType, connection: Connection): void;
+  /**
+   * `isAnswer`: the hop before has the same as the answer to its own Request. Where it follows all of its connections
+   * by its name alone, as vwire's hops do (the reference's follow each by its id), it is not told once more: that
+   * would double what a Request costs both.
+   */
+  publish(type: ConnectionEventType, connection: Connection, isAnswer?: boolean): void;
   /** Ends when `signal` is aborted; throws RESOURCE_EXHAUSTED at a subscriber that does not keep up. */
   subscribe(selector: MonitorScopeSelector, signal: AbortSignal): AsyncIterable<ConnectionEvent>;
   readonly subscribers: number;
@@ -51,8 +56,9 @@ export function createMonitor(current: CurrentConnections): Monitor {
     get subscribers() {
       return subscribers.size;
     },
-    publish(type, connection) {
+    publish(type, connection, isAnswer = false) {
       for (const subscriber of subscribers.thatMayWant(connection)) {
+        if (isAnswer && isHopBefore(subscriber.selector, connection)) continue;
         if (matchesSelector(subscriber.selector, connection)) {
           offer(subscriber, { type, connection });
         }
@@ -84,6 +90,12 @@ export function createMonitor(current: CurrentConnections): Monitor {
       }
     },
   };
+}
+
+function isHopBefore({ pathSegments }: MonitorScopeSelector, { path }: Connection): boolean {
+  const [wanted] = pathSegments;
+  const before = path?.pathSegments[path.index - 1];
+  return pathSegments.length === 1 && wanted?.id === '' && wanted.name === before?.name;
 }
 
 /** A segment id that every connection wanted has; undefined where the selector names none. */

@@ -206,3 +206,19 @@ describe('a subscriber that does not read', () => {
     expect(monitor.subscribers).toBe(1);
   });
 });
+
+describe('the hop before', () => {
+  it('is not told once more what it got as an answer, but of everything else', async () => {
+    const byName = await read({ pathSegments: [{ name: 'nsc' }] });
+    const byId = await read({ pathSegments: [{ name: 'nsc', id: 'client-a' }] });
+    const all = await read();
+    monitor.publish(UPDATE, connection('a'), true);
+    await settle();
+    expect(told(byName.events.slice(1))).toEqual([]);
+    expect(told(byId.events.slice(1))).toEqual([[UPDATE, ['a']]]);
+    expect(told(all.events.slice(1))).toEqual([[UPDATE, ['a']]]);
+    monitor.publish(UPDATE, connection('a'));
+    await settle();
+    expect(told(byName.events.slice(1))).toEqual([[UPDATE, ['a']]]);
+  });
+});
