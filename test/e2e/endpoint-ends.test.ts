@@ -84,7 +84,10 @@ describeMesh('an Endpoint ends', (mesh) => {
       for (const address of addressesOf(next).endpoint) {
         await expectPings(client.namespace, address);
       }
-      expect(await interfacesOf(netlink, workload.namespace)).toEqual([]);
+      // The old end is left once the client has its answer.
+      await eventually('the dead one holds no end any more', 5_000, async () =>
+        expect(await interfacesOf(netlink, workload.namespace)).toEqual([]),
+      );
       await client.stop();
       await eventually('no hop holds anything of it', 5_000, async () =>
         expect(await traces()).toEqual([]),
