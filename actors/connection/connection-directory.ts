@@ -6,7 +6,7 @@ import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_p
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { ActorSystem } from '../runtime/api.ts';
-import { connectionBehavior, type ConnectionMessage } from './connection.ts';
+import { connectionBehavior, type ConnectionMessage, type ConnectionSetup } from './connection.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, HopMemory } from './hop.ts';
 import { LiveConnection } from './live-connection.ts';
@@ -63,7 +63,7 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
       live.get(id)?.ref.tell(message),
     );
 
-  // The same for all connections, and no more than they use: what is spread for each is memory of each.
+  // The same for all connections: each inherits it, so that it costs the memory of one.
   const { name: hopName, hop, tokens, table, monitor, ownCallTimeoutMs } = setup;
   const shared = {
     name: hopName,
@@ -83,7 +83,11 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
     // The number keeps the name free while an actor of the same id is still on its way out.
     const name = `${id}.${spawned}`;
     const mayEnd = (): boolean => entry.mayEnd() && live.delete(id);
-    const behavior = connectionBehavior({ ...shared, id, mayEnd });
+    const own: ConnectionSetup = Object.assign(Object.create(shared) as typeof shared, {
+      id,
+      mayEnd,
+    });
+    const behavior = connectionBehavior(own);
     const entry = new LiveConnection(setup.system, setup.system.spawn(behavior, name));
     live.set(id, entry);
     return entry;

@@ -54,6 +54,9 @@ export function createOperationGuard(options: OperationGuardOptions): OperationG
   return new Guard(options);
 }
 
+/** With the largest usual answer, a path of six segments with tokens, some 12 MB of them per listener. */
+const answersMaxDefault = 2048;
+
 /** Thrown inside the guard alone: the execution that a duplicate joined was given up by its own caller. */
 const abandoned = Symbol('abandoned');
 
@@ -72,7 +75,7 @@ class Guard implements OperationGuard {
     this.#keepKeyMs = options.keepKeyMs ?? 600_000;
     this.#keysMax = options.keysMax ?? 100_000;
     this.#keepAnswerMs = options.keepAnswerMs ?? 60_000;
-    this.#answersMax = options.answersMax ?? 4096;
+    this.#answersMax = options.answersMax ?? answersMaxDefault;
   }
 
   get keyCount(): number {
