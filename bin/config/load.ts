@@ -32,11 +32,12 @@ export const roleVariables: Readonly<Record<string, Variables>> = {
   identity: identityVariables,
 };
 
-/** Set by bin/bootstrap.mjs, meant for `up` and `demo`, and inherited by their children. */
+/** Meant for one process of a node or of `up` and `demo`, and inherited by all of them. */
 const inheritedNames: readonly string[] = [
   'VWIRE_NATS_SERVER',
   'VWIRE_END_WITH_PARENT',
   'VWIRE_CLOSE_AT_STOP',
+  'VWIRE_EXCLUDED_PREFIXES_FILE',
 ];
 
 /** What `vwire node` hands on: to both of its children, and to the forwarder alone. */

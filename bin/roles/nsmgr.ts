@@ -3,6 +3,7 @@
 import { openJournal } from '../../transports/journal/journal.ts';
 import { loadNsmgrConfig } from '../config/load.ts';
 import { composeNsmgr } from './compose-nsmgr.ts';
+import { followExcludedPrefixes } from './excluded-prefixes.ts';
 import {
   clientInfoLabels,
   closesAtStop,
@@ -29,6 +30,7 @@ export async function run(): Promise<number> {
         start: async () => {
           const { clock } = platform();
           const directory = stateDirOf(config);
+          const excluded = followExcludedPrefixes(config.excludedPrefixesFile, log);
           const composed = await composeNsmgr(platform(), {
             name,
             listenOn,
@@ -36,13 +38,16 @@ export async function run(): Promise<number> {
             forwarderServiceName: config.forwarderNetworkServiceName,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             nodeLabels: clientInfoLabels(config),
-            excludedPrefixes: () => [],
+            excludedPrefixes: () => excluded.value,
             node: nodeNameOf(config),
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });
           role = composed;
-          return () => composed.stop(roleStopMs);
+          return () => {
+            excluded.stop();
+            return composed.stop(roleStopMs);
+          };
         },
       },
     ],

@@ -9,6 +9,7 @@ import { loadForwarderConfig, loadNsmgrConfig } from '../config/load.ts';
 import type { Phase } from '../phases.ts';
 import { composeForwarder } from './compose-forwarder.ts';
 import { composeNsmgr } from './compose-nsmgr.ts';
+import { followExcludedPrefixes } from './excluded-prefixes.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { underlayMtu } from './underlay-mtu.ts';
 import { createPlatform, type Platform } from './platform.ts';
@@ -70,6 +71,7 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
       const config = loadNsmgrConfig(process.env);
       const { clock } = platform();
       const name = `nsmgr-${node}`;
+      const excluded = followExcludedPrefixes(config.excludedPrefixesFile, log);
       const manager = await composeNsmgr(platform(), {
         name,
         node,
@@ -78,12 +80,15 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
         forwarderServiceName: config.forwarderNetworkServiceName,
         maxTokenLifetimeMs: config.maxTokenLifetimeMs,
         nodeLabels: { nodeName: node },
-        excludedPrefixes: () => [],
+        excludedPrefixes: () => excluded.value,
         closesAtStop: true,
         journal: await openJournal({ directory: stateDir, name, fsync: 'interval', log, clock }),
       });
       say('manager', name);
-      return () => manager.stop(roleStopMs);
+      return () => {
+        excluded.stop();
+        return manager.stop(roleStopMs);
+      };
     },
   };
 }

@@ -12,6 +12,8 @@ export type PositionOf = (path: DocumentPath) => { readonly line: number } | und
 
 /** A value of the document and the way to it. */
 export interface Node {
+  /** What the document is called in errors: `NetworkService document`. */
+  readonly document: string;
   readonly value: unknown;
   readonly path: DocumentPath;
   readonly positionOf: PositionOf;
@@ -23,7 +25,7 @@ export function childOf(node: Node, key: string | number): Node {
   const { value } = node;
   const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
   const child: unknown = isThere ? (value as Mapping)[key] : undefined;
-  return { value: child, path: [...node.path, key], positionOf: node.positionOf };
+  return { ...node, value: child, path: [...node.path, key] };
 }
 
 export function isAbsent({ value }: Node): boolean {
@@ -114,6 +116,11 @@ export function textMapOf(
   return map;
 }
 
+/** The document itself. */
+export function rootOf(document: string, value: unknown, positionOf: PositionOf): Node {
+  return { document, value, path: [], positionOf };
+}
+
 /** An INVALID_ARGUMENT naming line and place of the node. */
 export function refuseNode(
   node: Node,
@@ -123,7 +130,7 @@ export function refuseNode(
   const line = lineOf(node);
   const place = node.path.length === 0 ? 'the document' : node.path.join('.');
   const where = line === undefined ? place : `line ${line}, ${place}`;
-  return new NsmError('INVALID_ARGUMENT', `the NetworkService document is wrong at ${where}`, {
+  return new NsmError('INVALID_ARGUMENT', `the ${node.document} is wrong at ${where}`, {
     rule: where,
     expected,
     found: more.found ?? describe(node.value),

@@ -13,6 +13,7 @@ import {
   type Node,
   type PositionOf,
   refuseNode,
+  rootOf,
   textMapOf,
   textOf,
   unsignedOf,
@@ -63,7 +64,7 @@ export function networkServiceFromDocument(
   document: unknown,
   positionOf: PositionOf,
 ): NetworkService {
-  const root: Node = { value: document, path: [], positionOf };
+  const root = rootOf('NetworkService document', document, positionOf);
   const isResource = !isAbsent(childOf(root, 'kind')) || !isAbsent(childOf(root, 'spec'));
   if (!isResource) return readService(root, '');
   checkMapping(root, resourceKeys);

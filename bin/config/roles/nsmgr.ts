@@ -44,6 +44,12 @@ export const nsmgrVariables = {
     'forwarder',
     'Network Service under which forwarders register',
   ),
+  excludedPrefixesFile: variable(
+    'VWIRE_EXCLUDED_PREFIXES_FILE',
+    text,
+    '/var/lib/networkservicemesh/config/excluded_prefixes.yaml',
+    'prefixes that no Endpoint may give to this node, followed while the manager runs; the default is the path that the reference has built in',
+  ),
   ...commonVariables,
 } as const;
 
