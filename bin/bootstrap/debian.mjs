@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { withLock } from './lock.mjs';
 import { BootstrapError, runStep } from './steps.mjs';
 
@@ -195,11 +195,17 @@ async function fetchPart(part, cache) {
   return launcher;
 }
 
-/** Paths of the parts that a command needs, by variable, each found on this machine or unpacked below `cache`. */
+/**
+ * The environment in which a command finds the parts that it needs, each on this machine or unpacked below `cache`:
+ * every path in the part's own variable, and its folder in PATH.
+ */
 export async function provideDebianParts(command, cache) {
   const found = {};
+  const folders = [];
   for (const part of debianParts.filter(({ commands }) => commands.includes(command))) {
-    found[part.variable] = findOnSystem(part) ?? (await fetchPart(part, cache));
+    const path = findOnSystem(part) ?? (await fetchPart(part, cache));
+    found[part.variable] = path;
+    folders.push(dirname(path));
   }
-  return found;
+  return { ...found, PATH: [process.env.PATH ?? '', ...folders].filter(Boolean).join(delimiter) };
 }

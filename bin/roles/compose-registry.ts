@@ -21,7 +21,7 @@ export async function composeRegistry(
   const { system, wallClock, listener, clock } = platform;
   const { store } = options;
   const domain = spawnRegistryDomain(system, { store, wallClock }, options.name);
-  const services = registryServices({ system, domain, clock });
+  const services = registryServices({ system, domain, clock, wallClock });
   const listening = await listenOnAll(listener, options.listenOn, services);
   return {
     urls: listening.map(({ url }) => url),

@@ -13,10 +13,10 @@ export function nextHopsOf(
   platform: Platform,
   name: string,
 ): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
-  const { dialer, clock, log, random } = platform;
+  const { dialer, clock, wallClock, log, random } = platform;
   const nextOperation = createOperations(platform);
   return {
-    nextHop: createNextHop({ name, dialer, clock, log, nextOperation }),
+    nextHop: createNextHop({ name, dialer, clock, wallClock, log, nextOperation }),
     nextHopMonitors: createNextHopMonitors({ name, dialer, clock, random, log }),
   };
 }
