@@ -3,12 +3,14 @@
 
 import { create } from '@bufbuild/protobuf';
 import { asNsmError, describeError, type ErrorCode, NsmError } from '../../protocols/errors.ts';
+import { formatLife, lifeHeader } from '../../protocols/nsm/claimed-life.ts';
+import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   NetworkService,
   NetworkServiceRequestSchema,
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
-import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { createLeaving, type Leaving } from './leaving.ts';
@@ -20,6 +22,7 @@ export interface NextHopSetup {
   readonly name: string;
   readonly dialer: Dialer;
   readonly clock: Clock;
+  readonly wallClock: WallClock;
   readonly log: Log;
   readonly nextOperation: NextOperation;
 }
@@ -93,7 +96,19 @@ function unaryOptions(setup: NextHopSetup, connection: Connection, call: Call): 
       hop: setup.name,
     });
   }
-  return { timeoutMs, signal: call.signal, operation: setup.nextOperation(connection) };
+  const life = lifeOf(connection, setup.wallClock.epochMs());
+  return {
+    timeoutMs,
+    signal: call.signal,
+    operation: setup.nextOperation(connection),
+    ...(life === undefined ? {} : { headers: { [lifeHeader]: life } }),
+  };
+}
+
+/** Of what this hop presents: its own segment. */
+function lifeOf({ path }: Connection, nowEpochMs: number): string | undefined {
+  const expires = path?.pathSegments[path.index]?.expires;
+  return expires === undefined ? undefined : formatLife(timestampToEpochMs(expires) - nowEpochMs);
 }
 
 interface Attempts<Result> {

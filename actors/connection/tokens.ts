@@ -4,6 +4,7 @@
 
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { NsmError } from '../../protocols/errors.ts';
+import { claimedLifeMs } from '../../protocols/nsm/claimed-life.ts';
 import { timestampFromEpochMs, timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
 import { withSegment } from '../../protocols/nsm/path.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
@@ -32,9 +33,15 @@ interface ExpirySetup {
   readonly wallClock: WallClock;
 }
 
-/** Milliseconds until the previous segment's token expires. Throws INVALID_ARGUMENT where nothing says when. */
+/**
+ * Milliseconds until the previous segment's token expires. Where there is no token to be judged by the wall clock, the
+ * life that the caller claims counts, however far apart the clocks are. Throws INVALID_ARGUMENT where nothing says when.
+ */
 export function expiryOfPrevious(connection: Connection, call: Call, setup: ExpirySetup): number {
   const index = connection.path?.index ?? 0;
+  const claimedMs = claimedLifeMs(call.headers);
+  const token = call.headers[tokenHeader] ?? connection.path?.pathSegments[index - 1]?.token ?? '';
+  if (claimedMs !== undefined && token === '') return claimedMs;
   const header = call.headers[tokenExpiresHeader];
   const expires =
     header === undefined

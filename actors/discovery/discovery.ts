@@ -144,11 +144,10 @@ class DiscoveryCache implements Discovery {
     name: string,
     call: DiscoveryCall,
   ): Promise<NetworkServiceEndpoint | undefined> {
-    const nowEpochMs = this.#setup.wallClock.epochMs();
     let outdated: NetworkServiceEndpoint | undefined;
     for (const watch of this.#watches.values()) {
       const known = watch.entries.endpoints.get(name);
-      if (known === undefined || !watch.entries.isLive(known, nowEpochMs)) continue;
+      if (known === undefined || !watch.entries.isLive(known)) continue;
       if (!watch.isStale) return known;
       outdated = known;
     }
@@ -162,8 +161,7 @@ class DiscoveryCache implements Discovery {
 
   selectEndpoints(view: ServiceView, labels: Labels): readonly NetworkServiceEndpoint[] {
     const watch = this.#watches.get(view.networkService.name);
-    const { wallClock, candidatesMax } = this.#setup;
-    return watch?.entries.select(labels, wallClock.epochMs(), candidatesMax) ?? [];
+    return watch?.entries.select(labels, this.#setup.candidatesMax) ?? [];
   }
 
   close(): void {
@@ -176,7 +174,8 @@ class DiscoveryCache implements Discovery {
   #use(serviceName: string): ServiceWatch {
     if (this.#isClosed) throw new NsmError('FAILED_PRECONDITION', 'the discovery cache is closed');
     const known = this.#watches.get(serviceName);
-    const watch = known ?? new ServiceWatch(this.#setup, new ServiceEntries(serviceName));
+    const watch =
+      known ?? new ServiceWatch(this.#setup, new ServiceEntries(serviceName, this.#setup));
     watch.lastUsedMs = this.#setup.clock.nowMs();
     this.#watches.delete(serviceName);
     this.#watches.set(serviceName, watch);

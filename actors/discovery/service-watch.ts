@@ -57,7 +57,7 @@ export class ServiceWatch {
   }
 
   get isStale(): boolean {
-    return this.entries.staleSinceEpochMs !== undefined;
+    return this.entries.staleSinceMs !== undefined;
   }
 
   /** Resolves when the first Find has ended; rejects with its error, while the next one is being tried. */
@@ -143,7 +143,7 @@ export class ServiceWatch {
 
   #becomeFresh(): void {
     if (this.isStale) this.#setup.log.info('discovery recovered', { service: this.entries.name });
-    this.entries.staleSinceEpochMs = undefined;
+    this.entries.staleSinceMs = undefined;
     this.#isWarm = true;
     this.#failures = 0;
     this.#opening.resolve();
@@ -151,14 +151,14 @@ export class ServiceWatch {
 
   #lose(error: unknown): void {
     if (this.#isClosed) return;
-    const { log, clock, random, backoffMs, backoffMsMax, wallClock } = this.#setup;
+    const { log, clock, random, backoffMs, backoffMsMax } = this.#setup;
     this.#failures += 1;
     if (this.#isWarm && !this.isStale) {
       log.warn('discovery lost the registry, known entries stay', {
         service: this.entries.name,
         error: describeError(error),
       });
-      this.entries.staleSinceEpochMs = wallClock.epochMs();
+      this.entries.staleSinceMs = clock.nowMs();
     }
     this.#opening.reject(asNsmError(error));
     if (!this.#isWarm) this.#opening = resolvers();

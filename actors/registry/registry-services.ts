@@ -5,7 +5,8 @@
 import { create } from '@bufbuild/protobuf';
 import { type Empty, EmptySchema } from '@bufbuild/protobuf/wkt';
 import { NsmError } from '../../protocols/errors.ts';
-import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
+import { claimedLifeMs, formatLife, lifeHeader } from '../../protocols/nsm/claimed-life.ts';
+import { timestampFromEpochMs, timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
 import {
   type NetworkService,
   type NetworkServiceEndpoint,
@@ -22,7 +23,7 @@ import {
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { isInterdomain } from '../../protocols/nsm/service-name.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
-import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import {
   type CallContext,
   type ServedService,
@@ -49,6 +50,7 @@ export interface RegistryServicesSetup {
   readonly system: Pick<ActorSystem, 'ask'>;
   readonly domain: ActorRef<RegistryCommand>;
   readonly clock: Clock;
+  readonly wallClock: WallClock;
   /** Takes calls whose names carry `@domain`; without it they are refused with UNAVAILABLE. */
   readonly proxy?: RegistryClients;
   readonly path?: RegistryPathStep;
@@ -158,25 +160,50 @@ async function* watchServices(
 
 async function registerEndpoint(
   setup: RegistryServicesSetup,
-  endpoint: NetworkServiceEndpoint,
+  asked: NetworkServiceEndpoint,
   context: CallContext,
 ): Promise<NetworkServiceEndpoint> {
-  const foreign = foreignName(endpoint);
+  const foreign = foreignName(asked);
   if (foreign !== undefined) {
-    return proxyFor(setup, foreign).endpoints.register(endpoint, onward(setup, context));
+    return proxyFor(setup, foreign).endpoints.register(asked, onward(setup, context));
   }
+  const endpoint = onThisClock(setup, asked, context);
   const expires = context.headers[tokenExpiresHeader];
   const callerExpiresEpochMs =
     expires === undefined
       ? Number.POSITIVE_INFINITY
       : timestampToEpochMs(parseTokenExpiry(expires));
-  return withPath(setup, context, () =>
+  const registered = await withPath(setup, context, () =>
     setup.system.ask<RegistryCommand, NetworkServiceEndpoint>(
       setup.domain,
       (replyTo) => ({ type: 'registerEndpoint', endpoint, callerExpiresEpochMs, replyTo }),
       askOptions(setup, context),
     ),
   );
+  if (claimedLifeMs(context.headers) !== undefined) answerLife(setup, registered, context);
+  return registered;
+}
+
+/** Whoever speaks of lives is answered in the same way. */
+function answerLife(
+  setup: RegistryServicesSetup,
+  { expirationTime: ends }: NetworkServiceEndpoint,
+  context: CallContext,
+): void {
+  const life = ends && formatLife(timestampToEpochMs(ends) - setup.wallClock.epochMs());
+  if (life !== undefined) context.setHeader(lifeHeader, life);
+}
+
+/** A caller that says how long its entry lives means that, whatever its clock shows. */
+function onThisClock(
+  setup: RegistryServicesSetup,
+  asked: NetworkServiceEndpoint,
+  context: CallContext,
+): NetworkServiceEndpoint {
+  const lifeMs = claimedLifeMs(context.headers);
+  if (lifeMs === undefined || asked.expirationTime === undefined) return asked;
+  const expirationTime = timestampFromEpochMs(setup.wallClock.epochMs() + lifeMs);
+  return { ...asked, expirationTime };
 }
 
 async function unregisterEndpoint(

@@ -61,7 +61,7 @@ export const run: RunSuite = async (progress) => {
     const network = createMemoryNetwork({ clock: systemClock });
     await network.listener.listen(
       'memory:registry',
-      registryServices({ system, domain, clock: systemClock }),
+      registryServices({ system, domain, clock: systemClock, wallClock: systemWallClock }),
     );
     const clients = registryClients(network.dialer.dial('memory:registry'));
     progress('registering 110,000 endpoints');

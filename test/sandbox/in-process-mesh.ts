@@ -83,6 +83,8 @@ export async function createMesh(nodeCount = 1): Promise<Mesh> {
 
 export class Mesh extends MeshCalls {
   readonly random = seededRandom(1);
+  /** How far the wall clock of a component's machine is ahead of the mesh's, in ms. */
+  wallAheadMs: (component: string) => number = () => 0;
   readonly nodes: Node[] = [];
   readonly #systems: ActorSystem[] = [];
   readonly #bucket = createMemoryBucket();
@@ -282,7 +284,7 @@ export class Mesh extends MeshCalls {
     const platform: Platform = {
       system,
       clock,
-      wallClock: clock,
+      wallClock: { epochMs: () => clock.epochMs() + this.wallAheadMs(name) },
       random,
       log: silentLog,
       dialer: this.network.dialer,

@@ -37,6 +37,7 @@ import { CachedFind } from './cached-find.ts';
 import { InOrder } from './in-order.ts';
 import { LocalEndpoints } from './local-endpoints.ts';
 import { Presence } from './presence.ts';
+import { registerUpstream } from './register-upstream.ts';
 
 export interface ManagerRegistrySetup {
   /** The domain's registry. */
@@ -140,7 +141,7 @@ class LocalRegistry implements ManagerRegistry {
       // Known at once: a forwarder serves its node also while the registry is away.
       this.#local.set(real);
       try {
-        const answer = await this.#registerUpstream(real, this.#onward(call));
+        const answer = await registerUpstream(this.#setup, real, this.#onward(call));
         this.#local.set(answer);
         return answer;
       } catch (thrown) {
@@ -150,15 +151,6 @@ class LocalRegistry implements ManagerRegistry {
         throw error;
       }
     });
-  }
-
-  async #registerUpstream(
-    real: NetworkServiceEndpoint,
-    options: UnaryOptions,
-  ): Promise<NetworkServiceEndpoint> {
-    const { upstream, publicUrl } = this.#setup;
-    const answer = await upstream.endpoints.register({ ...real, url: publicUrl }, options);
-    return { ...answer, url: real.url };
   }
 
   #takeBack(name: string, before: NetworkServiceEndpoint | undefined): void {
@@ -171,7 +163,7 @@ class LocalRegistry implements ManagerRegistry {
     await this.#inOrder.run(name, new AbortController().signal, async () => {
       const real = this.#local.index.get(name);
       if (real === undefined) return;
-      const answer = await this.#registerUpstream(real, this.#own());
+      const answer = await registerUpstream(this.#setup, real, this.#own());
       // Its life here stays what its own refreshes make it.
       if (this.#local.index.get(name) === real) {
         const { expirationTime } = real;

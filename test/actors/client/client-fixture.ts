@@ -37,7 +37,14 @@ export async function createClientFixture() {
   const system = createActorSystem({ name: 'nsc', clock, random, log });
   const monitors = createNextHopMonitors({ name: 'nsc', dialer, clock, random, log });
   const nextOperation = createOperations({ clock, bootId: 'boot', random });
-  const nextHop = createNextHop({ name: 'nsc', dialer, clock, log, nextOperation });
+  const nextHop = createNextHop({
+    name: 'nsc',
+    dialer,
+    clock,
+    wallClock: clock,
+    log,
+    nextOperation,
+  });
   const statuses: ClientStatus[] = [];
   let client: ActorRef<ClientMessage>;
   await manager.start();

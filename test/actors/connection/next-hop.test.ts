@@ -32,7 +32,14 @@ beforeEach(async () => {
   clock = createManualClock();
   const { dialer, listener } = createMemoryNetwork({ clock });
   const nextOperation = createOperations({ clock, bootId: 'boot', random: seededRandom(1) });
-  nextHop = createNextHop({ name: 'hop', dialer, clock, log: silentLog, nextOperation });
+  nextHop = createNextHop({
+    name: 'hop',
+    dialer,
+    clock,
+    wallClock: clock,
+    log: silentLog,
+    nextOperation,
+  });
   [closed, answer, closing] = [[], (connection) => connection, async () => {}];
   const service = serve(NetworkService, {
     request: async ({ connection }) => answer(connection ?? asked()),

@@ -9,6 +9,7 @@ import {
   tokenHeader,
   withTokens,
 } from '../../../actors/connection/tokens.ts';
+import { lifeHeader } from '../../../protocols/nsm/claimed-life.ts';
 import { timestampFromEpochMs } from '../../../protocols/nsm/expiry.ts';
 import type { Headers } from '../../../protocols/ports/rpc.ts';
 import { call, connectionAt } from './hop-request.ts';
@@ -46,6 +47,24 @@ describe('the expiry of the previous segment', () => {
     expect(() => expiryOfPrevious(withExpiry(inMs), call(), setup)).toThrow(
       expect.objectContaining({
         details: expect.objectContaining({ rule: 'tokens_expired', found: `${-inMs} ms ago` }),
+      }),
+    );
+  });
+
+  it('is the life that the caller claims, where no token is judged by the wall clock', () => {
+    const headers = { [lifeHeader]: '90000' };
+    expect(expiryOfPrevious(withExpiry(-3_600_000), calling(headers), setup)).toBe(90_000);
+    const signed = { ...headers, [tokenHeader]: 'a.b.c' };
+    expect(expiryOfPrevious(withExpiry(5_000), calling(signed), setup)).toBe(5_000);
+  });
+
+  it.each(['', '0', '-1', '1e3', '1.5', '99999999999999'])('claimed as "%s" is refused', (life) => {
+    expect(() =>
+      expiryOfPrevious(withExpiry(5_000), calling({ [lifeHeader]: life }), setup),
+    ).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_ARGUMENT',
+        details: expect.objectContaining({ rule: lifeHeader, found: JSON.stringify(life) }),
       }),
     );
   });

@@ -50,7 +50,13 @@ export function startRegistry(options: RegistryFixtureOptions = {}): RegistryFix
   const system = createActorSystem({ name: 'test', clock, random: systemRandom, log: silentLog });
   const store = createMemoryRegistryStore();
   const domain = spawnRegistryDomain(system, { store, wallClock, ...options.domain }, 'registry');
-  const services = registryServices({ system, domain, clock, ...options.services });
+  const services = registryServices({
+    system,
+    domain,
+    clock,
+    wallClock,
+    ...options.services,
+  });
   return {
     clock: manual,
     services,
