@@ -4,7 +4,13 @@
 import { describeError } from '../errors.ts';
 import type { Match } from './gen/registry_pb.ts';
 import { labelsFor, type Selector, whyRefused } from './labels.ts';
-import { renderSelector, type SelectionRules, sourceAccepts } from './match-rules.ts';
+import {
+  fallsThrough,
+  partSuppliers,
+  renderSelector,
+  type SelectionRules,
+  sourceAccepts,
+} from './match-rules.ts';
 
 /** What became of one match. */
 export interface MatchOutcome {
@@ -30,6 +36,20 @@ export interface SelectionExplanation {
 
 /** Runs the rules once more and says at each step what happened; a template that fails becomes part of the answer. */
 export function explainSelection(rules: SelectionRules): SelectionExplanation {
+  const parted = rules.areSuppliers === undefined ? partSuppliers(rules) : undefined;
+  if (parted === undefined) return explainAmong(rules);
+  const servers = explainAmong(parted.servers);
+  const waiting = parted.suppliers.candidates.map(({ name }) => name);
+  if (servers.picked.length > 0) {
+    const left = waiting.map((name) => ({ name, reason: 'it is a supplier, and others serve' }));
+    return { ...servers, refused: [...servers.refused, ...left] };
+  }
+  const suppliers = explainAmong(parted.suppliers);
+  const summary = `nobody serves the client (${servers.summary}); among suppliers: ${suppliers.summary}`;
+  return { ...suppliers, summary, refused: [...servers.refused, ...suppliers.refused] };
+}
+
+function explainAmong(rules: SelectionRules): SelectionExplanation {
   const service = rules.service.name;
   const everybody = rules.candidates.map(({ name }) => name);
   if (rules.service.matches.length === 0) {
@@ -116,7 +136,8 @@ function judgeCandidates(
     else refused.push({ name: candidate.name, reason: reasonOf(reasons) });
   }
   const reason = `${picked.length} of ${everybody.length} candidates are accepted`;
-  const outcome = picked.length === 0 && match.fallthrough ? 'fellThrough' : 'decided';
+  const found = { picked: picked.length, selectors };
+  const outcome = fallsThrough(rules, match, found) ? 'fellThrough' : 'decided';
   return { outcome, reason, picked, refused };
 }
 

@@ -4,6 +4,7 @@
 import { NsmError } from '../errors.ts';
 import type { Match, NetworkService, NetworkServiceEndpoint } from './gen/registry_pb.ts';
 import { accepts, countLabels, type Labels, labelOf, type Selector } from './labels.ts';
+import { isSupplier } from './supplier.ts';
 import { isTemplate, renderTemplate } from './template.ts';
 
 /** What a choice is made from. */
@@ -23,6 +24,32 @@ export interface SelectionRules extends SelectionInput {
   /** Under which service the candidates' labels are looked up. */
   readonly labelsUnder: string;
   readonly narrow: Narrow;
+  /** Set where the candidates are suppliers alone: then a match that picks none falls through by itself. */
+  readonly areSuppliers?: boolean;
+}
+
+/** The rules for those who serve and for suppliers; undefined where there are no suppliers. */
+export function partSuppliers(
+  rules: SelectionRules,
+): { readonly servers: SelectionRules; readonly suppliers: SelectionRules } | undefined {
+  const { name } = rules.service;
+  const suppliers = rules.candidates.filter((each) => isSupplier(each, name));
+  if (suppliers.length === 0) return undefined;
+  const servers = rules.candidates.filter((each) => !suppliers.includes(each));
+  return {
+    servers: { ...rules, candidates: servers },
+    suppliers: { ...rules, candidates: suppliers, areSuppliers: true },
+  };
+}
+
+/** Whether the next match is to be tried. One that names no routes and falls through picks nobody. */
+export function fallsThrough(
+  rules: SelectionRules,
+  match: Match,
+  found: { readonly picked: number; readonly selectors: readonly Selector[] | undefined },
+): boolean {
+  if (match.fallthrough && found.selectors === undefined) return true;
+  return found.picked === 0 && (match.fallthrough || rules.areSuppliers === true);
 }
 
 /** Whether the match applies to the client at all. */

@@ -4,12 +4,16 @@
 // doubles its share); a template that cannot be rendered is refused with INVALID_ARGUMENT instead of being compared
 // as `<no value>`. It is refused only where the choice comes to depend on it: matches behind the deciding one, and
 // selectors that a plain entry refuses already, are not rendered. Weights are not read, as in the reference.
+// Suppliers of ours (supplier.ts) are no candidates beside others. A client that gets nobody is matched once more
+// against them alone, every match that picks none of them falling through, whether it says so or not.
 
 import type { NetworkServiceEndpoint } from './gen/registry_pb.ts';
 import { accepts, countLabels, type Labels, labelsFor, type Selector } from './labels.ts';
 import { explainSelection, type SelectionExplanation } from './match-explanation.ts';
 import {
+  fallsThrough,
   type Narrow,
+  partSuppliers,
   renderSelector,
   type SelectionInput,
   type SelectionRules,
@@ -29,7 +33,12 @@ export interface Selection {
 
 /** The endpoints that may serve the client. */
 export function matchEndpoints(input: SelectionInput): Selection {
-  return select({ ...input, labelsUnder: input.service.name, narrow: routesOf(input) });
+  const rules = { ...input, labelsUnder: input.service.name, narrow: routesOf(input) };
+  const parted = partSuppliers(rules);
+  if (parted === undefined) return select(rules);
+  const chosen = select(parted.servers);
+  const found = chosen.candidates.length > 0 ? chosen : select(parted.suppliers);
+  return { ...found, explain: () => explainSelection(rules) };
 }
 
 export interface ForwarderInput extends SelectionInput {
@@ -57,7 +66,7 @@ function select(rules: SelectionRules): Selection {
     const selectors = rules.narrow(match, matchIndex);
     const picked =
       selectors === undefined ? rules.candidates : pick(rules, selectors, rules.labelsUnder);
-    if (match.fallthrough && (picked.length === 0 || selectors === undefined)) continue;
+    if (fallsThrough(rules, match, { picked: picked.length, selectors })) continue;
     return { candidates: picked, matchIndex, explain };
   }
   return { candidates: [], matchIndex: undefined, explain };
