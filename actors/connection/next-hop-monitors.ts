@@ -29,6 +29,8 @@ export interface NextHopMonitors {
   expect(id: string): void;
   /** `url` undefined: no longer followed. */
   follow(id: string, url: string | undefined, listener: Listener): void;
+  /** There is a sign from elsewhere that this next hop is gone: DOWN for each of its connections. */
+  lost(url: string): void;
   close(): void;
 }
 
@@ -81,8 +83,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
   const ended = (hop: NextHop, reason: string): void => {
     if (hop.abort.signal.aborted) return;
     setup.log.warn('lost the monitor of a next hop', { url: hop.url, reason });
-    if (hop.failures === 0)
-      for (const tell of hop.listeners.values()) tell({ type: 'nextHopLost' });
+    if (hop.failures === 0) tellLost(hop);
     hop.failures += 1;
     const delayMs = reopenDelayMs(hop.failures, setup.random);
     hop.reopen = setup.clock.after(delayMs, () => open(hop));
@@ -123,12 +124,20 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
       if (url !== undefined) join(id, url, listener);
       if (missed !== undefined) listener(missed);
     },
+    lost(url) {
+      const hop = hops.get(url);
+      if (hop !== undefined) tellLost(hop);
+    },
     close() {
       for (const hop of hops.values()) drop(hop);
       urlOf.clear();
       expected.clear();
     },
   };
+}
+
+function tellLost(hop: NextHop): void {
+  for (const tell of hop.listeners.values()) tell({ type: 'nextHopLost' });
 }
 
 function newHop(url: string): NextHop {

@@ -10,7 +10,9 @@ import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointQuerySchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { nodeServiceName } from '../../protocols/nsm/node-lease.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
+import { NodeLeases } from './node-leases.ts';
 import { type EntriesListener, ServiceEntries } from './service-view.ts';
 import { ServiceWatch, type ServiceWatchSetup } from './service-watch.ts';
 
@@ -75,6 +77,11 @@ export interface DiscoverySetup
   readonly servicesMax?: number;
   /** Candidates that one choice returns at most. */
   readonly candidatesMax?: number;
+  /**
+   * Follows the leases of nodes: Endpoints behind a manager that is away come last in a choice. Called with the URL of each
+   * manager whose lease has ended.
+   */
+  readonly onNodeAway?: (managerUrl: string) => void;
 }
 
 export function createDiscovery(setup: DiscoverySetup): Discovery {
@@ -82,10 +89,11 @@ export function createDiscovery(setup: DiscoverySetup): Discovery {
 }
 
 class DiscoveryCache implements Discovery {
-  #setup: Required<DiscoverySetup>;
+  #setup: Required<Omit<DiscoverySetup, 'onNodeAway'>>;
   /** Least recently used first. */
   #watches = new Map<string, ServiceWatch>();
   #sweep: Timer | undefined;
+  #leases: NodeLeases | undefined;
   #isClosed = false;
 
   constructor(setup: DiscoverySetup) {
@@ -98,6 +106,7 @@ class DiscoveryCache implements Discovery {
       candidatesMax: 64,
       ...setup,
     };
+    if (setup.onNodeAway !== undefined) this.#followLeases(setup.onNodeAway);
   }
 
   get services(): readonly { readonly name: string; readonly isStale: boolean }[] {
@@ -161,14 +170,31 @@ class DiscoveryCache implements Discovery {
 
   selectEndpoints(view: ServiceView, labels: Labels): readonly NetworkServiceEndpoint[] {
     const watch = this.#watches.get(view.networkService.name);
-    return watch?.entries.select(labels, this.#setup.candidatesMax) ?? [];
+    const picked = watch?.entries.select(labels, this.#setup.candidatesMax) ?? [];
+    const leases = this.#leases;
+    if (leases?.someAreAway !== true) return picked;
+    // Last, not hidden: that a lease has ended is a sign, no proof.
+    return picked.toSorted((a, b) => Number(leases.isAway(a.url)) - Number(leases.isAway(b.url)));
   }
 
   close(): void {
     this.#isClosed = true;
+    this.#leases?.close();
     this.#sweep?.cancel();
     for (const watch of this.#watches.values()) watch.close();
     this.#watches.clear();
+  }
+
+  #followLeases(onAway: (managerUrl: string) => void): void {
+    const watch = this.#use(nodeServiceName);
+    const { clock, log } = this.#setup;
+    const isStale = (): boolean => watch.isStale || !watch.isWarm;
+    const leases = new NodeLeases({ clock, log, isStale, onAway });
+    this.#leases = leases;
+    watch.entries.listeners.add({
+      endpointChanged: (before, after) => leases.changed(before, after),
+      serviceChanged: () => {},
+    });
   }
 
   #use(serviceName: string): ServiceWatch {

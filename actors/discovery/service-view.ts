@@ -11,6 +11,7 @@ import {
   NetworkServiceEndpointSchema,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { isDraining } from '../../protocols/nsm/draining.ts';
 import { matchEndpoints } from '../../protocols/nsm/match.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import { labelsSignature, type RelevantLabels, relevantLabels } from './labels-signature.ts';
@@ -107,7 +108,7 @@ export class ServiceEntries {
     const picked = this.#rotate(names, limit);
     if (picked.length > 0 || names.length === 0) return picked;
     // Everybody that was picked has expired: a later match may fall through to those that have not.
-    const live = [...this.endpoints.values()].filter((each) => this.isLive(each));
+    const live = this.#open().filter((each) => this.isLive(each));
     const { candidates } = matchEndpoints({ service, labels, candidates: live });
     return this.#rotate(candidates.map(nameOf), limit);
   }
@@ -131,10 +132,15 @@ export class ServiceEntries {
     const signature = labelsSignature(this.#relevant ?? relevantLabels(service), labels);
     const known = this.#choices.get(signature);
     if (known !== undefined) return known;
-    const candidates = [...this.endpoints.values()];
+    const candidates = this.#open();
     const names = matchEndpoints({ service, labels, candidates }).candidates.map(nameOf);
     this.#choices.set(signature, names);
     return names;
+  }
+
+  /** Those that take new clients. */
+  #open(): readonly NetworkServiceEndpoint[] {
+    return [...this.endpoints.values()].filter((each) => !isDraining(each));
   }
 
   #rotate(names: readonly string[], limit: number): readonly NetworkServiceEndpoint[] {

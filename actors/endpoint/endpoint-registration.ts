@@ -18,7 +18,8 @@ import type {
   ReplyTo,
 } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
-import { refreshAfterMs, retryAfterMs } from './registration-times.ts';
+import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
+import { renewAfterMs, refreshAfterMs, retryAfterMs } from './registration-times.ts';
 import { type RegistryCallsSetup, register, unregister, untilLost } from './registry-calls.ts';
 
 export interface EndpointRegistrationSetup extends RegistryCallsSetup {
@@ -27,6 +28,8 @@ export interface EndpointRegistrationSetup extends RegistryCallsSetup {
   /** Registered before the endpoint; they stay when it goes. */
   readonly services: readonly NetworkService[];
   readonly wallClock: WallClock;
+  /** Asks for a life of its own instead of the registry's, and renews it on its own account. */
+  readonly lease?: { readonly lifeMs: number; readonly renewMs: number };
   readonly backoffMs?: number;
   readonly backoffMsMax?: number;
   /** For the Unregister where the actor is stopped from outside. */
@@ -190,9 +193,7 @@ function onRegisterDue(
   if (isEnding(state) || state.call !== undefined) return state;
   const generation = state.generation + 1;
   const abort = new AbortController();
-  const known = state.status.endpoint?.initialRegistrationTime;
-  const endpoint: NetworkServiceEndpoint =
-    known === undefined ? setup.endpoint : { ...setup.endpoint, initialRegistrationTime: known };
+  const endpoint = asAsked(setup, state);
   const services = withServices ? state.services : [];
   const call = { endpoint, services, signal: abort.signal, log: context.log };
   const ended = register(setup, call).then(
@@ -201,6 +202,17 @@ function onRegisterDue(
       context.self.tell({ type: 'registerFailed', generation, error: asNsmError(error) }),
   );
   return { ...state, generation, call: { abort, ended } };
+}
+
+function asAsked(setup: EndpointRegistrationSetup, { status }: State): NetworkServiceEndpoint {
+  const { endpoint, lease, wallClock } = setup;
+  const known = status.endpoint?.initialRegistrationTime;
+  const ends = lease && timestampFromEpochMs(wallClock.epochMs() + lease.lifeMs);
+  return {
+    ...endpoint,
+    ...(known === undefined ? {} : { initialRegistrationTime: known }),
+    ...(ends === undefined ? {} : { expirationTime: ends }),
+  };
 }
 
 function onRegistered(
@@ -214,7 +226,10 @@ function onRegistered(
   if (status.phase !== 'registered') {
     context.log.info('endpoint registered', { endpoint: endpoint.name });
   }
-  const delayMs = refreshAfterMs(endpoint, setup.wallClock.epochMs(), context.random);
+  const delayMs =
+    setup.lease === undefined
+      ? refreshAfterMs(endpoint, setup.wallClock.epochMs(), context.random)
+      : renewAfterMs(setup.lease.renewMs, context.random);
   context.timers.start('register', delayMs, { type: 'registerDue', withServices: false });
   for (const each of state.waiting) each.tell(endpoint);
   const watch = state.watch ?? watchOwnName(setup, state.generation, context);

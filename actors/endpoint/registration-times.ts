@@ -23,8 +23,13 @@ export function refreshAfterMs(
   const remainingMs = expires === undefined ? 0 : timestampToEpochMs(expires) - nowEpochMs;
   // Registered a moment ago and expired already: the clocks differ. Half a life is safe either way.
   const lifeMs = remainingMs > 0 ? remainingMs : defaultLifeMs / 2;
-  const delayMs = lifeMs * refreshShare * (1 - (jitterShare * random.integer(1_000)) / 1_000);
+  const delayMs = renewAfterMs(lifeMs * refreshShare, random);
   return Math.min(Math.max(delayMs, refreshAfterMsMin), refreshAfterMsMax);
+}
+
+/** Up to a tenth earlier than asked for. */
+export function renewAfterMs(renewMs: number, random: Random): number {
+  return renewMs * (1 - (jitterShare * random.integer(1_000)) / 1_000);
 }
 
 /** Doubles with each failure up to the maximum; the upper half is jitter. `failures` begins at 1. */

@@ -12,6 +12,7 @@ import {
   NetworkServiceEndpointSchema,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { isNodeLease } from '../../protocols/nsm/node-lease.ts';
 import { serviceMatchesQuery } from '../../protocols/nsm/registry-match.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
@@ -120,7 +121,7 @@ export class RegistryState {
     );
     this.endpoints.set(endpoint);
     this.#writer.put(endpointKey + endpoint.name, bytes);
-    this.endpointWatchers.publish(before, endpoint);
+    if (!isRenewal(before, endpoint)) this.endpointWatchers.publish(before, endpoint);
     return endpoint;
   }
 
@@ -228,6 +229,23 @@ export class RegistryState {
       remedy: 'unregister what is not needed, or split the domain',
     });
   }
+}
+
+/**
+ * A lease is renewed every second or two and followed by every node: they are told when it comes, changes and ends, not
+ * each time that it goes on.
+ */
+function isRenewal(
+  before: NetworkServiceEndpoint | undefined,
+  after: NetworkServiceEndpoint,
+): boolean {
+  if (before === undefined || !isNodeLease(after) || after.expirationTime === undefined)
+    return false;
+  return equals(
+    NetworkServiceEndpointSchema,
+    { ...before, expirationTime: after.expirationTime },
+    after,
+  );
 }
 
 /** Milliseconds since 1970; an entry without expiration never ends. */

@@ -6,12 +6,12 @@ import { type MeshClient, withMesh } from '../inspect/mesh-client.ts';
 import {
   endpointView,
   type EndpointView,
-  isNodeEntry,
   nodeViews,
   type NodeView,
   serviceViews,
   type ServiceView,
 } from '../inspect/views.ts';
+import { isNodeLease } from '../../protocols/nsm/node-lease.ts';
 import { managerUrl } from '../inspect/where.ts';
 import { type OutputFormat, printListing } from '../output/print.ts';
 import { withProgress } from '../output/progress.ts';
@@ -46,7 +46,7 @@ async function listing(mesh: MeshClient, kind: string, format: OutputFormat): Pr
     case 'endpoints': {
       const endpoints = await mesh.endpoints();
       const rows = endpoints
-        .filter((each) => !isNodeEntry(each))
+        .filter((each) => !isNodeLease(each))
         .map((each) => endpointView(each, nowMs));
       return () => printListing({ rows, columns: endpointColumns }, format);
     }
@@ -99,9 +99,11 @@ const connectionColumns: readonly Column<ConnectionView>[] = [
 
 const nodeColumns: readonly Column<NodeView>[] = [
   { title: 'NAME', cell: ({ name }) => name },
+  { title: 'STATE', cell: ({ state }) => (state === 'noLease' ? 'no lease' : state) },
   { title: 'MANAGER', cell: ({ manager }) => manager ?? undefined },
   { title: 'VERSION', cell: ({ version }) => version ?? undefined },
   { title: 'AGE', cell: ({ ageMs }) => spanText(ageMs) },
+  { title: 'LEASE AGE', cell: ({ leaseAgeMs }) => spanText(leaseAgeMs) },
   { title: 'FORWARDERS', cell: ({ forwarders }) => forwarders.join(',') || undefined },
   { title: 'ENDPOINTS', cell: ({ endpoints }) => endpoints.length, align: 'right' },
   { title: 'URL', cell: ({ url }) => url ?? undefined },

@@ -70,6 +70,14 @@ export const duration = kind(
   'a duration such as 10m, 750ms or 1h30m',
   parsePositiveDuration,
 );
+/** A duration within bounds; `min` and `max` as they would be written. */
+export const durationBetween = (min: string, max: string): Kind<number> =>
+  kind('duration', `a duration from ${min} to ${max}`, (value) => {
+    const durationMs = parseDurationMs(value, noName);
+    const isWithin =
+      durationMs >= parseDurationMs(min, noName) && durationMs <= parseDurationMs(max, noName);
+    return isWithin ? durationMs : undefined;
+  });
 export const boolean = kind('boolean', 'true or false', (value) => parseBoolean(value, noName));
 export const texts = kind('list', 'texts separated by commas', (value) => parseList(value, noName));
 export const labels = kind(

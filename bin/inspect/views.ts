@@ -6,7 +6,8 @@ import type {
   NetworkService,
   NetworkServiceEndpoint,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import { nodeLabel, nodeServiceName } from '../roles/node-entry.ts';
+import { isDraining } from '../../protocols/nsm/draining.ts';
+import { isNodeLease, leaseLabel, nodeLabel } from '../../protocols/nsm/node-lease.ts';
 
 export interface ServiceView {
   readonly name: string;
@@ -34,17 +35,18 @@ export interface EndpointView {
 
 export interface NodeView {
   readonly name: string;
+  /** `noLease`: its manager is lost, or one of the reference, which has none. */
+  readonly state: 'ready' | 'draining' | 'noLease';
   readonly manager: string | null;
   readonly url: string | null;
   readonly version: string | null;
   readonly startedAt: string | null;
   readonly ageMs: number | null;
+  /** Since the manager renewed its lease. */
+  readonly leaseAgeMs: number | null;
   readonly forwarders: readonly string[];
   readonly endpoints: readonly string[];
 }
-
-export const isNodeEntry = (endpoint: NetworkServiceEndpoint): boolean =>
-  endpoint.networkServiceNames.includes(nodeServiceName);
 
 export function serviceViews(
   services: readonly NetworkService[],
@@ -92,30 +94,44 @@ export function nodeViews(
   for (const endpoint of endpoints) {
     const node = labelOf(endpoint, nodeLabel.node);
     if (node === null) continue;
-    if (isNodeEntry(endpoint)) entries.set(node, endpoint);
+    if (isNodeLease(endpoint)) entries.set(node, endpoint);
     else if (!entries.has(node)) entries.set(node, undefined);
   }
   return [...entries.keys()].toSorted().map((name) => {
     const entry = entries.get(name);
-    const label = (key: string): string | null =>
-      entry === undefined ? null : labelOf(entry, key);
+    const label = (key: keyof typeof nodeLabel): string | null =>
+      (entry && leaseLabel(entry, nodeLabel[key])) ?? null;
     const onNode = endpoints.filter(
-      (each) => !isNodeEntry(each) && labelOf(each, nodeLabel.node) === name,
+      (each) => !isNodeLease(each) && labelOf(each, nodeLabel.node) === name,
     );
     const isForwarder = (each: NetworkServiceEndpoint): boolean =>
       each.networkServiceNames.includes(forwarderService);
-    const startedMs = Number(label(nodeLabel.incarnation) ?? Number.NaN);
+    const startedMs = Number(label('incarnation') ?? Number.NaN);
     return {
       name,
-      manager: label(nodeLabel.manager),
-      url: label(nodeLabel.url),
-      version: label(nodeLabel.version),
+      state: nodeState(entry),
+      manager: label('manager'),
+      url: label('url'),
+      version: label('version'),
       startedAt: isoText(Number.isFinite(startedMs) ? startedMs : null),
       ageMs: Number.isFinite(startedMs) ? nowEpochMs - startedMs : null,
+      leaseAgeMs: leaseAge(entry, nowEpochMs),
       forwarders: onNode.filter(isForwarder).map((each) => each.name),
       endpoints: onNode.filter((each) => !isForwarder(each)).map((each) => each.name),
     };
   });
+}
+
+function nodeState(entry: NetworkServiceEndpoint | undefined): NodeView['state'] {
+  if (entry === undefined) return 'noLease';
+  return isDraining(entry) ? 'draining' : 'ready';
+}
+
+function leaseAge(entry: NetworkServiceEndpoint | undefined, nowEpochMs: number): number | null {
+  const endsMs = epochMsOf(entry?.expirationTime);
+  const lifeMs = Number((entry && leaseLabel(entry, nodeLabel.leaseMs)) ?? Number.NaN);
+  if (endsMs === null || !Number.isFinite(lifeMs)) return null;
+  return Math.max(0, lifeMs - (endsMs - nowEpochMs));
 }
 
 /** The label under whichever service has it. */

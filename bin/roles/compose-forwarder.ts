@@ -84,8 +84,9 @@ export async function composeForwarder(
     quarantineMs: maxTokenLifetimeMs,
   });
   const clients = registryClients(dialer.dial(options.connectTo));
-  const discovery = createDiscovery({ clients, clock, wallClock, random, log });
   const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
+  const onNodeAway = (managerUrl: string): void => nextHopMonitors.lost(managerUrl);
+  const discovery = createDiscovery({ clients, clock, wallClock, random, log, onNodeAway });
   const connections = createConnections({
     ...platform,
     name,

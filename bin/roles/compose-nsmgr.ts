@@ -7,6 +7,7 @@ import { createDiscovery, type Discovery } from '../../actors/discovery/discover
 import { managerHop } from '../../actors/manager/manager-hop.ts';
 import { createManagerRegistry } from '../../actors/manager/registry/manager-registry.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
+import { nodeLeaseMsDefault } from '../../protocols/nsm/node-lease.ts';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ServedService } from '../../protocols/ports/rpc.ts';
@@ -30,6 +31,8 @@ export interface NsmgrOptions {
   readonly journal?: Journal;
   /** The node that the registry shows this manager under; absent: it shows none. */
   readonly node?: string;
+  /** Life of the lease under which it is shown. */
+  readonly nodeLeaseMs?: number;
   /** Closes its connections when it stops, instead of leaving them to the next life. */
   readonly closesAtStop?: boolean;
 }
@@ -134,7 +137,7 @@ function inspectionOf(
 /** Listens, and shows the node in the registry. */
 async function serveManager(
   platform: Platform,
-  { name, node, listenOn }: NsmgrOptions,
+  { name, node, nodeLeaseMs, listenOn }: NsmgrOptions,
   services: readonly ServedService[],
 ) {
   const ownUrl = `memory:${name} itself`;
@@ -147,6 +150,7 @@ async function serveManager(
           manager: name,
           url: publicUrlOf(listenOn),
           registryUrl: ownUrl,
+          leaseMs: nodeLeaseMs ?? nodeLeaseMsDefault,
         });
   return {
     urls: listening.map(({ url }) => url).filter((url) => url !== ownUrl),

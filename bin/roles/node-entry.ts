@@ -1,5 +1,6 @@
 // A node shows itself: its manager registers an entry of the service `vwire-node`, which nobody can connect to and no
-// NetworkService stands behind (docs/decisions/0011-node-entries.md). It lives as long as the manager refreshes it.
+// NetworkService stands behind (docs/decisions/0011-node-entries.md). It is the node's lease: it lives for some seconds, and
+// the manager renews it three times in that time. Invariant: one call to the registry per renewal, no more.
 
 import { create } from '@bufbuild/protobuf';
 import {
@@ -8,20 +9,9 @@ import {
 } from '../../actors/endpoint/endpoint-registration.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import { NetworkServiceEndpointSchema } from '../../protocols/nsm/gen/registry_pb.ts';
+import { nodeLabel, nodeServiceName, renewalMs } from '../../protocols/nsm/node-lease.ts';
 import { version } from '../version.ts';
 import type { Platform } from './platform.ts';
-
-export const nodeServiceName = 'vwire-node';
-
-/** Names of the labels of an entry. */
-export const nodeLabel = {
-  node: 'nodeName',
-  manager: 'manager',
-  url: 'url',
-  version: 'version',
-  /** Start of the manager's process, in ms since 1970: grows with every life. */
-  incarnation: 'incarnation',
-} as const;
 
 export interface NodeEntry {
   readonly node: string;
@@ -31,6 +21,8 @@ export interface NodeEntry {
   readonly url: string;
   /** The manager's own registry: what is registered there is shown with the manager's URL in the domain. */
   readonly registryUrl: string;
+  /** Life of the lease without a renewal. */
+  readonly leaseMs: number;
 }
 
 /** A URL at which nobody ever listens: a Request that is led here by name ends at once and goes round no circle. */
@@ -43,6 +35,7 @@ export function registerNode(platform: Platform, entry: NodeEntry): EndpointRegi
     [nodeLabel.url]: entry.url,
     [nodeLabel.version]: version(),
     [nodeLabel.incarnation]: String(Math.round(platform.wallClock.epochMs())),
+    [nodeLabel.leaseMs]: String(entry.leaseMs),
   };
   const name = `${nodeServiceName}-${entry.node}`;
   const endpoint = create(NetworkServiceEndpointSchema, {
@@ -51,10 +44,21 @@ export function registerNode(platform: Platform, entry: NodeEntry): EndpointRegi
     networkServiceLabels: { [nodeServiceName]: { labels } },
     url: nowhere,
   });
+  const renewMs = renewalMs(entry.leaseMs);
   const registry = registryClients(platform.dialer.dial(entry.registryUrl));
   return spawnEndpointRegistration(
     platform.system,
-    { registry, endpoint, services: [], wallClock: platform.wallClock },
+    {
+      registry,
+      endpoint,
+      services: [],
+      wallClock: platform.wallClock,
+      lease: { lifeMs: entry.leaseMs, renewMs },
+      // A registry that was away is to hear of the node before anybody else misses it. The reference's registry ends
+      // an entry earlier by the time that its Register had left, which is another reason for a short one.
+      attemptTimeoutMs: renewMs / 1.5,
+      backoffMsMax: renewMs / 1.5,
+    },
     name,
   );
 }

@@ -40,6 +40,7 @@ export async function run(): Promise<number> {
             nodeLabels: clientInfoLabels(config),
             excludedPrefixes: () => excluded.value,
             node: nodeNameOf(config),
+            nodeLeaseMs: config.nodeLeaseMs,
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });

@@ -75,6 +75,7 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
       const manager = await composeNsmgr(platform(), {
         name,
         node,
+        nodeLeaseMs: config.nodeLeaseMs,
         listenOn: [socketUrl, managerUrl(node)],
         registryUrl,
         forwarderServiceName: config.forwarderNetworkServiceName,

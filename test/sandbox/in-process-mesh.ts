@@ -23,7 +23,7 @@ import { requirePrefix } from '../../protocols/ipam/address.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { parseServiceUrl } from '../../protocols/nsm/service-url.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
-import type { Listening } from '../../protocols/ports/rpc.ts';
+import type { Channel, Dialer, Listening } from '../../protocols/ports/rpc.ts';
 import { createMemoryJournal } from '../../transports/journal/memory-journal.ts';
 import {
   createMemoryBucket,
@@ -74,8 +74,13 @@ type NseExtras = Partial<Omit<NseOptions, 'name' | 'connectTo' | 'listenOn'>> & 
   readonly cidr?: string;
 };
 
-export async function createMesh(nodeCount = 1): Promise<Mesh> {
-  const mesh = new Mesh();
+export interface MeshOptions {
+  /** Managers show their nodes in the registry. */
+  readonly leases?: boolean;
+}
+
+export async function createMesh(nodeCount = 1, options: MeshOptions = {}): Promise<Mesh> {
+  const mesh = new Mesh(options);
   await mesh.startRegistry();
   for (let index = 1; index <= nodeCount; index += 1) await mesh.addNode(`node-${index}`);
   return mesh;
@@ -92,6 +97,14 @@ export class Mesh extends MeshCalls {
   /** In the order of their start; stopped in reverse. */
   #parts: Part[] = [];
   #registry: Part | undefined;
+  readonly #options: MeshOptions;
+  /** Names of components that reach nobody. */
+  readonly #isolated = new Set<string>();
+
+  constructor(options: MeshOptions = {}) {
+    super();
+    this.#options = options;
+  }
 
   async startRegistry(): Promise<void> {
     const { platform, partOf } = this.#platform('registry');
@@ -121,6 +134,7 @@ export class Mesh extends MeshCalls {
         nodeLabels: { nodeName: name },
         excludedPrefixes: () => [],
         journal,
+        ...(this.#options.leases === true ? { node: name } : {}),
       }),
     );
     const world = new SimulatedWorld();
@@ -227,6 +241,12 @@ export class Mesh extends MeshCalls {
     if (listening !== undefined) await this.run(listening.close(0));
   }
 
+  /** Calls of the component reach nobody until it is joined again; what is open stays open and silent. */
+  isolate(name: string, isIsolated = true): void {
+    if (isIsolated) this.#isolated.add(name);
+    else this.#isolated.delete(name);
+  }
+
   async #connectionIdsAt(url: string): Promise<readonly string[]> {
     try {
       return Object.keys(await this.connectionsAt(url));
@@ -287,7 +307,7 @@ export class Mesh extends MeshCalls {
       wallClock: { epochMs: () => clock.epochMs() + this.wallAheadMs(name) },
       random,
       log: silentLog,
-      dialer: this.network.dialer,
+      dialer: cuttable(this.network.dialer, () => this.#isolated.has(name)),
       listener: {
         listen: async (url, services) => {
           const listening = await this.network.listener.listen(url, services);
@@ -310,4 +330,20 @@ export class Mesh extends MeshCalls {
     };
     return { platform, partOf };
   }
+}
+
+/** A dialer whose calls find nobody while it is cut. */
+function cuttable(dialer: Dialer, isCut: () => boolean): Dialer {
+  const nowhere = dialer.dial('memory:nowhere');
+  return {
+    close: () => dialer.close(),
+    dial(url) {
+      const way = dialer.dial(url);
+      const client: Channel['client'] = (service) =>
+        new Proxy(way.client(service), {
+          get: (_, method) => Reflect.get((isCut() ? nowhere : way).client(service), method),
+        });
+      return { url, client };
+    },
+  };
 }

@@ -7,7 +7,7 @@ import {
   maxTokenLifetime,
   serverPolicies,
 } from '../common.ts';
-import { duration, text, texts, url, urls } from '../kinds.ts';
+import { duration, durationBetween, text, texts, url, urls } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const nsmgrVariables = {
@@ -49,6 +49,12 @@ export const nsmgrVariables = {
     text,
     '/var/lib/networkservicemesh/config/excluded_prefixes.yaml',
     'prefixes that no Endpoint may give to this node, followed while the manager runs; the default is the path that the reference has built in',
+  ),
+  nodeLeaseMs: variable(
+    'VWIRE_NODE_LEASE',
+    durationBetween('1s', '1m'),
+    '5s',
+    'a node that has not been heard of for so long counts as away; renewed more than three times in it',
   ),
   ...commonVariables,
 } as const;

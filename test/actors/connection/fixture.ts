@@ -111,6 +111,7 @@ export async function hopFixture(
           if (url === undefined) followed.delete(id);
           else followed.set(id, { url, say });
         },
+        lost: () => {},
         close: () => {},
       },
     });

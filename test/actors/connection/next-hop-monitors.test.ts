@@ -206,6 +206,15 @@ describe('a stream that is lost', () => {
     expect(told['b']?.length).toBe(2);
   });
 
+  it('is told too where somebody else has a sign of it', async () => {
+    await follow('a', 'memory:next');
+    await follow('b', 'memory:next');
+    monitors.lost('memory:other');
+    expect(told).toEqual({});
+    monitors.lost('memory:next');
+    expect(told).toEqual({ a: ['lost'], b: ['lost'] });
+  });
+
   it('is told again once it had come back in between', async () => {
     await follow('a');
     for (let turn = 0; turn < 2; turn += 1) {

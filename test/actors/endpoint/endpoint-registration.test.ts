@@ -4,6 +4,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type EndpointRegistration,
+  type EndpointRegistrationSetup,
   spawnEndpointRegistration,
 } from '../../../actors/endpoint/endpoint-registration.ts';
 import { refreshAfterMs } from '../../../actors/endpoint/registration-times.ts';
@@ -11,7 +12,7 @@ import type { RegistryClients } from '../../../actors/registry/registry-clients.
 import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
 import type { ActorSystem } from '../../../actors/runtime/api.ts';
 import { NsmError } from '../../../protocols/errors.ts';
-import { timestampFromEpochMs } from '../../../protocols/nsm/expiry.ts';
+import { timestampFromEpochMs, timestampToEpochMs } from '../../../protocols/nsm/expiry.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { systemRandom } from '../../../transports/process/system-random.ts';
 import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
@@ -73,7 +74,7 @@ function clients(): RegistryClients {
   };
 }
 
-function spawn(): EndpointRegistration {
+function spawn(more: Partial<EndpointRegistrationSetup> = {}): EndpointRegistration {
   return spawnEndpointRegistration(
     system,
     {
@@ -81,9 +82,15 @@ function spawn(): EndpointRegistration {
       endpoint: endpoint('e1', 'svc'),
       services: [service('svc')],
       wallClock: clock,
+      ...more,
     },
     'registration-e1',
   );
+}
+
+function endsEpochMs({ status }: EndpointRegistration): number {
+  const ends = status.endpoint?.expirationTime;
+  return ends === undefined ? 0 : timestampToEpochMs(ends);
 }
 
 const names = (): Promise<string[]> => findNames(registry.clients, {});
@@ -109,6 +116,21 @@ describe('an endpoint registration', () => {
     expect(registration.status.successes).toBeLessThanOrEqual(18);
     expect(registration.status.endpoint?.initialRegistrationTime).toEqual(first);
     expect(calls.filter((call) => call === 'registerService')).toHaveLength(1);
+  });
+
+  it('with a lease asks for a short life and renews it in time, at a bounded rate', async () => {
+    const registration = spawn({ lease: { lifeMs: 5_000, renewMs: 1_500 } });
+    for (let seconds = 0; seconds < 60; seconds += 1) {
+      await clock.advance(1_000);
+      const ends = endsEpochMs(registration);
+      expect(ends - clock.epochMs()).toBeGreaterThanOrEqual(3_000);
+      expect(ends - clock.epochMs()).toBeLessThanOrEqual(5_000);
+    }
+    expect(registration.status.successes).toBeGreaterThanOrEqual(40);
+    expect(registration.status.successes).toBeLessThanOrEqual(46);
+    refusal = new NsmError('UNAVAILABLE', 'away');
+    await clock.advance(6_000);
+    expect(await names()).toEqual([]);
   });
 
   it('is there again at once after the registry was replaced by an empty one', async () => {

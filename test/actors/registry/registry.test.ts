@@ -4,6 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { timestampFromEpochMs } from '../../../protocols/nsm/expiry.ts';
+import { nodeServiceName } from '../../../protocols/nsm/node-lease.ts';
 import { NetworkServiceEndpointSchema } from '../../../protocols/nsm/gen/registry_pb.ts';
 import {
   createMemoryBucket,
@@ -183,6 +184,27 @@ describe('finding', () => {
       each.stop();
       expect(await each.ended).toBeUndefined();
     }
+  });
+
+  it('tells of a node lease that it comes, changes and ends, not each time that it goes on', async () => {
+    const { clients, clock } = registry;
+    const lease = (more = {}) =>
+      endpoint('lease', nodeServiceName, {
+        expirationTime: timestampFromEpochMs(clock.epochMs() + 5_000),
+        ...more,
+      });
+    const watch = watchEndpoints(clients, { networkServiceNames: [nodeServiceName] });
+    for (let second_ = 0; second_ < 10; second_ += 1) {
+      await clients.endpoints.register(lease(), second);
+      await clock.advance(1_000);
+    }
+    expect(watch.events).toEqual(['+lease']);
+    expect(await findNames(clients, {})).toEqual(['lease']);
+    await clients.endpoints.register(lease({ url: 'tcp://elsewhere' }), second);
+    await clock.advance(5_000);
+    expect(watch.events).toEqual(['+lease', '+lease', '-lease']);
+    watch.stop();
+    await settle();
   });
 
   it('ends a watcher that does not keep up, and no other', async () => {
