@@ -48,6 +48,9 @@ export interface ConnectionTableSetup {
   readonly log: Log;
 }
 
+/** What was half built may have been finished in a record that is lost: closing it would take down a healthy wire. */
+const doubtful = 'a journal that is damaged says half built; its objects stay quarantined';
+
 export function createConnectionTable(setup: ConnectionTableSetup): ConnectionTable {
   const intents = new Map<string, Intent>();
   const segments = new SegmentIndex();
@@ -84,7 +87,9 @@ export function createConnectionTable(setup: ConnectionTableSetup): ConnectionTa
       if (setup.journal === undefined) return [];
       for (const [id, bytes] of await setup.journal.load()) {
         const intent = decodeIntent(id, bytes, setup);
-        if (intent !== undefined) set(intent);
+        if (intent === undefined) continue;
+        if (intent.established || !setup.journal.isDamaged) set(intent);
+        else setup.log.warn(doubtful, { connectionId: id });
       }
       return [...intents.values()];
     },

@@ -146,7 +146,7 @@ async function onRequest(
   let built: Intent | undefined;
   try {
     if (state.phase !== 'established') await supersede(setup, context, message);
-    built = await build(setup, state, message);
+    built = await build(setup, context, state, message);
     const next = await keep(setup, context, state, { intent: built, call });
     replyTo.tell(built.connection);
     return next;
@@ -163,6 +163,7 @@ async function onRequest(
 /** Has the hop make what is asked for. */
 async function build(
   setup: ConnectionSetup,
+  context: Context,
   state: ConnectionState,
   message: Extract<Message, { type: 'request' }>,
 ): Promise<Intent> {
@@ -178,7 +179,7 @@ async function build(
     call: toItsEnd(call),
     // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
     recordIntent: (memory) =>
-      setup.table.put({
+      promise(setup, context, previous !== undefined, {
         connection: previous?.connection ?? connection,
         preferences,
         memory,
@@ -207,7 +208,7 @@ async function keep(
   const isFirst = state.phase !== 'established';
   // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
   if (isFirst && isOver(call, context)) throw gaveUp(setup.id, 'while it was being built');
-  await setup.table.put(intent);
+  await promise(setup, context, !isFirst, intent);
   context.timers.cancel('close');
   armExpiry(context, intent);
   setup.monitor.publish(ConnectionEventType.UPDATE, intent.connection, true);
@@ -365,6 +366,19 @@ function retireSoon(
   setup.follow(setup.id, undefined);
   context.self.tell({ type: 'retire' });
   return transition(state, { phase: 'idle' });
+}
+
+/**
+ * What the journal does not take is not promised. But a wire that lives is not taken down for want of a record: a full
+ * disk costs what a crash meanwhile would not know, and no more.
+ */
+function promise(
+  setup: ConnectionSetup,
+  context: Context,
+  lives: boolean,
+  intent: Intent,
+): Promise<void> {
+  return lives ? record(setup, context, intent) : setup.table.put(intent);
 }
 
 /** For what this life knows whether or not the journal takes it; the next change writes it again. */

@@ -3,9 +3,9 @@
 // when it is as durable as the fsync policy says; changes become durable in the order of their calls; values are
 // not kept in memory; the queue is bounded; after a failed fsync nothing is acknowledged any more.
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { Log } from '../../protocols/ports/log.ts';
@@ -18,7 +18,13 @@ import {
   rewriteFile,
   syncDirectory,
 } from './journal-file.ts';
-import { encodeRecord, headerBytes, type JournalDamage, type JournalScan } from './record-codec.ts';
+import {
+  damagedHeaderRule,
+  encodeRecord,
+  headerBytes,
+  type JournalDamage,
+  type JournalScan,
+} from './record-codec.ts';
 
 /**
  * `always`: fdatasync before a change is acknowledged; survives power loss. `interval`: acknowledged when
@@ -72,20 +78,38 @@ const batchBytesMax = 1024 * 1024;
 
 /**
  * Opens or creates `<directory>/<name>.journal` and locks it. Errors: FAILED_PRECONDITION (in use, naming the
- * holder; newer format), DATA_LOSS (the header is damaged). A damaged record is passed over and reported: refusing to start would
- * take down every wire for the sake of one, and a missing intent only means quarantine.
+ * holder; newer format). A damaged record is passed over and reported, and a file whose header cannot be read is put
+ * aside as `<name>.journal.damaged`: refusing to start would take down every wire for the sake of one, and a missing
+ * intent only means quarantine.
  */
 export async function openJournal(options: JournalOptions): Promise<FileJournal> {
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
   const path = join(options.directory, `${options.name}.journal`);
   const lock = acquireExclusiveLock(join(options.directory, `${options.name}.lock`));
   try {
-    const { file, scan } = await openJournalFile(path);
+    const { file, scan } = await openOrPutAside(path, options.log);
     reportDamage(options.log, path, scan);
     return new JournalWriter(options, lock, { file, scan });
   } catch (error) {
     lock.release();
     throw error;
+  }
+}
+
+async function openOrPutAside(path: string, log: Log): ReturnType<typeof openJournalFile> {
+  try {
+    return await openJournalFile(path);
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    if (error.details.rule !== damagedHeaderRule) throw thrown;
+    const aside = `${path}.damaged`;
+    await rename(path, aside);
+    log.error('journal could not be read and was put aside; what it remembered is quarantined', {
+      path,
+      aside,
+      error: describeError(error),
+    });
+    return openJournalFile(path);
   }
 }
 
@@ -134,6 +158,10 @@ class JournalWriter implements FileJournal {
     this.#scan = opened.scan;
     this.damage = opened.scan.damage;
     for (const record of opened.scan.records) this.#index(record.kind, record.key, record);
+  }
+
+  get isDamaged(): boolean {
+    return this.damage.length > 0;
   }
 
   get fileBytes(): number {

@@ -6,6 +6,7 @@ import type { Journal } from '../../protocols/ports/journal.ts';
 export function createMemoryJournal(): Journal {
   const values = new Map<string, Uint8Array>();
   return {
+    isDamaged: false,
     load: async () => new Map(values),
     put: async (key, value) => {
       values.delete(key);

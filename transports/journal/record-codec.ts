@@ -31,6 +31,9 @@ export interface JournalRecord {
   readonly bytes: number;
 }
 
+/** `details.rule` where a file has no header that can be read. */
+export const damagedHeaderRule = 'journal-header';
+
 /** A stretch of the file that holds no intact record. */
 export interface JournalDamage {
   readonly offset: number;
@@ -79,10 +82,9 @@ export function decodeHeader(file: Buffer, path: string): Buffer {
 
 function headerError(path: string, expected: string, more: { found: string }): NsmError {
   return new NsmError('DATA_LOSS', `journal ${path} cannot be read`, {
-    rule: 'journal-header',
+    rule: damagedHeaderRule,
     expected,
     found: more.found,
-    remedy: 'move the file away: what it remembered is then adopted from the data plane or expires',
   });
 }
 

@@ -106,14 +106,19 @@ describe('a journal that refuses', () => {
     expect((await fixture.journal.load()).size).toBe(0);
   });
 
-  it('a refresh leaves the connection as it was', async () => {
+  it('a refresh ends no wire: it lives on for as long as it is refreshed', async () => {
     fixture = await hopFixture({ request: recording });
     const answer = await fixture.request(asked(fixture.clock, 'c-0'));
-    refuse('put', 1, 3);
-    const refresh = fixture.request(again(fixture.clock, answer));
-    await expect(refresh).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
-    await fixture.request(again(fixture.clock, answer));
+    refuse('put', 1, Infinity);
+    for (let refresh = 0; refresh < 3; refresh += 1) {
+      await fixture.clock.advance(400_000);
+      await fixture.request(again(fixture.clock, answer));
+    }
+    expect(fixture.steps).toEqual(['request', 'refresh', 'refresh', 'refresh']);
+    const other = fixture.request(asked(fixture.clock, 'c-1'));
+    await expect(other).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
     await fixture.close(answer);
+    await fixture.clock.advance(30_000);
     expect(left()).toBe(0);
   });
 });

@@ -174,7 +174,8 @@ describe('the next life of the process', () => {
     await fixture.close(refreshed);
   });
 
-  it('closes what was half built', async () => {
+  /** The journal of a life that was killed while it built the connection. */
+  async function halfBuilt(): Promise<ReadonlyMap<string, Uint8Array>> {
     await start();
     let finish: () => void = () => {};
     onRequest = async (request) => {
@@ -189,10 +190,23 @@ describe('the next life of the process', () => {
     finish();
     await fixture.close(await asking);
     closed = [];
-    for (const [id, bytes] of crashed) await fixture.journal.put(id, bytes);
+    return crashed;
+  }
+
+  it('closes what was half built', async () => {
+    for (const [id, bytes] of await halfBuilt()) await fixture.journal.put(id, bytes);
     await fixture.restart();
     await fixture.clock.advance(0);
     expect(closed).toEqual([elsewhere]);
+    expect(fixture.table.size + fixture.directory.size).toBe(0);
+  });
+
+  it('does not trust "half built" of a journal that lost a part: its end may be what is missing', async () => {
+    for (const [id, bytes] of await halfBuilt()) await fixture.journal.put(id, bytes);
+    Object.assign(fixture.journal, { isDamaged: true });
+    await fixture.restart();
+    await fixture.clock.advance(0);
+    expect(closed).toEqual([]);
     expect(fixture.table.size + fixture.directory.size).toBe(0);
   });
 
