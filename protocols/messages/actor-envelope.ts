@@ -79,8 +79,8 @@ export function encodeActorEnvelope(envelope: ActorEnvelope): Uint8Array {
 /** Errors: INVALID_ARGUMENT. The body shares the memory of `bytes`. */
 export function decodeActorEnvelope(bytes: Uint8Array): ActorEnvelope {
   const raw = readFields(bytes);
-  if (raw.version !== actorEnvelopeVersion) {
-    throw refused('version', String(actorEnvelopeVersion), String(raw.version));
+  if (raw.version < 1 || raw.version > actorEnvelopeVersion) {
+    throw refused('version', `1 to ${actorEnvelopeVersion}`, String(raw.version));
   }
   const kind = kinds[raw.kind - 1];
   if (kind === undefined) throw refused('kind', `1 to ${kinds.length}`, String(raw.kind));

@@ -1,6 +1,9 @@
 // What travels beside the body of a call over the bus and, where the other end is vwire too, over gRPC: the call's
 // opening line, the line of each frame, the operation and a refusal. All are legal header values (headers.ts).
 // Decoders take anything a stranger may send: they answer undefined, never throw, and bound what they return.
+// Versions: a line may end in ` v<n>`, without it it is version 1. A callee says on its frames what it reads, and every
+// first call to an instance is answered by such a frame (`resync`), so a newer caller learns in time whether to speak an
+// older version, and mixed versions get on while one replaces the other.
 
 import type { ErrorCode, ErrorDetails } from '../errors.ts';
 import { errorCodes, NsmError } from '../errors.ts';
@@ -13,6 +16,10 @@ export const frameHeader = 'vwire-frame';
 export const operationHeader = 'vwire-operation';
 export const errorHeader = 'vwire-error';
 
+/** Raised when an older reader would misunderstand a line, not when a header is added. */
+export const envelopeVersion = 1;
+const versionSuffix = '(?: v([1-9]\\d{0,4}))?';
+
 /** Opens a call. Times are milliseconds of the callee's monotonic clock (peer-time.ts). */
 export interface CallOpening {
   readonly id: string;
@@ -24,6 +31,8 @@ export interface CallOpening {
   readonly deadline: number;
   /** Stream messages that the caller takes before it grants more. */
   readonly window: number;
+  /** Of the line; absent: 1. */
+  readonly version?: number;
 }
 
 /** Nobody waits for thousands of years, and a longer number would not be read. */
@@ -35,19 +44,21 @@ export function encodeCall(call: CallOpening): string {
   return `${call.id} ${call.instance ?? '-'} ${startBy} ${deadline} ${call.window}`;
 }
 
-const callLine =
-  /^([\w-]{1,64}) ([\w-]{1,64}) (-?\d{1,15}\.\d{3}) (-|-?\d{1,15}\.\d{3}) (\d{1,5})$/;
+const callLine = new RegExp(
+  `^([\\w-]{1,64}) ([\\w-]{1,64}) (-?\\d{1,15}\\.\\d{3}) (-|-?\\d{1,15}\\.\\d{3}) (\\d{1,5})${versionSuffix}$`,
+);
 
 export function decodeCall(line: string | undefined): CallOpening | undefined {
   const match = line === undefined ? null : callLine.exec(line);
   if (match === null) return undefined;
-  const [, id = '', instance = '', startBy, deadline, window] = match;
+  const [, id = '', instance = '', startBy, deadline, window, version] = match;
   return {
     id,
     instance: instance === '-' ? undefined : instance,
     startBy: Number(startBy),
     deadline: deadline === '-' ? Infinity : Number(deadline),
     window: Number(window),
+    ...(version === undefined ? {} : { version: Number(version) }),
   };
 }
 
@@ -82,7 +93,7 @@ export function encodeFrame(frame: Frame): string {
 }
 
 const frameLine = new RegExp(
-  `^(${frameKinds.join('|')}) (\\d{1,15}) ([\\w-]{1,64}) (-?\\d{1,15}\\.\\d{3})$`,
+  `^(${frameKinds.join('|')}) (\\d{1,15}) ([\\w-]{1,64}) (-?\\d{1,15}\\.\\d{3})${versionSuffix}$`,
 );
 
 export function decodeFrame(line: string | undefined): Frame | undefined {

@@ -10,6 +10,7 @@ import {
   callHeader,
   decodeCall,
   decodeFrame,
+  envelopeVersion,
   decodeOperation,
   encodeError,
   encodeFrame,
@@ -258,6 +259,7 @@ class Host implements BusHost {
       this.send(reply, 'resync', 0);
       return;
     }
+    if ((opening.version ?? 1) > envelopeVersion) throw tooNew(opening.version);
     const nowMs = this.bus.clock.nowMs();
     if (opening.startBy <= nowMs || opening.deadline <= nowMs) {
       this.bus.log.debug('dropped a call whose time was over', { path: served.path });
@@ -301,6 +303,15 @@ function notACall(header: string, found: string | undefined): NsmError {
     rule: header,
     expected: `a well-formed header ${header}`,
     found: found === undefined ? 'none' : JSON.stringify(found.slice(0, 200)),
+  });
+}
+
+function tooNew(version: number | undefined): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'the call was made by a newer version', {
+    rule: callHeader,
+    expected: `version ${envelopeVersion} or older`,
+    found: `version ${version}`,
+    remedy: 'start the newer component again, so that it asks anew which version is read here',
   });
 }
 

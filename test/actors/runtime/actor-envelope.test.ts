@@ -97,7 +97,7 @@ it('names what is wrong', () => {
   future[1] = 9;
   expect(() => decodeActorEnvelope(future)).toThrow(
     expect.objectContaining({
-      details: { rule: 'actor-envelope.version', expected: '1', found: '9' },
+      details: { rule: 'actor-envelope.version', expected: '1 to 1', found: '9' },
     }),
   );
 });

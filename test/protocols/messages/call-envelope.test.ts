@@ -82,6 +82,17 @@ it('round trips a frame', () => {
   );
 });
 
+it('reads the lines of a newer version that an older one still understands', () => {
+  const call = { id: 'c', instance: 'i', startBy: 1, deadline: 2, window: 3 };
+  expect(decodeCall(`${encodeCall(call)} v2`)).toEqual({ ...call, version: 2 });
+  const frame = { kind: 'resync', count: 0, instance: 'i', sentAt: 1.5 } as const;
+  expect(decodeFrame(`${encodeFrame(frame)} v2`)).toEqual(frame);
+  for (const bad of [' v0', ' v', ' v1 ', ' w2', ' v999999']) {
+    expect(decodeCall(encodeCall(call) + bad)).toBeUndefined();
+    expect(decodeFrame(encodeFrame(frame) + bad)).toBeUndefined();
+  }
+});
+
 it('round trips an operation', () => {
   fc.assert(
     fc.property(operation, (value) => {

@@ -5,7 +5,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { connect, headers as natsHeaders, type NatsConnection } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { encodeCall, encodeFrame } from '../../../protocols/messages/call-envelope.ts';
+import { decodeError, encodeCall, encodeFrame } from '../../../protocols/messages/call-envelope.ts';
 import {
   NetworkService,
   NetworkServiceRequestSchema,
@@ -165,3 +165,31 @@ function splice(bytes: Uint8Array, at: number, noise: Uint8Array): Uint8Array {
     ...bytes.subarray(cut + noise.length),
   ]);
 }
+
+it('tells a caller of a newer version which one is read here, and serves it in that one', async () => {
+  const subject = `${prefix}.networkservice=2ENetworkService.Request`;
+  const soon = clock.nowMs() + 60_000;
+  const ask = async (named: string, version: string) => {
+    const line = encodeCall({
+      id: `v-${named}`,
+      instance: named,
+      startBy: soon,
+      deadline: soon,
+      window: 64,
+    });
+    const asked = natsHeaders();
+    asked.set('vwire-call', line + version);
+    const { headers } = await stranger.request(subject, new Uint8Array(), {
+      timeout: 5000,
+      headers: asked,
+    });
+    const refusal = decodeError(headers?.get('vwire-error'));
+    return { kind: headers?.get('vwire-frame').split(' ')[0], refusal };
+  };
+  expect(await ask('unknown', ' v2')).toMatchObject({ kind: 'resync' });
+  expect(await ask(instance, ' v2')).toMatchObject({
+    kind: 'refuse',
+    refusal: { code: 'FAILED_PRECONDITION', details: { found: 'version 2' } },
+  });
+  await echo();
+});
