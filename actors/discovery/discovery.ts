@@ -13,10 +13,13 @@ import {
 import { nodeServiceName } from '../../protocols/nsm/node-lease.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
 import { NodeLeases } from './node-leases.ts';
-import { type EntriesListener, ServiceEntries } from './service-view.ts';
+import {
+  type Choosing,
+  type EndpointChoice,
+  type EntriesListener,
+  ServiceEntries,
+} from './service-view.ts';
 import { ServiceWatch, type ServiceWatchSetup } from './service-watch.ts';
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The part of a call that discovery needs. */
 export interface DiscoveryCall {
@@ -58,14 +61,14 @@ export interface Discovery {
     name: string,
     call: DiscoveryCall,
   ): Promise<NetworkServiceEndpoint | undefined>;
-  /** The candidates in the order in which to try them; each call begins with the next (round robin per service). */
-  selectEndpoints(view: ServiceView, labels: Labels): readonly NetworkServiceEndpoint[];
+  /** The candidates in the order in which to try them; each call takes a turn of the deciding match. */
+  choose(view: ServiceView, choosing: Choosing): EndpointChoice;
   /** Services held now, for people. */
   readonly services: readonly { readonly name: string; readonly isStale: boolean }[];
   close(): void;
 }
 
-export type { EntriesListener } from './service-view.ts';
+export type { Choosing, EndpointChoice, EntriesListener } from './service-view.ts';
 
 export interface DiscoverySetup
   extends Omit<ServiceWatchSetup, 'findTimeoutMs' | 'backoffMs' | 'backoffMsMax'> {
@@ -168,13 +171,21 @@ class DiscoveryCache implements Discovery {
     }
   }
 
-  selectEndpoints(view: ServiceView, labels: Labels): readonly NetworkServiceEndpoint[] {
+  choose(view: ServiceView, choosing: Choosing): EndpointChoice {
     const watch = this.#watches.get(view.networkService.name);
-    const picked = watch?.entries.select(labels, this.#setup.candidatesMax) ?? [];
+    const chosen = watch?.entries.choose(this.#leasesFirst(choosing), this.#setup.candidatesMax);
+    return chosen ?? { candidates: [], by: undefined, turn: 0, passedOver: [] };
+  }
+
+  /** Last, not hidden: that a lease has ended is a sign, no proof. */
+  #leasesFirst(choosing: Choosing): Choosing {
     const leases = this.#leases;
-    if (leases?.someAreAway !== true) return picked;
-    // Last, not hidden: that a lease has ended is a sign, no proof.
-    return picked.toSorted((a, b) => Number(leases.isAway(a.url)) - Number(leases.isAway(b.url)));
+    if (leases?.someAreAway !== true) return choosing;
+    const away = 'the lease of its node has ended';
+    return {
+      ...choosing,
+      lastBecause: (each) => (leases.isAway(each.url) ? away : choosing.lastBecause(each)),
+    };
   }
 
   close(): void {

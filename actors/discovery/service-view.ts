@@ -1,7 +1,8 @@
 // What the cache knows of one network service: the service, its Endpoints, and whose turn it is.
 // Invariants: a refresh of an Endpoint (only its expiry moves) leaves the memory of choices valid; while the
 // registry is away expiry is judged as of the moment it went, since nobody could refresh meanwhile; what was received
-// becomes a duration, so that neither a step of the wall clock nor another machine's makes an Endpoint disappear.
+// becomes a duration, so that neither a step of the wall clock nor another machine's makes an Endpoint disappear; turns
+// go on through changes of the Endpoints and begin anew with a change of the service.
 
 import { equals } from '@bufbuild/protobuf';
 import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
@@ -11,10 +12,10 @@ import {
   NetworkServiceEndpointSchema,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import { isDraining } from '../../protocols/nsm/draining.ts';
-import { matchEndpoints } from '../../protocols/nsm/match.ts';
+import { highest, hashOf, rendezvousScore, Turns } from '../../protocols/nsm/selection-order.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import { labelsSignature, type RelevantLabels, relevantLabels } from './labels-signature.ts';
+import { type RememberedChoice, workOutChoice } from './remembered-choice.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -38,8 +39,33 @@ export interface EntryClocks {
  */
 const lifeOfOverdueMs = 60_000;
 
+/** Who chooses, and what this process knows beside the registry. */
+export interface Choosing {
+  readonly labels: Labels;
+  /** What a sticky choice goes by. */
+  readonly stickyKey: string;
+  /** Connections of this process that lead to the Endpoint. */
+  readonly loadOf: (endpointName: string) => number;
+  /** Why an Endpoint is tried only after the others; undefined for most. */
+  readonly lastBecause: (endpoint: NetworkServiceEndpoint) => string | undefined;
+}
+
+/** Who is to be tried in which order, and what led to it. */
+export interface EndpointChoice {
+  readonly candidates: readonly NetworkServiceEndpoint[];
+  /** Undefined where the service is not known any more. */
+  readonly by: RememberedChoice | undefined;
+  /** Number of the choice under its match, from 1. */
+  readonly turn: number;
+  /** Those that the matches picked and this choice puts last or leaves out; bounded. */
+  readonly passedOver: readonly { readonly name: string; readonly reason: string }[];
+}
+
 /** Choices remembered per service; past it all are forgotten, which costs one matching each. */
 const choicesMax = 256;
+
+/** Endpoints that one choice names as passed over. */
+const passedOverMax = 32;
 
 export class ServiceEntries {
   readonly name: string;
@@ -50,10 +76,11 @@ export class ServiceEntries {
   staleSinceMs: number | undefined;
   /** Grows with every change that can alter a choice. */
   version = 0;
-  #choices = new Map<string, readonly string[]>();
+  #choices = new Map<string, RememberedChoice>();
   #choicesVersion = -1;
   #relevant: RelevantLabels | undefined;
-  #turn = 0;
+  /** By match. */
+  #turns = new Map<number | undefined, Turns>();
   /** When each Endpoint's entry ends, on the monotonic clock; one that never ends is not in it. */
   readonly #endsAtMs = new Map<string, number>();
   readonly #clocks: EntryClocks;
@@ -71,6 +98,7 @@ export class ServiceEntries {
       equals(NetworkServiceSchema, before, service);
     if (isSame || before === service) return;
     this.networkService = service;
+    this.#turns.clear();
     this.version += 1;
     for (const listener of this.listeners) listener.serviceChanged(before, service);
   }
@@ -98,19 +126,19 @@ export class ServiceEntries {
   }
 
   /**
-   * At most `limit` candidates in the order in which they should be tried; each call begins with the next one.
+   * At most `limit` candidates in the order in which they should be tried; each call takes a turn.
    * Errors: INVALID_ARGUMENT where a template of the service cannot be rendered.
    */
-  select(labels: Labels, limit: number): readonly NetworkServiceEndpoint[] {
+  choose(choosing: Choosing, limit: number): EndpointChoice {
     const service = this.networkService;
-    if (service === undefined) return [];
-    const names = this.#choice(service, labels);
-    const picked = this.#rotate(names, limit);
-    if (picked.length > 0 || names.length === 0) return picked;
+    if (service === undefined) return { candidates: [], by: undefined, turn: 0, passedOver: [] };
+    const { labels } = choosing;
+    const picked = this.#order(this.#choice(service, labels), choosing, limit);
+    if (picked.candidates.length > 0 || picked.by?.names.length === 0) return picked;
     // Everybody that was picked has expired: a later match may fall through to those that have not.
-    const live = this.#open().filter((each) => this.isLive(each));
-    const { candidates } = matchEndpoints({ service, labels, candidates: live });
-    return this.#rotate(candidates.map(nameOf), limit);
+    const endpoints = [...this.endpoints.values()].filter((each) => this.isLive(each));
+    const again = workOutChoice({ service, labels, endpoints });
+    return { ...this.#order(again, choosing, limit), passedOver: picked.passedOver };
   }
 
   #setEnd({ name, expirationTime }: NetworkServiceEndpoint): void {
@@ -123,7 +151,7 @@ export class ServiceEntries {
     this.#endsAtMs.set(name, clock.nowMs() + (leftMs > 0 ? leftMs : lifeOfOverdueMs));
   }
 
-  #choice(service: NetworkService, labels: Labels): readonly string[] {
+  #choice(service: NetworkService, labels: Labels): RememberedChoice {
     if (this.#choicesVersion !== this.version || this.#choices.size >= choicesMax) {
       this.#choices.clear();
       this.#choicesVersion = this.version;
@@ -132,31 +160,65 @@ export class ServiceEntries {
     const signature = labelsSignature(this.#relevant ?? relevantLabels(service), labels);
     const known = this.#choices.get(signature);
     if (known !== undefined) return known;
-    const candidates = this.#open();
-    const names = matchEndpoints({ service, labels, candidates }).candidates.map(nameOf);
-    this.#choices.set(signature, names);
-    return names;
+    const choice = workOutChoice({ service, labels, endpoints: this.endpoints.values() });
+    this.#choices.set(signature, choice);
+    return choice;
   }
 
-  /** Those that take new clients. */
-  #open(): readonly NetworkServiceEndpoint[] {
-    return [...this.endpoints.values()].filter((each) => !isDraining(each));
+  #order(by: RememberedChoice, choosing: Choosing, limit: number): EndpointChoice {
+    const turns = this.#turns.get(by.matchIndex) ?? new Turns();
+    this.#turns.set(by.matchIndex, turns);
+    const last: NetworkServiceEndpoint[] = [];
+    const passedOver: { name: string; reason: string }[] = [];
+    const passOver = (name: string, reason: string): void => {
+      if (passedOver.length < passedOverMax) passedOver.push({ name, reason });
+    };
+    /** Those that may come first, in turn; what may not is noted on the way. */
+    const inTurn = function* (this: ServiceEntries): Generator<string> {
+      const mayServe = (name: string): boolean => this.#mayServe(name, choosing);
+      for (const name of turns.next(by.groups, mayServe)) {
+        const endpoint = this.endpoints.get(name);
+        if (endpoint === undefined) continue;
+        const why = this.isLive(endpoint) ? choosing.lastBecause(endpoint) : 'expired';
+        if (why === undefined) {
+          yield name;
+          continue;
+        }
+        passOver(name, why);
+        if (why !== 'expired' && last.length < limit) last.push(endpoint);
+      }
+    }.bind(this);
+    const names =
+      by.policy === 'round-robin'
+        ? firstOf(inTurn(), limit)
+        : highest(inTurn(), scoreOf(by, choosing), limit);
+    const first = names.flatMap((name) => this.endpoints.get(name) ?? []);
+    return { candidates: [...first, ...last].slice(0, limit), by, turn: turns.count, passedOver };
   }
 
-  #rotate(names: readonly string[], limit: number): readonly NetworkServiceEndpoint[] {
-    const picked: NetworkServiceEndpoint[] = [];
-    const from = this.#turn;
-    this.#turn = (this.#turn + 1) % Number.MAX_SAFE_INTEGER;
-    for (let step = 0; step < names.length && picked.length < limit; step += 1) {
-      const endpoint = this.endpoints.get(names[(from + step) % names.length] ?? '');
-      if (endpoint !== undefined && this.isLive(endpoint)) picked.push(endpoint);
-    }
-    return picked;
+  #mayServe(name: string, choosing: Choosing): boolean {
+    const endpoint = this.endpoints.get(name);
+    if (endpoint === undefined || !this.isLive(endpoint)) return false;
+    return choosing.lastBecause(endpoint) === undefined;
   }
 }
 
-function nameOf(endpoint: NetworkServiceEndpoint): string {
-  return endpoint.name;
+function scoreOf(by: RememberedChoice, choosing: Choosing): (name: string) => number {
+  if (by.policy === 'sticky') {
+    const key = hashOf(choosing.stickyKey);
+    return (name) => rendezvousScore(key, by.hashOf(name), by.weightOf(name));
+  }
+  // The load that it would have with this connection, so that weights count from the first one on.
+  return (name) => -(choosing.loadOf(name) + 1) / by.weightOf(name);
+}
+
+function firstOf(names: Iterable<string>, limit: number): readonly string[] {
+  const first: string[] = [];
+  for (const name of names) {
+    first.push(name);
+    if (first.length === limit) break;
+  }
+  return first;
 }
 
 function differsOnlyInExpiry(one: NetworkServiceEndpoint, other: NetworkServiceEndpoint): boolean {

@@ -21,7 +21,11 @@ import type {
 } from '../connection/hop.ts';
 import type { Discovery } from '../discovery/discovery.ts';
 import { agreeWithClient, type MechanismSetup, onwardOffer } from './mechanisms.ts';
-import { endpointCandidates, type SelectionSetup } from './select-endpoint.ts';
+import {
+  endpointCandidates,
+  type SelectedEndpoints,
+  type SelectionSetup,
+} from './select-endpoint.ts';
 import { wireOf } from './wire-of.ts';
 
 export interface ForwarderHopSetup extends MechanismSetup, SelectionSetup {
@@ -44,11 +48,9 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
     async request(request) {
       const client = agreeWithClient(setup, request);
       try {
-        const { candidates, payload } = await endpointCandidates(setup, request);
-        const connection = { ...request.connection, mechanism: client, payload };
-        const result = await setup.nextHop.tryInOrder(candidates, request.call, (endpoint, call) =>
-          connect(setup, { ...request, connection, call }, endpoint),
-        );
+        const selected = await endpointCandidates(setup, request);
+        const connection = { ...request.connection, mechanism: client, payload: selected.payload };
+        const result = await tryEndpoints(setup, { ...request, connection }, selected);
         setup.nextHop.leaveReplaced(request.previous, result.memory);
         return result;
       } catch (error) {
@@ -58,6 +60,21 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
     },
     close: (connection, memory, call) => close(setup, connection, memory, call),
   };
+}
+
+async function tryEndpoints(
+  setup: ForwarderHopSetup,
+  request: HopRequest,
+  { candidates, decision }: SelectedEndpoints,
+): Promise<HopResult> {
+  try {
+    return await setup.nextHop.tryInOrder(candidates, request.call, (endpoint, call) => {
+      const attempt = () => connect(setup, { ...request, call }, endpoint);
+      return decision === undefined ? attempt() : decision.trying(endpoint.name, attempt);
+    });
+  } catch (thrown) {
+    throw decision === undefined ? thrown : decision.refused(thrown);
+  }
 }
 
 /** One try with one Endpoint; repeated on another UDP port while the peer's VNI is taken on this node. */

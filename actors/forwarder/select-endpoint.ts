@@ -1,33 +1,41 @@
-// Which Endpoints a Request may go to: the named one alone, or what the service's matches pick, in round robin.
+// Which Endpoints a Request may go to: the named one alone, or what the service's matches pick, in the order of their
+// policy. Each choice is recorded, so that `vwire why` can tell it later.
 
 import { NsmError } from '../../protocols/errors.ts';
 import type { Candidate, HopRequest } from '../connection/hop.ts';
-import type { Discovery } from '../discovery/discovery.ts';
+import { stickyKeyOf } from '../../protocols/nsm/selection-policy.ts';
+import type { Choosing, Discovery, EndpointChoice, ServiceView } from '../discovery/discovery.ts';
+import type { Decisions, OpenDecision } from '../selection/decisions.ts';
 
 export interface SelectionSetup {
   readonly name: string;
   readonly discovery: Discovery;
+  readonly decisions: Decisions;
+  /** Connections of this forwarder that lead to the Endpoint. */
+  readonly loadOf: (endpointName: string) => number;
 }
 
 /** Candidates that are tried before the Request is refused. */
 const candidatesTriedMax = 16;
 
-export interface EndpointChoice {
+export interface SelectedEndpoints {
   readonly candidates: readonly Candidate[];
   /** `IP` or `ETHERNET`, from the service unless the client named the Endpoint itself. */
   readonly payload: string;
+  /** Absent where the client named the Endpoint: nothing was decided. */
+  readonly decision?: OpenDecision;
 }
 
 export function endpointCandidates(
   setup: SelectionSetup,
   request: HopRequest,
-): Promise<EndpointChoice> {
+): Promise<SelectedEndpoints> {
   return request.connection.networkServiceEndpointName === ''
     ? byService(setup, request)
     : byName(setup, request);
 }
 
-async function byName(setup: SelectionSetup, request: HopRequest): Promise<EndpointChoice> {
+async function byName(setup: SelectionSetup, request: HopRequest): Promise<SelectedEndpoints> {
   const { connection, previous, reselect, call } = request;
   const name = connection.networkServiceEndpointName;
   const { payload } = connection;
@@ -52,26 +60,77 @@ async function byName(setup: SelectionSetup, request: HopRequest): Promise<Endpo
   });
 }
 
-async function byService(setup: SelectionSetup, request: HopRequest): Promise<EndpointChoice> {
+async function byService(setup: SelectionSetup, request: HopRequest): Promise<SelectedEndpoints> {
   const { connection, call } = request;
-  const service = connection.networkService;
-  const view = await setup.discovery.discover(service, call);
-  const candidates = setup.discovery.selectEndpoints(view, connection.labels);
-  if (candidates.length === 0) {
-    throw new NsmError('NOT_FOUND', `no Endpoint of ${service} fits this client`, {
-      hop: setup.name,
-      rule: 'select-endpoint',
-      expected:
-        'an Endpoint that one of the matches of the service picks for the labels of the client',
-      found: `${view.endpointCount} registered for the service, labels of the client: ${labelsText(connection.labels)}`,
-      remedy: 'compare the matches of the service with the labels of its Endpoints',
-      connectionId: connection.id,
-    });
-  }
+  const view = await setup.discovery.discover(connection.networkService, call);
+  const choosing = choosingOf(setup, request);
+  const choice = setup.discovery.choose(view, choosing);
+  const candidates = choice.candidates.slice(0, candidatesTriedMax);
+  const decision = record(setup, request, { view, choice, candidates });
+  if (candidates.length === 0) throw decision.refused(nobodyFits(setup, request, { view, choice }));
+  return { candidates, payload: view.networkService.payload, decision };
+}
+
+function choosingOf(setup: SelectionSetup, { connection }: HopRequest): Choosing {
+  const { labels, path } = connection;
   return {
-    candidates: candidates.slice(0, candidatesTriedMax),
-    payload: view.networkService.payload,
+    labels,
+    stickyKey: stickyKeyOf(labels, path?.pathSegments[0]?.name ?? ''),
+    loadOf: setup.loadOf,
+    lastBecause: () => undefined,
   };
+}
+
+interface Chosen {
+  readonly view: ServiceView;
+  readonly choice: EndpointChoice;
+}
+
+function record(
+  setup: SelectionSetup,
+  { connection, reselect }: HopRequest,
+  { view, choice, candidates }: Chosen & { readonly candidates: readonly Candidate[] },
+): OpenDecision {
+  const { by, turn, passedOver } = choice;
+  return setup.decisions.open({
+    kind: 'endpoint',
+    connection,
+    reselect,
+    policy: by?.policy ?? '',
+    policyFrom: by?.from ?? '',
+    turn,
+    candidateCount: view.endpointCount,
+    explain: () => by?.explanation,
+    order: candidates.map(({ name }) => name),
+    ...(by?.policy === 'least-loaded' ? { noteOf: (name) => loadText(setup, name) } : {}),
+    passedOver: [
+      ...(by?.draining ?? []).map((name) => ({ name, reason: 'draining' })),
+      ...passedOver,
+    ],
+  });
+}
+
+function loadText(setup: SelectionSetup, name: string): string {
+  return `load ${setup.loadOf(name)}`;
+}
+
+function nobodyFits(
+  setup: SelectionSetup,
+  { connection }: HopRequest,
+  { view, choice }: Chosen,
+): NsmError {
+  const service = connection.networkService;
+  const draining = choice.by?.draining.length ?? 0;
+  const without = draining === 0 ? '' : `, ${draining} of them draining`;
+  return new NsmError('NOT_FOUND', `no Endpoint of ${service} fits this client`, {
+    hop: setup.name,
+    rule: 'select-endpoint',
+    expected:
+      'an Endpoint that one of the matches of the service picks for the labels of the client',
+    found: `${view.endpointCount} registered for the service${without}, labels of the client: ${labelsText(connection.labels)}`,
+    remedy: 'compare the matches of the service with the labels of its Endpoints',
+    connectionId: connection.id,
+  });
 }
 
 function labelsText(labels: Readonly<Record<string, string>>): string {

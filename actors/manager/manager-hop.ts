@@ -7,8 +7,9 @@ import { matchForwarders } from '../../protocols/nsm/match.ts';
 import { nextSegment } from '../../protocols/nsm/path.ts';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { Candidate, Hop, HopRequest, NextHop } from '../connection/hop.ts';
+import type { Candidate, Hop, HopRequest, HopResult, NextHop } from '../connection/hop.ts';
 import type { Discovery } from '../discovery/discovery.ts';
+import type { Decisions, OpenDecision } from '../selection/decisions.ts';
 import { withExcludedPrefixes } from './excluded-prefixes.ts';
 
 export interface ManagerHopSetup {
@@ -17,6 +18,7 @@ export interface ManagerHopSetup {
   readonly nextHop: NextHop;
   readonly log: Log;
   readonly discovery: Discovery;
+  readonly decisions: Decisions;
   /** Network service name of forwarders (`NSM_FORWARDER_NETWORK_SERVICE_NAME`). */
   readonly forwarderServiceName: string;
   /** Forwarders registered through this manager, with their real URLs. */
@@ -29,16 +31,8 @@ export function managerHop(setup: ManagerHopSetup): Hop {
   return {
     async request(request) {
       const connection = withExcludedPrefixes(request.connection, setup.excludedPrefixes());
-      const candidates = await forwarderCandidates(setup, request);
-      const sent = { connection, preferences: request.preferences };
-      const result = await setup.nextHop.tryInOrder(
-        candidates,
-        request.call,
-        async (forwarder, call) => ({
-          connection: await setup.nextHop.request(forwarder.url, sent, call),
-          memory: { nextUrl: forwarder.url, nextName: forwarder.name },
-        }),
-      );
+      const selected = await forwarderCandidates(setup, request);
+      const result = await tryForwarders(setup, { ...request, connection }, selected);
       setup.nextHop.leaveReplaced(request.previous, result.memory);
       return result;
     },
@@ -48,11 +42,35 @@ export function managerHop(setup: ManagerHopSetup): Hop {
   };
 }
 
+interface SelectedForwarders {
+  readonly candidates: readonly Candidate[];
+  /** Absent where the connection has its forwarder already: nothing was decided. */
+  readonly decision?: OpenDecision;
+}
+
+async function tryForwarders(
+  setup: ManagerHopSetup,
+  { connection, preferences, call }: HopRequest,
+  { candidates, decision }: SelectedForwarders,
+): Promise<HopResult> {
+  const sent = { connection, preferences };
+  try {
+    return await setup.nextHop.tryInOrder(candidates, call, async (forwarder, left) => {
+      const attempt = () => setup.nextHop.request(forwarder.url, sent, left);
+      const answer = decision === undefined ? attempt() : decision.trying(forwarder.name, attempt);
+      const memory = { nextUrl: forwarder.url, nextName: forwarder.name };
+      return { connection: await answer, memory };
+    });
+  } catch (thrown) {
+    throw decision === undefined ? thrown : decision.refused(thrown);
+  }
+}
+
 /** Forwarders that may carry this connection; the one that carries it already alone. */
 async function forwarderCandidates(
   setup: ManagerHopSetup,
   request: HopRequest,
-): Promise<readonly Candidate[]> {
+): Promise<SelectedForwarders> {
   const { connection, previous, call } = request;
   const forwarders = setup.forwarders();
   const remembered = request.reselect ? undefined : previous?.memory.nextName;
@@ -60,22 +78,38 @@ async function forwarderCandidates(
     // A refresh needs nothing of the registry: what works keeps working while the registry is away.
     const holder = forwarders.filter(({ name }) => name === remembered);
     if (holder.length === 0) throw noForwarder(setup, connection, forwarders, remembered);
-    return holder;
+    return { candidates: holder };
   }
   const view = await setup.discovery.discover(connection.networkService, call);
-  const { candidates } = matchForwarders({
+  const selection = matchForwarders({
     service: view.networkService,
     candidates: forwarders,
     forwarderService: setup.forwarderServiceName,
     labels: connection.labels,
   });
-  if (candidates.length === 0) throw noForwarder(setup, connection, forwarders, undefined);
   // The forwarder of the path holds the client's interface: after a restart of this manager and in a reselect it
   // comes first, so that the client keeps what it has. (The reference forgets it in a reselect.)
   const inPath = nextSegment(connection)?.name;
-  return inPath === undefined
-    ? candidates
-    : candidates.toSorted((a, b) => Number(b.name === inPath) - Number(a.name === inPath));
+  const candidates =
+    inPath === undefined
+      ? selection.candidates
+      : selection.candidates.toSorted(
+          (a, b) => Number(b.name === inPath) - Number(a.name === inPath),
+        );
+  const decision = setup.decisions.open({
+    kind: 'forwarder',
+    connection,
+    reselect: request.reselect,
+    policy: inPath === undefined ? 'first that answers' : 'the one of the path first',
+    policyFrom: 'default',
+    turn: 0,
+    candidateCount: forwarders.length,
+    explain: () => selection.explain(),
+    order: candidates.map(({ name }) => name),
+    passedOver: [],
+  });
+  if (candidates.length > 0) return { candidates, decision };
+  throw decision.refused(noForwarder(setup, connection, forwarders, undefined));
 }
 
 function noForwarder(

@@ -33,6 +33,7 @@ const smallServices = 1_000;
 const smallSize = 100;
 const bigSize = 10_000;
 const inFlight = 64;
+const byTurn = { stickyKey: '', loadOf: () => 0, lastBecause: () => undefined };
 const bucket = 'bench_registry';
 /** Long enough that nothing expires during the run. */
 const expirePeriodMs = 3_600_000;
@@ -253,7 +254,7 @@ async function choiceTimes(clients: RegistryClients): Promise<readonly number[]>
           : { app: 'db', podName: `client-${round}` };
       const startedMs = systemClock.nowMs();
       const view = await discovery.discover('big', call);
-      const [chosen] = discovery.selectEndpoints(view, labels);
+      const [chosen] = discovery.choose(view, { ...byTurn, labels }).candidates;
       times.push(systemClock.nowMs() - startedMs);
       if (chosen === undefined) throw new Error('no endpoint was chosen');
       if (round % 20 === 0) await new Promise((resolve) => setImmediate(resolve));

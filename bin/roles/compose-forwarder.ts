@@ -13,6 +13,7 @@ import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-regist
 import { type RegistryClients, registryClients } from '../../actors/registry/registry-clients.ts';
 import { type Adoption, adoptWires } from '../../actors/forwarder/adoption.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
+import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
 import { createVniTable } from '../../actors/forwarder/vni-table.ts';
 import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import {
@@ -23,6 +24,7 @@ import type { Dataplane, DataplaneEvent } from '../../protocols/ports/dataplane.
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
+import { withLoads } from './endpoint-loads.ts';
 import { inspectionService } from './inspection.ts';
 import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
@@ -62,7 +64,7 @@ export async function composeForwarder(
 ): Promise<RunningRole> {
   const { clock, wallClock, log, dialer, random } = platform;
   const { name, dataplane, maxTokenLifetimeMs } = options;
-  const table = withAges(
+  const counted = withLoads(
     createConnectionTable({
       clock,
       log,
@@ -70,8 +72,9 @@ export async function composeForwarder(
       lifetimeMsMax: maxTokenLifetimeMs,
       ...(options.journal === undefined ? {} : { journal: options.journal }),
     }),
-    clock,
   );
+  const table = withAges(counted, clock);
+  const decisions = createDecisions({ wallClock, random });
   const vnis = createVniTable();
   const adoption = await adoptWires({
     name,
@@ -97,6 +100,8 @@ export async function composeForwarder(
       random,
       vnis,
       discovery,
+      decisions,
+      loadOf: (endpointName) => counted.loadOf(endpointName),
       nextHop,
       node: { domain: options.domain, node: options.node },
       vxlanPort: options.vxlanPort || vxlanPortDefault,
@@ -114,6 +119,7 @@ export async function composeForwarder(
     adoption,
     adopted,
     clients,
+    decisions,
     release() {
       unwatch();
       nextHopMonitors.close();
@@ -152,13 +158,14 @@ interface ForwarderParts {
   /** Once its connections are taken up. */
   readonly adopted: Promise<void>;
   readonly clients: RegistryClients;
+  readonly decisions: Decisions;
   readonly release: () => void;
 }
 
 async function serveForwarder(
   platform: Platform,
   options: ForwarderOptions,
-  { connections, table, adoption, adopted, clients, release }: ForwarderParts,
+  { connections, table, adoption, adopted, clients, decisions, release }: ForwarderParts,
 ): Promise<RunningRole> {
   const { name, node, dataplane, closesAtStop = false } = options;
   const { directory } = connections;
@@ -168,6 +175,7 @@ async function serveForwarder(
     name,
     node,
     table,
+    decisions,
     details: () => ({ dataplane: dataplane.kind, quarantined: [...adoption.quarantined()] }),
   });
   const services = [...servedAfter(adopted, connections.services), inspection];

@@ -7,6 +7,7 @@ import { createDiscovery, type Discovery } from '../../actors/discovery/discover
 import { managerHop } from '../../actors/manager/manager-hop.ts';
 import { createManagerRegistry } from '../../actors/manager/registry/manager-registry.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
+import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
 import { nodeLeaseMsDefault } from '../../protocols/nsm/node-lease.ts';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
@@ -69,6 +70,7 @@ export async function composeNsmgr(
     }),
     clock,
   );
+  const decisions = createDecisions({ wallClock, random });
   const connections = createConnections({
     ...platform,
     name,
@@ -76,6 +78,7 @@ export async function composeNsmgr(
       name,
       log,
       discovery,
+      decisions,
       nextHop,
       forwarderServiceName: options.forwarderServiceName,
       forwarders,
@@ -87,7 +90,7 @@ export async function composeNsmgr(
     ownCallTimeoutMs,
   });
   connections.directory.adopt(await table.load());
-  const inspection = inspectionOf(platform, options, { table, discovery, forwarders });
+  const inspection = inspectionOf(platform, options, { table, discovery, decisions, forwarders });
   const listening = await serveManager(platform, options, [
     ...connections.services,
     ...registry.services,
@@ -115,6 +118,7 @@ function inspectionOf(
   parts: {
     readonly table: AgedTable;
     readonly discovery: Discovery;
+    readonly decisions: Decisions;
     readonly forwarders: () => readonly NetworkServiceEndpoint[];
   },
 ): ServedService {
@@ -124,6 +128,8 @@ function inspectionOf(
     name: options.name,
     node: options.node ?? '',
     table: parts.table,
+    decisions: parts.decisions,
+    forwarders: parts.forwarders,
     details: async (call) => ({
       registryUrl: options.registryUrl,
       staleServices: parts.discovery.services

@@ -16,7 +16,9 @@ import {
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import { type CallContext, type ServedService, serve } from '../../protocols/ports/rpc.ts';
 import { version } from '../version.ts';
+import type { Decisions } from '../../actors/selection/decisions.ts';
 import type { AgedTable } from './connection-ages.ts';
+import { decisionsReply } from './decision-replies.ts';
 import type { Platform } from './platform.ts';
 
 type StatusFields = Omit<MessageInitShape<typeof StatusReplySchema>, '$typeName' | '$unknown'>;
@@ -27,6 +29,9 @@ export interface InspectionSetup {
   readonly name: string;
   readonly node: string;
   readonly table: AgedTable;
+  readonly decisions: Decisions;
+  /** Registered at this manager; absent at a forwarder. */
+  readonly forwarders?: () => readonly NetworkServiceEndpoint[];
   /** What only this role knows. */
   readonly details: (call: CallContext) => Promise<StatusFields> | StatusFields;
 }
@@ -61,6 +66,7 @@ export function inspectionService(setup: InspectionSetup): ServedService {
       });
       return Promise.resolve(create(ConnectionsReplySchema, { connections }));
     },
+    decisions: ({ key }, call) => decisionsReply(setup, key, call),
   });
 }
 

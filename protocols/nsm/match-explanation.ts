@@ -3,7 +3,7 @@
 
 import { describeError } from '../errors.ts';
 import type { Match } from './gen/registry_pb.ts';
-import { labelsFor, type Selector, whyRefused } from './labels.ts';
+import { accepts, labelsFor, type Selector, whyRefused } from './labels.ts';
 import {
   fallsThrough,
   partSuppliers,
@@ -32,29 +32,35 @@ export interface SelectionExplanation {
   readonly matches: readonly MatchOutcome[];
   readonly picked: readonly string[];
   readonly refused: readonly RefusedCandidate[];
+  /** Candidates that are in neither list, since there were too many to name. */
+  readonly unnamed: number;
 }
 
 /** Runs the rules once more and says at each step what happened; a template that fails becomes part of the answer. */
-export function explainSelection(rules: SelectionRules): SelectionExplanation {
+export function explainSelection(
+  rules: SelectionRules,
+  namesMax = Number.POSITIVE_INFINITY,
+): SelectionExplanation {
   const parted = rules.areSuppliers === undefined ? partSuppliers(rules) : undefined;
-  if (parted === undefined) return explainAmong(rules);
-  const servers = explainAmong(parted.servers);
-  const waiting = parted.suppliers.candidates.map(({ name }) => name);
+  if (parted === undefined) return explainAmong(rules, namesMax);
+  const servers = explainAmong(parted.servers, namesMax);
+  const waiting = parted.suppliers.candidates.slice(0, namesMax).map(({ name }) => name);
   if (servers.picked.length > 0) {
     const left = waiting.map((name) => ({ name, reason: 'it is a supplier, and others serve' }));
     return { ...servers, refused: [...servers.refused, ...left] };
   }
-  const suppliers = explainAmong(parted.suppliers);
+  const suppliers = explainAmong(parted.suppliers, namesMax);
   const summary = `nobody serves the client (${servers.summary}); among suppliers: ${suppliers.summary}`;
   return { ...suppliers, summary, refused: [...servers.refused, ...suppliers.refused] };
 }
 
-function explainAmong(rules: SelectionRules): SelectionExplanation {
+function explainAmong(rules: SelectionRules, namesMax: number): SelectionExplanation {
   const service = rules.service.name;
-  const everybody = rules.candidates.map(({ name }) => name);
+  const everybody = rules.candidates.slice(0, namesMax).map(({ name }) => name);
+  const unnamed = rules.candidates.length - everybody.length;
   if (rules.service.matches.length === 0) {
     const summary = 'the service has no matches, so every candidate may serve';
-    return { service, summary, matches: [], picked: everybody, refused: [] };
+    return { service, summary, matches: [], picked: everybody, refused: [], unnamed };
   }
   const outcomes: MatchOutcome[] = [];
   let deciding: { matchIndex: number; verdict: Verdict } | undefined;
@@ -63,7 +69,7 @@ function explainAmong(rules: SelectionRules): SelectionExplanation {
       outcomes.push({ matchIndex, outcome: 'notReached', reason: 'an earlier match decided' });
       continue;
     }
-    const verdict = judgeMatch(rules, match, matchIndex);
+    const verdict = judgeMatch(rules, match, { matchIndex, namesMax });
     outcomes.push({ matchIndex, outcome: verdict.outcome, reason: verdict.reason });
     if (verdict.outcome === 'decided' || verdict.outcome === 'failed') {
       deciding = { matchIndex, verdict };
@@ -72,11 +78,19 @@ function explainAmong(rules: SelectionRules): SelectionExplanation {
   if (deciding === undefined) {
     const refused = everybody.map((name) => ({ name, reason: 'no match of the service decided' }));
     const summary = 'no match of the service applies to the client, so nobody may serve';
-    return { service, summary, matches: outcomes, picked: [], refused };
+    return { service, summary, matches: outcomes, picked: [], refused, unnamed };
   }
   const { picked, refused } = deciding.verdict;
   const summary = `match ${deciding.matchIndex + 1} ${deciding.verdict.outcome}: ${deciding.verdict.reason}`;
-  return { service, summary, matches: outcomes, picked, refused };
+  const named = picked.length + refused.length;
+  return {
+    service,
+    summary,
+    matches: outcomes,
+    picked,
+    refused,
+    unnamed: rules.candidates.length - named,
+  };
 }
 
 interface Verdict {
@@ -86,13 +100,19 @@ interface Verdict {
   readonly refused: readonly RefusedCandidate[];
 }
 
-function judgeMatch(rules: SelectionRules, match: Match, matchIndex: number): Verdict {
+interface Judging {
+  readonly matchIndex: number;
+  readonly namesMax: number;
+}
+
+function judgeMatch(rules: SelectionRules, match: Match, judging: Judging): Verdict {
+  const { matchIndex, namesMax } = judging;
   try {
     if (!sourceAccepts(rules, match, matchIndex)) {
       const reason = whySourceRefused(rules, match, matchIndex);
       return { outcome: 'skipped', reason, picked: [], refused: [] };
     }
-    return judgeCandidates(rules, match, rules.narrow(match, matchIndex));
+    return judgeCandidates(rules, match, { selectors: rules.narrow(match, matchIndex), namesMax });
   } catch (thrown) {
     return { outcome: 'failed', reason: describeError(thrown), picked: [], refused: [] };
   }
@@ -118,29 +138,37 @@ function whySourceRefused(rules: SelectionRules, match: Match, matchIndex: numbe
 function judgeCandidates(
   rules: SelectionRules,
   match: Match,
-  selectors: readonly Selector[] | undefined,
+  {
+    selectors,
+    namesMax,
+  }: { readonly selectors: readonly Selector[] | undefined; readonly namesMax: number },
 ): Verdict {
-  const everybody = rules.candidates.map(({ name }) => name);
   if (selectors === undefined) {
     const reason = 'the match names no routes';
+    const picked = rules.candidates.slice(0, namesMax).map(({ name }) => name);
     return match.fallthrough
       ? { outcome: 'fellThrough', reason, picked: [], refused: [] }
-      : { outcome: 'decided', reason, picked: everybody, refused: [] };
+      : { outcome: 'decided', reason, picked, refused: [] };
   }
   const picked: string[] = [];
   const refused: RefusedCandidate[] = [];
+  let accepted = 0;
   for (const candidate of rules.candidates) {
     const labels = labelsFor(candidate.networkServiceLabels, rules.labelsUnder);
-    const reasons = selectors.map((selector) => whyRefused(selector, labels));
-    if (reasons.includes(undefined)) picked.push(candidate.name);
-    else refused.push({ name: candidate.name, reason: reasonOf(reasons) });
+    if (selectors.some((selector) => accepts(selector, labels))) {
+      accepted += 1;
+      if (picked.length < namesMax) picked.push(candidate.name);
+    } else if (refused.length < namesMax) {
+      const reasons = selectors.map((selector) => whyRefused(selector, labels) ?? 'accepted');
+      refused.push({ name: candidate.name, reason: reasonOf(reasons) });
+    }
   }
-  const reason = `${picked.length} of ${everybody.length} candidates are accepted`;
-  const found = { picked: picked.length, selectors };
+  const reason = `${accepted} of ${rules.candidates.length} candidates are accepted`;
+  const found = { picked: accepted, selectors };
   const outcome = fallsThrough(rules, match, found) ? 'fellThrough' : 'decided';
   return { outcome, reason, picked, refused };
 }
 
-function reasonOf(reasons: readonly (string | undefined)[]): string {
+function reasonOf(reasons: readonly string[]): string {
   return reasons.length === 0 ? 'the match has neither routes nor metadata' : reasons.join('; ');
 }

@@ -24,6 +24,8 @@ export interface SelectionRules extends SelectionInput {
   /** Under which service the candidates' labels are looked up. */
   readonly labelsUnder: string;
   readonly narrow: Narrow;
+  /** Weights of the selectors that `narrow` gives for the match; undefined where it weighs nothing. */
+  readonly weightsOf: (match: Match) => readonly number[] | undefined;
   /** Set where the candidates are suppliers alone: then a match that picks none falls through by itself. */
   readonly areSuppliers?: boolean;
 }

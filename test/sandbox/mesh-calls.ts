@@ -19,6 +19,11 @@ import {
   NetworkServiceEndpointQuerySchema,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import {
+  type Decision,
+  DecisionsRequestSchema,
+  Inspection,
+} from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
@@ -135,6 +140,13 @@ export class MeshCalls {
   async close(url: string, connection: Connection): Promise<void> {
     const client = this.dialer.dial(url).client(NetworkService);
     await client.close(connection, { timeoutMs: callMs });
+  }
+
+  /** What a manager and its forwarders have decided for a connection, newest first. */
+  async decisionsAt(url: string, key: string): Promise<readonly Decision[]> {
+    const client = this.dialer.dial(url).client(Inspection);
+    const request = create(DecisionsRequestSchema, { key });
+    return (await this.run(client.decisions(request, { timeoutMs: callMs }))).decisions;
   }
 
   /** What MonitorConnections of a hop begins with. */

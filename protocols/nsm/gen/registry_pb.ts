@@ -104,7 +104,7 @@ export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_registry, 2);
 
 /**
- * Which endpoints may serve. weight is on the wire, but nobody reads it.
+ * Which endpoints may serve. weight is the share of this route; the reference ignores it.
  *
  * @generated from message registry.Destination
  */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_inspect.proto.
  */
 export const file_vwire_inspect: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9pbnNwZWN0LnByb3RvEg12d2lyZS5pbnNwZWN0Ig8KDVN0YXR1c1JlcXVlc3QiowIKC1N0YXR1c1JlcGx5EgwKBHJvbGUYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSCwoDcGlkGAUgASgNEhIKCnJ1bm5pbmdfbXMYBiABKAQSEwoLY29ubmVjdGlvbnMYByABKA0SHwoDYnVzGAggASgLMhIudndpcmUuaW5zcGVjdC5CdXMSFAoMcmVnaXN0cnlfdXJsGAkgASgJEhYKDnN0YWxlX3NlcnZpY2VzGAogAygJEhMKC3F1YXJhbnRpbmVkGAsgAygJEhEKCWRhdGFwbGFuZRgMIAEoCRIsCgpmb3J3YXJkZXJzGA0gAygLMhgudndpcmUuaW5zcGVjdC5Gb3J3YXJkZXIiIgoDQnVzEgsKA3VybBgBIAEoCRIOCgZzdGF0dXMYAiABKAkidQoJRm9yd2FyZGVyEgwKBG5hbWUYASABKAkSCwoDdXJsGAIgASgJEioKBnN0YXR1cxgDIAEoCzIaLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVwbHkSDQoFZXJyb3IYBCABKAkSEgoKaXNfZm9yZWlnbhgFIAEoCCIUChJDb25uZWN0aW9uc1JlcXVlc3QiSAoQQ29ubmVjdGlvbnNSZXBseRI0Cgtjb25uZWN0aW9ucxgBIAMoCzIfLnZ3aXJlLmluc3BlY3QuQ29ubmVjdGlvbkRldGFpbCJUChBDb25uZWN0aW9uRGV0YWlsEgoKAmlkGAEgASgJEhMKBmFnZV9tcxgCIAEoBEgAiAEBEhQKDGNsb3Nlc19pbl9tcxgDIAEoBEIJCgdfYWdlX21zMqMBCgpJbnNwZWN0aW9uEkIKBlN0YXR1cxIcLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVxdWVzdBoaLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVwbHkSUQoLQ29ubmVjdGlvbnMSIS52d2lyZS5pbnNwZWN0LkNvbm5lY3Rpb25zUmVxdWVzdBofLnZ3aXJlLmluc3BlY3QuQ29ubmVjdGlvbnNSZXBseWIGcHJvdG8z");
+  fileDesc("ChN2d2lyZV9pbnNwZWN0LnByb3RvEg12d2lyZS5pbnNwZWN0Ig8KDVN0YXR1c1JlcXVlc3QiowIKC1N0YXR1c1JlcGx5EgwKBHJvbGUYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSCwoDcGlkGAUgASgNEhIKCnJ1bm5pbmdfbXMYBiABKAQSEwoLY29ubmVjdGlvbnMYByABKA0SHwoDYnVzGAggASgLMhIudndpcmUuaW5zcGVjdC5CdXMSFAoMcmVnaXN0cnlfdXJsGAkgASgJEhYKDnN0YWxlX3NlcnZpY2VzGAogAygJEhMKC3F1YXJhbnRpbmVkGAsgAygJEhEKCWRhdGFwbGFuZRgMIAEoCRIsCgpmb3J3YXJkZXJzGA0gAygLMhgudndpcmUuaW5zcGVjdC5Gb3J3YXJkZXIiIgoDQnVzEgsKA3VybBgBIAEoCRIOCgZzdGF0dXMYAiABKAkidQoJRm9yd2FyZGVyEgwKBG5hbWUYASABKAkSCwoDdXJsGAIgASgJEioKBnN0YXR1cxgDIAEoCzIaLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVwbHkSDQoFZXJyb3IYBCABKAkSEgoKaXNfZm9yZWlnbhgFIAEoCCIUChJDb25uZWN0aW9uc1JlcXVlc3QiSAoQQ29ubmVjdGlvbnNSZXBseRI0Cgtjb25uZWN0aW9ucxgBIAMoCzIfLnZ3aXJlLmluc3BlY3QuQ29ubmVjdGlvbkRldGFpbCJUChBDb25uZWN0aW9uRGV0YWlsEgoKAmlkGAEgASgJEhMKBmFnZV9tcxgCIAEoBEgAiAEBEhQKDGNsb3Nlc19pbl9tcxgDIAEoBEIJCgdfYWdlX21zIh8KEERlY2lzaW9uc1JlcXVlc3QSCwoDa2V5GAEgASgJIk0KDkRlY2lzaW9uc1JlcGx5EioKCWRlY2lzaW9ucxgBIAMoCzIXLnZ3aXJlLmluc3BlY3QuRGVjaXNpb24SDwoHdW5oZWFyZBgCIAMoCSLMAwoIRGVjaXNpb24SCgoCaWQYASABKAkSEwoLYXRfZXBvY2hfbXMYAiABKAQSCwoDaG9wGAMgASgJEgwKBGtpbmQYBCABKAkSDwoHc2VydmljZRgFIAEoCRIOCgZjbGllbnQYBiABKAkSFgoOY29ubmVjdGlvbl9pZHMYByADKAkSMwoGbGFiZWxzGAggAygLMiMudndpcmUuaW5zcGVjdC5EZWNpc2lvbi5MYWJlbHNFbnRyeRIQCghyZXNlbGVjdBgJIAEoCBIOCgZwb2xpY3kYCiABKAkSEwoLcG9saWN5X2Zyb20YCyABKAkSDAoEdHVybhgMIAEoBBIsCgdtYXRjaGVzGA0gAygLMhsudndpcmUuaW5zcGVjdC5NYXRjaFZlcmRpY3QSEgoKY2FuZGlkYXRlcxgOIAEoDRIxCgh2ZXJkaWN0cxgPIAMoCzIfLnZ3aXJlLmluc3BlY3QuQ2FuZGlkYXRlVmVyZGljdBIPCgd1bm5hbWVkGBAgASgNEg0KBXRha2VuGBEgASgJEg0KBWVycm9yGBIgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiPgoMTWF0Y2hWZXJkaWN0Eg0KBW1hdGNoGAEgASgNEg8KB291dGNvbWUYAiABKAkSDgoGcmVhc29uGAMgASgJIkEKEENhbmRpZGF0ZVZlcmRpY3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJkaWN0GAIgASgJEg4KBnJlYXNvbhgDIAEoCTLwAQoKSW5zcGVjdGlvbhJCCgZTdGF0dXMSHC52d2lyZS5pbnNwZWN0LlN0YXR1c1JlcXVlc3QaGi52d2lyZS5pbnNwZWN0LlN0YXR1c1JlcGx5ElEKC0Nvbm5lY3Rpb25zEiEudndpcmUuaW5zcGVjdC5Db25uZWN0aW9uc1JlcXVlc3QaHy52d2lyZS5pbnNwZWN0LkNvbm5lY3Rpb25zUmVwbHkSSwoJRGVjaXNpb25zEh8udndpcmUuaW5zcGVjdC5EZWNpc2lvbnNSZXF1ZXN0Gh0udndpcmUuaW5zcGVjdC5EZWNpc2lvbnNSZXBseWIGcHJvdG8z");
 
 /**
  * @generated from message vwire.inspect.StatusRequest
@@ -249,6 +249,223 @@ export const ConnectionDetailSchema: GenMessage<ConnectionDetail> = /*@__PURE__*
   messageDesc(file_vwire_inspect, 6);
 
 /**
+ * @generated from message vwire.inspect.DecisionsRequest
+ */
+export type DecisionsRequest = Message<"vwire.inspect.DecisionsRequest"> & {
+  /**
+   * A decision's id, or a connection's id at any of its hops.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message vwire.inspect.DecisionsRequest.
+ * Use `create(DecisionsRequestSchema)` to create a new message.
+ */
+export const DecisionsRequestSchema: GenMessage<DecisionsRequest> = /*@__PURE__*/
+  messageDesc(file_vwire_inspect, 7);
+
+/**
+ * @generated from message vwire.inspect.DecisionsReply
+ */
+export type DecisionsReply = Message<"vwire.inspect.DecisionsReply"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated vwire.inspect.Decision decisions = 1;
+   */
+  decisions: Decision[];
+
+  /**
+   * Forwarders that were asked and gave no answer, with the reason.
+   *
+   * @generated from field: repeated string unheard = 2;
+   */
+  unheard: string[];
+};
+
+/**
+ * Describes the message vwire.inspect.DecisionsReply.
+ * Use `create(DecisionsReplySchema)` to create a new message.
+ */
+export const DecisionsReplySchema: GenMessage<DecisionsReply> = /*@__PURE__*/
+  messageDesc(file_vwire_inspect, 8);
+
+/**
+ * One choice of a forwarder or an Endpoint, as it was made.
+ *
+ * @generated from message vwire.inspect.Decision
+ */
+export type Decision = Message<"vwire.inspect.Decision"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: uint64 at_epoch_ms = 2;
+   */
+  atEpochMs: bigint;
+
+  /**
+   * Component that decided.
+   *
+   * @generated from field: string hop = 3;
+   */
+  hop: string;
+
+  /**
+   * endpoint or forwarder.
+   *
+   * @generated from field: string kind = 4;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: string service = 5;
+   */
+  service: string;
+
+  /**
+   * @generated from field: string client = 6;
+   */
+  client: string;
+
+  /**
+   * At every hop of the path so far, the client's first.
+   *
+   * @generated from field: repeated string connection_ids = 7;
+   */
+  connectionIds: string[];
+
+  /**
+   * @generated from field: map<string, string> labels = 8;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * @generated from field: bool reselect = 9;
+   */
+  reselect: boolean;
+
+  /**
+   * @generated from field: string policy = 10;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string policy_from = 11;
+   */
+  policyFrom: string;
+
+  /**
+   * @generated from field: uint64 turn = 12;
+   */
+  turn: bigint;
+
+  /**
+   * @generated from field: repeated vwire.inspect.MatchVerdict matches = 13;
+   */
+  matches: MatchVerdict[];
+
+  /**
+   * @generated from field: uint32 candidates = 14;
+   */
+  candidates: number;
+
+  /**
+   * @generated from field: repeated vwire.inspect.CandidateVerdict verdicts = 15;
+   */
+  verdicts: CandidateVerdict[];
+
+  /**
+   * Refused candidates that are not among the verdicts, since there were too many.
+   *
+   * @generated from field: uint32 unnamed = 16;
+   */
+  unnamed: number;
+
+  /**
+   * @generated from field: string taken = 17;
+   */
+  taken: string;
+
+  /**
+   * @generated from field: string error = 18;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message vwire.inspect.Decision.
+ * Use `create(DecisionSchema)` to create a new message.
+ */
+export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
+  messageDesc(file_vwire_inspect, 9);
+
+/**
+ * @generated from message vwire.inspect.MatchVerdict
+ */
+export type MatchVerdict = Message<"vwire.inspect.MatchVerdict"> & {
+  /**
+   * From 1.
+   *
+   * @generated from field: uint32 match = 1;
+   */
+  match: number;
+
+  /**
+   * decided, skipped, fellThrough, notReached or failed.
+   *
+   * @generated from field: string outcome = 2;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message vwire.inspect.MatchVerdict.
+ * Use `create(MatchVerdictSchema)` to create a new message.
+ */
+export const MatchVerdictSchema: GenMessage<MatchVerdict> = /*@__PURE__*/
+  messageDesc(file_vwire_inspect, 10);
+
+/**
+ * @generated from message vwire.inspect.CandidateVerdict
+ */
+export type CandidateVerdict = Message<"vwire.inspect.CandidateVerdict"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * taken, failed, inReserve, passedOver or refused.
+   *
+   * @generated from field: string verdict = 2;
+   */
+  verdict: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message vwire.inspect.CandidateVerdict.
+ * Use `create(CandidateVerdictSchema)` to create a new message.
+ */
+export const CandidateVerdictSchema: GenMessage<CandidateVerdict> = /*@__PURE__*/
+  messageDesc(file_vwire_inspect, 11);
+
+/**
  * @generated from service vwire.inspect.Inspection
  */
 export const Inspection: GenService<{
@@ -267,6 +484,14 @@ export const Inspection: GenService<{
     methodKind: "unary";
     input: typeof ConnectionsRequestSchema;
     output: typeof ConnectionsReplySchema;
+  },
+  /**
+   * @generated from rpc vwire.inspect.Inspection.Decisions
+   */
+  decisions: {
+    methodKind: "unary";
+    input: typeof DecisionsRequestSchema;
+    output: typeof DecisionsReplySchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_vwire_inspect, 0);

@@ -16,6 +16,7 @@ import { silentLog } from '../../../protocols/ports/log.ts';
 import { systemRandom } from '../../../transports/process/system-random.ts';
 import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
 import {
+  byTurn,
   collect,
   endpoint,
   type RegistryFixture,
@@ -63,8 +64,10 @@ function open(more: Partial<DiscoverySetup> = {}): Discovery {
 }
 
 const call = () => ({ deadlineMs: clock.nowMs() + 5_000, signal: new AbortController().signal });
+const choose = (view: ServiceView, labels = {}) =>
+  discovery.choose(view, { ...byTurn, labels }).candidates;
 const names = (view: ServiceView, labels = {}): string[] =>
-  discovery.selectEndpoints(view, labels).map(({ name }) => name);
+  choose(view, labels).map(({ name }) => name);
 
 beforeEach(async () => {
   clock = createManualClock();
@@ -114,7 +117,7 @@ describe('discovery', () => {
     expect(finds.length).toBe(cold + 2);
     const view = await discovery.discover('svc', call());
     expect(view.endpointCount).toBe(0);
-    expect(discovery.selectEndpoints(view, {})).toEqual([]);
+    expect(choose(view)).toEqual([]);
   });
 
   it('revives nothing that was deleted while the registry was being asked', async () => {

@@ -7,6 +7,7 @@ import type { Hop, HopMemory } from '../../../actors/connection/hop.ts';
 import type { Discovery } from '../../../actors/discovery/discovery.ts';
 import { forwarderHop } from '../../../actors/forwarder/forwarder-hop.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
+import { createDecisions } from '../../../actors/selection/decisions.ts';
 import {
   createSimulatedDataplane,
   type SimulatedFault,
@@ -64,11 +65,18 @@ beforeEach(() => {
       const networkService = { payload: 'IP' } as never;
       return { networkService, endpoints: new Map(), endpointCount: 0, isStale: false };
     },
-    selectEndpoints: () => registered.map(entry),
+    choose: () => ({
+      candidates: registered.map(entry),
+      by: undefined,
+      turn: 1,
+      passedOver: [],
+    }),
   };
   hop = forwarderHop({
     name: 'forwarder',
     discovery: discovery as Discovery,
+    decisions: createDecisions({ wallClock: clock, random: seededRandom(1) }),
+    loadOf: () => 0,
     nextHop,
     vnis,
     clock,

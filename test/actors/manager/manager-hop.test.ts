@@ -6,6 +6,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Hop, HopRequest } from '../../../actors/connection/hop.ts';
 import type { Discovery } from '../../../actors/discovery/discovery.ts';
 import { managerHop } from '../../../actors/manager/manager-hop.ts';
+import { createDecisions } from '../../../actors/selection/decisions.ts';
 import { NsmError } from '../../../protocols/errors.ts';
 import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
 import {
@@ -21,6 +22,8 @@ import {
   fakeNextHop,
   hopRequest,
 } from '../connection/hop-request.ts';
+import { createManualClock } from '../../sandbox/manual-clock.ts';
+import { seededRandom } from '../runtime/fixture.ts';
 
 let forwarders: NetworkServiceEndpoint[];
 let matches: { metadata?: { labels: Record<string, string> } }[];
@@ -58,6 +61,7 @@ beforeEach(() => {
     nextHop,
     log: silentLog,
     discovery: { discover } as Discovery,
+    decisions: createDecisions({ wallClock: createManualClock(), random: seededRandom(1) }),
     forwarderServiceName: 'forwarder',
     forwarders: () => forwarders,
     excludedPrefixes: () => excluded,

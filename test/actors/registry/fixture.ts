@@ -28,6 +28,9 @@ import { systemClock, systemWallClock } from '../../../transports/process/system
 import { systemRandom } from '../../../transports/process/system-random.ts';
 import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
 
+/** A choice in which nothing but the turn counts. */
+export const byTurn = { stickyKey: '', loadOf: () => 0, lastBecause: () => undefined };
+
 export interface RegistryFixture {
   readonly clock: ManualClock;
   readonly clients: RegistryClients;

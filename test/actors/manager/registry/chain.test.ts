@@ -11,7 +11,7 @@ import { silentLog } from '../../../../protocols/ports/log.ts';
 import { createMemoryNetwork } from '../../../../transports/memory/memory-network.ts';
 import { systemClock, systemWallClock } from '../../../../transports/process/system-clock.ts';
 import { systemRandom } from '../../../../transports/process/system-random.ts';
-import { endpoint, second, service, startRegistry } from '../../registry/fixture.ts';
+import { byTurn, endpoint, second, service, startRegistry } from '../../registry/fixture.ts';
 
 const clock = systemClock;
 const common = { clock, wallClock: systemWallClock, random: systemRandom, log: silentLog };
@@ -70,7 +70,7 @@ describe('a registration over a binding', () => {
     });
     const found = async () => {
       const view = await discovery.discover('svc', call());
-      return discovery.selectEndpoints(view, {}).map(({ url }) => url);
+      return discovery.choose(view, { ...byTurn, labels: {} }).candidates.map(({ url }) => url);
     };
     expect(await found()).toEqual(['unix:///run/e1.sock']);
 
