@@ -34,6 +34,8 @@ export interface NsmgrOptions {
   readonly node?: string;
   /** Life of the lease under which it is shown. */
   readonly nodeLeaseMs?: number;
+  /** As in `ManagerRegistrySetup`. */
+  readonly endpointGraceMs?: number;
   /** Closes its connections when it stops, instead of leaving them to the next life. */
   readonly closesAtStop?: boolean;
 }
@@ -58,6 +60,7 @@ export async function composeNsmgr(
     log,
     publicUrl: publicUrlOf(options.listenOn),
     nodeLabels: options.nodeLabels,
+    ...(options.endpointGraceMs === undefined ? {} : { endpointGraceMs: options.endpointGraceMs }),
   });
   const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
   const table = withAges(

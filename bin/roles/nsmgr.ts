@@ -41,6 +41,7 @@ export async function run(): Promise<number> {
             excludedPrefixes: () => excluded.value,
             node: nodeNameOf(config),
             nodeLeaseMs: config.nodeLeaseMs,
+            endpointGraceMs: config.endpointGraceMs,
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });

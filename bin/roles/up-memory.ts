@@ -76,6 +76,7 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
         name,
         node,
         nodeLeaseMs: config.nodeLeaseMs,
+        endpointGraceMs: config.endpointGraceMs,
         listenOn: [socketUrl, managerUrl(node)],
         registryUrl,
         forwarderServiceName: config.forwarderNetworkServiceName,

@@ -1,8 +1,9 @@
 // Protects the end of an Endpoint: its clients see it, nobody gets a wire to it any more, and once its clients have
-// closed, no forwarder holds anything of it; where another Endpoint offers the service, the wire moves there.
+// closed, no forwarder holds anything of it; one that dies is soon out of the registry; where another Endpoint offers the service, the wire moves there.
 
 import { expect, test } from 'vitest';
 
+import { withMesh } from '../../bin/inspect/mesh-client.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh } from '../sandbox/mesh.ts';
@@ -78,6 +79,10 @@ describeMesh('an Endpoint ends', (mesh) => {
           connection: { networkServiceEndpointName: other.name },
         }),
       );
+      await eventually('no registry lists the dead one', 10_000, async () => {
+        const listed = await withMesh(processes.socketOf(nodes[0]), (asked) => asked.endpoints());
+        expect(listed.map(({ name }) => name)).not.toContain(workload.name);
+      });
       const next = await client.connection();
       expect(addressesOf(next)).toEqual(addressesOf(first));
       expect(await interfacesOf(netlink, client.namespace)).toEqual(before);

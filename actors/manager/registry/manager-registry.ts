@@ -36,6 +36,7 @@ import type { Discovery } from '../../discovery/discovery.ts';
 import { CachedFind } from './cached-find.ts';
 import { InOrder } from './in-order.ts';
 import { LocalEndpoints } from './local-endpoints.ts';
+import { LocalPresence } from './local-presence.ts';
 import { Presence } from './presence.ts';
 import { registerUpstream } from './register-upstream.ts';
 
@@ -54,6 +55,8 @@ export interface ManagerRegistrySetup {
   readonly nodeLabels?: Readonly<Record<string, string>>;
   /** Life of a registration without a refresh; 1 min in the reference. */
   readonly expirePeriodMs?: number;
+  /** How long an Endpoint whose process has ended may take to start again before it is taken out of the registry. */
+  readonly endpointGraceMs?: number;
   /** For calls on the manager's own account. */
   readonly ownCallTimeoutMs?: number;
 }
@@ -76,10 +79,17 @@ class LocalRegistry implements ManagerRegistry {
   #local: LocalEndpoints;
   #inOrder = new InOrder();
   #presence: Presence;
+  #localPresence: LocalPresence;
   #isClosed = false;
 
   constructor(setup: ManagerRegistrySetup) {
-    this.#setup = { nodeLabels: {}, expirePeriodMs: 60_000, ownCallTimeoutMs: 5_000, ...setup };
+    this.#setup = {
+      nodeLabels: {},
+      expirePeriodMs: 60_000,
+      endpointGraceMs: 2_000,
+      ownCallTimeoutMs: 5_000,
+      ...setup,
+    };
     this.#local = new LocalEndpoints({
       ...setup,
       onChanged: (before, after) => this.#cached?.localChanged(before, after),
@@ -94,6 +104,12 @@ class LocalRegistry implements ManagerRegistry {
       local: () => this.#local.index.values(),
       isLocal: (name) => this.#local.index.get(name) !== undefined,
       registerAgain: (name) => this.#registerAgain(name),
+    });
+    this.#localPresence = new LocalPresence({
+      clock: setup.clock,
+      graceMs: this.#setup.endpointGraceMs,
+      isLocal: (name) => this.#local.index.get(name) !== undefined,
+      onGone: (name) => this.#onGone(name),
     });
     const { upstream } = this.#setup;
     this.services = [
@@ -117,6 +133,7 @@ class LocalRegistry implements ManagerRegistry {
   close(): void {
     this.#isClosed = true;
     this.#presence.close();
+    this.#localPresence.close();
     this.#cached?.close();
     this.#local.close();
   }
@@ -138,6 +155,7 @@ class LocalRegistry implements ManagerRegistry {
         expirationTime: keepsOwn ? given : timestampFromEpochMs(latestEpochMs),
       };
       const before = this.#local.index.get(real.name);
+      this.#localPresence.heardOf(real.name);
       // Known at once: a forwarder serves its node also while the registry is away.
       this.#local.set(real);
       try {
@@ -175,6 +193,7 @@ class LocalRegistry implements ManagerRegistry {
   async #unregister(endpoint: NetworkServiceEndpoint, call: CallContext) {
     checkName('network_service_endpoint.name', endpoint.name);
     const { upstream, publicUrl } = this.#setup;
+    this.#localPresence.heardOf(endpoint.name);
     await this.#inOrder.run(endpoint.name, call.signal, async () => {
       const known =
         this.#local.delete(endpoint.name) ?? (await this.#leftByEarlierLife(endpoint.name, call));
@@ -236,7 +255,10 @@ class LocalRegistry implements ManagerRegistry {
   ): AsyncIterable<NetworkServiceEndpointResponse> {
     const service = CachedFind.serviceOf(query.networkServiceEndpoint);
     if (this.#cached === undefined || service === undefined) {
-      yield* this.#findUpstream(query, call);
+      const name = query.networkServiceEndpoint?.name ?? '';
+      const found = this.#findUpstream(query, call);
+      if (query.watch && name !== '') yield* this.#localPresence.during(name, call, found);
+      else yield* found;
       return;
     }
     const asked = query.networkServiceEndpoint ?? create(NetworkServiceEndpointSchema);
@@ -299,13 +321,30 @@ class LocalRegistry implements ManagerRegistry {
   }
 
   #onExpired(endpoint: NetworkServiceEndpoint): void {
+    this.#setup.log.info('local registration expired', { endpoint: endpoint.name });
+    this.#takeOut(endpoint);
+  }
+
+  /** Its process has ended: no client is to be sent to it. It is there again with its next Register. */
+  #onGone(name: string): void {
+    const endpoint = this.#local.delete(name);
+    if (endpoint === undefined) return;
+    this.#setup.log.info('endpoint ended without unregistering', { endpoint: name });
+    this.#takeOut(endpoint);
+  }
+
+  #takeOut(endpoint: NetworkServiceEndpoint): void {
     const { upstream, publicUrl, log } = this.#setup;
-    log.info('local registration expired', { endpoint: endpoint.name });
-    upstream.endpoints
-      .unregister({ ...endpoint, url: publicUrl }, this.#own())
+    const { name } = endpoint;
+    this.#inOrder
+      .run(name, new AbortController().signal, async () => {
+        // Registered again meanwhile.
+        if (this.#local.index.get(name) !== undefined) return;
+        await upstream.endpoints.unregister({ ...endpoint, url: publicUrl }, this.#own());
+      })
       .catch((error: unknown) => {
-        log.debug('expired endpoint was not unregistered, it expires there too', {
-          endpoint: endpoint.name,
+        log.debug('an endpoint that is gone was not unregistered, it expires there too', {
+          endpoint: name,
           error: describeError(error),
         });
       });

@@ -56,6 +56,12 @@ export const nsmgrVariables = {
     '5s',
     'a node that has not been heard of for so long counts as away; renewed more than three times in it',
   ),
+  endpointGraceMs: variable(
+    'VWIRE_ENDPOINT_GRACE',
+    durationBetween('100ms', '1m'),
+    '2s',
+    'how long an Endpoint whose process has ended may take to start again before no client is sent to it any more',
+  ),
   ...commonVariables,
 } as const;
 

@@ -337,3 +337,77 @@ describe('a manager that answers Finds from its cache', () => {
     expect(await watched.ended).toMatchObject({ code: 'UNAVAILABLE' });
   });
 });
+
+describe('an Endpoint whose watch on its own name ends', () => {
+  /** As an Endpoint does it: registers, then watches its own name. `die` ends that as the end of its process does. */
+  async function startEndpoint(name: string) {
+    await node.endpoints.register(local(name), second);
+    const abort = new AbortController();
+    const query = create(NetworkServiceEndpointQuerySchema, {
+      networkServiceEndpoint: { name },
+      watch: true,
+    });
+    const stream = node.endpoints.find(query, { signal: abort.signal });
+    const ended = collect(stream).catch(() => []);
+    await settle();
+    const end = async (code: 'CANCELLED' | 'UNAVAILABLE'): Promise<void> => {
+      abort.abort(new NsmError(code, 'the end of the watch'));
+      await ended;
+      await settle();
+    };
+    return { die: () => end('CANCELLED'), loseBus: () => end('UNAVAILABLE') };
+  }
+
+  const registered = () => findNames(registry.clients, { networkServiceNames: ['svc'] });
+
+  it('is taken out of the registry once it has had time to start again', async () => {
+    const { die } = await startEndpoint('e1');
+    await startEndpoint('e2');
+    await die();
+    await clock.advance(1_900);
+    expect(await registered()).toEqual(['e1', 'e2']);
+    await clock.advance(200);
+    expect(await registered()).toEqual(['e2']);
+    expect(manager.localEndpoints('svc').map(({ name }) => name)).toEqual(['e2']);
+    await startEndpoint('e1');
+    await clock.advance(10_000);
+    expect((await registered()).toSorted()).toEqual(['e1', 'e2']);
+  });
+
+  it('stays where it registers again in time', async () => {
+    const { die } = await startEndpoint('e1');
+    await die();
+    await clock.advance(1_500);
+    await startEndpoint('e1');
+    await clock.advance(30_000);
+    expect(await registered()).toEqual(['e1']);
+    expect(upstreamUnregisters).toEqual([]);
+  });
+
+  it('stays where the bus was lost, or another watch on the name is open', async () => {
+    const { loseBus } = await startEndpoint('e1');
+    await loseBus();
+    await clock.advance(10_000);
+    expect(await registered()).toEqual(['e1']);
+    const other = await startEndpoint('e1');
+    await startEndpoint('e1');
+    await other.die();
+    await clock.advance(10_000);
+    expect(await registered()).toEqual(['e1']);
+  });
+
+  it('stays where only somebody who had waited for the name goes away', async () => {
+    const abort = new AbortController();
+    const query = create(NetworkServiceEndpointQuerySchema, {
+      networkServiceEndpoint: { name: 'e1' },
+      watch: true,
+    });
+    const waiting = collect(node.endpoints.find(query, { signal: abort.signal }));
+    await settle();
+    await node.endpoints.register(local('e1'), second);
+    abort.abort(new NsmError('CANCELLED', 'found it'));
+    await waiting;
+    await clock.advance(10_000);
+    expect(await registered()).toEqual(['e1']);
+  });
+});
