@@ -20,13 +20,23 @@ import { delimiter, dirname, join } from 'node:path';
 import { withLock } from './lock.mjs';
 import { BootstrapError, runStep } from './steps.mjs';
 
-/** Which programs come from which package, the variable under which vwire learns the path, and who needs them. */
+/** Which programs come from which package, the variables under which vwire learns their paths, and who needs them. */
 const debianParts = [
   {
-    program: 'nats-server',
     package: 'nats-server',
-    variable: 'VWIRE_NATS_SERVER',
+    programs: { VWIRE_NATS_SERVER: 'nats-server' },
     commands: ['prepare', 'test', 'demo', 'up'],
+  },
+  {
+    package: 'openvswitch-switch',
+    programs: {
+      VWIRE_OVSDB_TOOL: 'ovsdb-tool',
+      VWIRE_OVSDB_SERVER: 'ovsdb-server',
+      VWIRE_OVS_VSWITCHD: 'ovs-vswitchd',
+    },
+    commands: ['prepare', 'test'],
+    // Its tests say that they are skipped, and why.
+    isOptional: true,
   },
 ];
 
@@ -39,6 +49,8 @@ const systemFolders = [
   '/sbin',
   '/bin',
 ];
+/** Where a package has a program that its installation only links to. */
+const packageFolders = [...systemFolders, '/usr/lib/openvswitch-switch'];
 const listsAreFreshForMs = 12 * 3_600_000;
 
 function isExecutable(path) {
@@ -50,14 +62,14 @@ function isExecutable(path) {
   }
 }
 
-function findOnSystem(part) {
-  const named = process.env[part.variable];
+function findOnSystem(variable, program) {
+  const named = process.env[variable];
   if (named !== undefined && named !== '') {
     if (isExecutable(named)) return named;
-    throw new BootstrapError(`${part.variable}: expected an executable file, found ${named}`);
+    throw new BootstrapError(`${variable}: expected an executable file, found ${named}`);
   }
   const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...systemFolders];
-  return folders.map((folder) => join(folder, part.program)).find(isExecutable);
+  return folders.map((folder) => join(folder, program)).find(isExecutable);
 }
 
 function releaseName() {
@@ -73,20 +85,20 @@ const packageFolder = (cache, part) =>
   join(cache, 'debian', `${releaseName()}-${process.arch}`, part.package);
 
 /** A package with libraries of its own gets a launcher that names them; exec keeps the process id. */
-function writeLauncher(folder, part) {
-  const programs = systemFolders.map((name) => join(name.slice(1), part.program));
-  const program = programs.find((path) => existsSync(join(folder, path)));
+function writeLauncher(folder, part, name) {
+  const places = packageFolders.map((place) => join(place.slice(1), name));
+  const program = places.find((path) => existsSync(join(folder, path)));
   if (program === undefined) {
-    throw new BootstrapError(`the package ${part.package} holds no ${part.program}`);
+    throw new BootstrapError(`the package ${part.package} holds no ${name}`);
   }
   const libraries = ['usr/lib', 'lib'].flatMap((base) =>
     existsSync(join(folder, base))
       ? readdirSync(join(folder, base))
-          .filter((name) => name.endsWith('-linux-gnu'))
-          .map((name) => `$here/${join(base, name)}`)
+          .filter((entry) => entry.endsWith('-linux-gnu'))
+          .map((entry) => `$here/${join(base, entry)}`)
       : [],
   );
-  const launcher = join(folder, part.program);
+  const launcher = join(folder, name);
   const path = libraries.length > 0 ? `LD_LIBRARY_PATH="${libraries.join(':')}" ` : '';
   writeFileSync(
     launcher,
@@ -166,7 +178,7 @@ async function unpack(part, folder, aptFolder) {
         timeoutMs: 60_000,
       });
     }
-    writeLauncher(join(work, 'root'), part);
+    for (const name of Object.values(part.programs)) writeLauncher(join(work, 'root'), part, name);
     mkdirSync(join(folder, '..'), { recursive: true });
     renameSync(join(work, 'root'), folder);
   } catch (error) {
@@ -178,21 +190,42 @@ async function unpack(part, folder, aptFolder) {
   }
 }
 
+/** Returns the folder that holds the launchers of all its programs. */
 async function fetchPart(part, cache) {
   const folder = packageFolder(cache, part);
-  const launcher = join(folder, part.program);
-  if (isExecutable(launcher)) return launcher;
+  const names = Object.values(part.programs);
+  const isThere = () => names.every((name) => isExecutable(join(folder, name)));
+  if (isThere()) return folder;
   await withLock(join(cache, 'debian.lock'), async () => {
-    if (isExecutable(launcher)) return;
+    if (isThere()) return;
     rmSync(folder, { recursive: true, force: true });
     await unpack(part, folder, join(cache, 'apt'));
   }).catch((error) => {
     throw new BootstrapError(
-      `${part.program} is missing and could not be fetched. Install it by hand ` +
-        `(apt-get install ${part.package}) or name the program in ${part.variable}.\n${error.message}`,
+      `${names.join(', ')}: missing, and could not be fetched. Install by hand ` +
+        `(apt-get install ${part.package}) or name in ${Object.keys(part.programs).join(', ')}.\n${error.message}`,
     );
   });
-  return launcher;
+  return folder;
+}
+
+async function pathsIfAny(part, cache) {
+  try {
+    return await pathsOf(part, cache);
+  } catch (error) {
+    if (part.isOptional !== true || !(error instanceof BootstrapError)) throw error;
+    process.stderr.write(`goes on without ${part.package}: ${error.message}\n`);
+    return [];
+  }
+}
+
+/** The paths of a part's programs by variable: all of this machine, or all of the cache. */
+async function pathsOf(part, cache) {
+  const programs = Object.entries(part.programs);
+  const found = programs.map(([variable, name]) => [variable, findOnSystem(variable, name)]);
+  if (found.every(([, path]) => path !== undefined)) return found;
+  const folder = await fetchPart(part, cache);
+  return programs.map(([variable, name]) => [variable, join(folder, name)]);
 }
 
 /**
@@ -203,9 +236,13 @@ export async function provideDebianParts(command, cache) {
   const found = {};
   const folders = [];
   for (const part of debianParts.filter(({ commands }) => commands.includes(command))) {
-    const path = findOnSystem(part) ?? (await fetchPart(part, cache));
-    found[part.variable] = path;
-    folders.push(dirname(path));
+    for (const [variable, path] of await pathsIfAny(part, cache)) {
+      found[variable] = path;
+      folders.push(dirname(path));
+    }
   }
-  return { ...found, PATH: [process.env.PATH ?? '', ...folders].filter(Boolean).join(delimiter) };
+  return {
+    ...found,
+    PATH: [process.env.PATH ?? '', ...new Set(folders)].filter(Boolean).join(delimiter),
+  };
 }

@@ -64,6 +64,7 @@ function findPrograms(): Programs | string {
   const schema = [
     process.env['VWIRE_OVS_SCHEMA'] ?? '',
     join(dirname(dirname(ovsdbTool)), share),
+    join(dirname(ovsdbTool), 'usr', share),
     join('/usr', share),
   ].find((path) => path !== '' && existsSync(path));
   if (schema === undefined) return 'no vswitch.ovsschema (VWIRE_OVS_SCHEMA)';
