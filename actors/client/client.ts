@@ -26,6 +26,7 @@ import {
 import { afterFailedRepair, type Healing, healingBegins } from './heal-decision.ts';
 import { recoverConnection } from './recover.ts';
 import { planRefresh } from './refresh-plan.ts';
+import { retryDelayMs } from './retry-delay.ts';
 
 /** What the world sees of a client. */
 export type ClientStatus =
@@ -178,7 +179,7 @@ function failed(
   { known, error: lastError }: Extract<Outcome, { error: NsmError }>,
 ): ClientState {
   const attempts = state.attempts + 1;
-  const delayMs = backoffMs(setup, context, attempts);
+  const delayMs = retryDelayMs(lastError, () => backoffMs(setup, context, attempts));
   context.log.warn('request failed', {
     networkService: setup.networkService,
     attempts,

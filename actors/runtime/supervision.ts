@@ -32,6 +32,8 @@ export const supervision = {
   endpointRegistration: { ...restartAtOnce, crashesMax: 5, windowMs: 30_000, whenExceeded: 'stop' },
   /** Reloads from its store. */
   registryDomain: { ...restartAtOnce, crashesMax: 3, windowMs: 60_000, whenExceeded: 'escalate' },
+  /** Takes up what runs; what it started lives on meanwhile. */
+  supplier: { ...restartAtOnce, crashesMax: 3, windowMs: 60_000, whenExceeded: 'escalate' },
   /** Adopts what the data plane shows. */
   forwarder,
   /** Connects again, dumps, compares, converges. */

@@ -72,6 +72,10 @@ const roles: readonly CatalogRow[] = [
     'NSM_NETWORK_SERVICES=kernel://my-service/nsm-1 vwire nsc',
     'request my-service on the interface nsm-1',
   ]),
+  role('supplier', 'starts an Endpoint on its node for a client that would get none', [
+    'NSM_SERVICE_NAME=my-service VWIRE_SUPPLIER_TEMPLATE=endpoint.yaml vwire supplier',
+    'scale my-service from zero with processes of that template',
+  ]),
 ].map((row) =>
   row.name === 'nse' ? { ...row, operands: '<kind>', operandChoices: ['icmp-responder'] } : row,
 );

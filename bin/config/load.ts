@@ -12,6 +12,7 @@ import { type NscConfig, nscVariables } from './roles/nsc.ts';
 import { type NseConfig, nseVariables } from './roles/nse.ts';
 import { type NsmgrConfig, nsmgrVariables } from './roles/nsmgr.ts';
 import { type RegistryConfig, registryVariables } from './roles/registry.ts';
+import { type SupplierConfig, supplierVariables } from './roles/supplier.ts';
 import {
   type ConfigOf,
   type Environment,
@@ -29,6 +30,7 @@ export const roleVariables: Readonly<Record<string, Variables>> = {
   forwarder: forwarderVariables,
   nse: nseVariables,
   nsc: nscVariables,
+  supplier: supplierVariables,
   identity: identityVariables,
 };
 
@@ -37,6 +39,7 @@ const inheritedNames: readonly string[] = [
   'VWIRE_NATS_SERVER',
   'VWIRE_END_WITH_PARENT',
   'VWIRE_CLOSE_AT_STOP',
+  'VWIRE_SUPPLIED',
   'VWIRE_EXCLUDED_PREFIXES_FILE',
 ];
 
@@ -63,6 +66,9 @@ export const loadNseConfig = (environment: Environment): NseConfig =>
 
 export const loadNscConfig = (environment: Environment): NscConfig =>
   readVariables('nsc', nscVariables, environment);
+
+export const loadSupplierConfig = (environment: Environment): SupplierConfig =>
+  readVariables('supplier', supplierVariables, environment);
 
 export const loadIdentityConfig = (environment: Environment): IdentityConfig =>
   readVariables('identity', identityVariables, environment);

@@ -26,20 +26,26 @@ export interface Launch {
 /** What a role needs of this process's environment; nothing else is handed on. */
 const passedOn = ['PATH', 'HOME', 'TMPDIR', 'NODE_OPTIONS', 'NO_COLOR'] as const;
 
+export function inheritedEnvironment(): Readonly<Record<string, string | undefined>> {
+  return Object.fromEntries(passedOn.map((name) => [name, process.env[name]] as const));
+}
+
+/** The command line of a role of this program. */
+export function ownCommand(
+  role: readonly string[],
+  executable = ownExecutable(),
+): readonly [string, ...string[]] {
+  return [process.execPath, ...sourceLoader(executable), executable, ...role];
+}
+
 export function launch(options: Launch): Child {
-  const inherited = passedOn.map((name) => [name, process.env[name]] as const);
-  const { onLine, spawn, executable = ownExecutable() } = options;
-  const [command, ...args] = withLeastPrivilege(options.role[0] ?? '', [
-    process.execPath,
-    ...sourceLoader(executable),
-    executable,
-    ...options.role,
-  ]);
+  const { onLine, spawn, executable, role } = options;
+  const [command, ...args] = withLeastPrivilege(role[0] ?? '', ownCommand(role, executable));
   return startChild({
     name: options.name,
     command,
     args,
-    env: { ...Object.fromEntries(inherited), VWIRE_STATE_DIR: options.stateDir, ...options.env },
+    env: { ...inheritedEnvironment(), VWIRE_STATE_DIR: options.stateDir, ...options.env },
     logFile: join(options.stateDir, `${options.name}.log`),
     ...(onLine === undefined ? {} : { onLine }),
     ...(spawn === undefined ? {} : { spawn }),

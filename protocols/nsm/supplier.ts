@@ -7,6 +7,9 @@ import { labelOf, labelsFor } from './labels.ts';
 
 export const supplierLabel = { key: 'vwire.io/supplier', value: 'true' } as const;
 
+/** `details.rule` of the refusal by which a supplier says that an Endpoint is on its way. */
+export const supplyRule = 'supply';
+
 export function isSupplier(endpoint: NetworkServiceEndpoint, service: string): boolean {
   const labels = labelsFor(endpoint.networkServiceLabels, service);
   return labelOf(labels, supplierLabel.key) === supplierLabel.value;

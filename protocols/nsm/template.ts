@@ -21,9 +21,14 @@ type Action =
 
 /** The text with its actions replaced. Throws INVALID_ARGUMENT naming the action, the key and what is there. */
 export function renderTemplate(text: string, labels: Labels): string {
+  return replaceActions(text, (raw) => renderAction(readAction(raw, text), labels, text));
+}
+
+/** The text with what stands between each `{{` and `}}`, trim marks left out, replaced. */
+export function replaceActions(text: string, replace: (raw: string) => string): string {
   if (!isTemplate(text)) return text;
   if (text.length > limits.templateLength) {
-    throw refuse(text, `at most ${limits.templateLength} characters`, `${text.length}`);
+    throw refuseTemplate(text, `at most ${limits.templateLength} characters`, `${text.length}`);
   }
   let output = '';
   let position = 0;
@@ -38,7 +43,7 @@ export function renderTemplate(text: string, labels: Labels): string {
     const close = endOfAction(text, open + 2);
     trimNext = /[ \t\r\n]-$/.test(text.slice(Math.max(open + 2, close - 2), close));
     const body = text.slice(open + (trimBefore ? 3 : 2), trimNext ? close - 1 : close);
-    output += renderAction(readAction(body, text), labels, text);
+    output += replace(body);
     position = close + 2;
   }
 }
@@ -76,7 +81,15 @@ function endOfAction(text: string, start: number): number {
       return at;
     }
   }
-  throw refuse(text, 'a closing }} for every {{', 'the end of the text');
+  throw refuseTemplate(text, 'a closing }} for every {{', 'the end of the text');
+}
+
+/** The text of a quoted action or of a comment; undefined where the action is another. */
+export function literalAction(raw: string, text: string): string | undefined {
+  const body = raw.trim();
+  const quoted = quotedAction.exec(body)?.[1];
+  if (quoted !== undefined) return unquote(quoted, text);
+  return commentAction.test(body) ? '' : undefined;
 }
 
 // Go: a field name is letters, digits and underscores and does not begin with a digit.
@@ -91,10 +104,9 @@ function readAction(raw: string, text: string): Action {
   if (field !== undefined) return { kind: 'field', key: field };
   const index = indexAction.exec(body)?.[1];
   if (index !== undefined) return { kind: 'index', key: unquote(index, text) };
-  const quoted = quotedAction.exec(body)?.[1];
-  if (quoted !== undefined) return { kind: 'text', text: unquote(quoted, text) };
-  if (commentAction.test(body)) return { kind: 'text', text: '' };
-  throw refuse(text, '{{ .key }} or {{ index . "key" }}', `{{${raw}}}`);
+  const literal = literalAction(raw, text);
+  if (literal !== undefined) return { kind: 'text', text: literal };
+  throw refuseTemplate(text, '{{ .key }} or {{ index . "key" }}', `{{${raw}}}`);
 }
 
 function renderAction(action: Action, labels: Labels, text: string): string {
@@ -109,14 +121,15 @@ function renderAction(action: Action, labels: Labels, text: string): string {
   }
 }
 
-function unquote(quoted: string, text: string): string {
+/** A quoted text without its quotes. Throws INVALID_ARGUMENT at an escape that is none; `text` is for the error. */
+export function unquote(quoted: string, text: string): string {
   const inner = quoted.slice(1, -1);
   if (quoted.startsWith('`')) return inner;
   return inner.replace(/\\(.)/gs, (_, escaped: string) => {
     if (escaped === '"' || escaped === '\\') return escaped;
     if (escaped === 'n') return '\n';
     if (escaped === 't') return '\t';
-    throw refuse(text, String.raw`one of \" \\ \n \t in a quoted text`, `\\${escaped}`);
+    throw refuseTemplate(text, String.raw`one of \" \\ \n \t in a quoted text`, `\\${escaped}`);
   });
 }
 
@@ -130,7 +143,8 @@ function missingKey(key: string, labels: Labels, text: string): NsmError {
   });
 }
 
-function refuse(text: string, expected: string, found: string): NsmError {
+/** An INVALID_ARGUMENT about a template. */
+export function refuseTemplate(text: string, expected: string, found: string): NsmError {
   return new NsmError('INVALID_ARGUMENT', 'the template cannot be read', {
     rule: `template ${text.slice(0, 200)}`,
     expected,

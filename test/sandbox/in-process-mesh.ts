@@ -11,6 +11,7 @@ import { composeNsc, type NscOptions } from '../../bin/roles/compose-nsc.ts';
 import { composeNse, type NseOptions } from '../../bin/roles/compose-nse.ts';
 import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
+import { composeSupplier, type SupplierOptions } from '../../bin/roles/compose-supplier.ts';
 import type { Platform } from '../../bin/roles/platform.ts';
 import type { RunningRole } from '../../bin/roles/running-role.ts';
 import {
@@ -73,6 +74,8 @@ type ForwarderExtras = Partial<ForwarderOptions> & { readonly fault?: Fault };
 type NseExtras = Partial<Omit<NseOptions, 'name' | 'connectTo' | 'listenOn'>> & {
   readonly cidr?: string;
 };
+
+type SupplierExtras = Partial<SupplierOptions> & Pick<SupplierOptions, 'supplier'>;
 
 export interface MeshOptions {
   /** Managers show their nodes in the registry. */
@@ -193,6 +196,27 @@ export class Mesh extends MeshCalls {
       maxTokenLifetimeMs: lifetimeMs,
       netns: this.newNamespace(),
       ...rest,
+    });
+    const part = partOf(await this.run(composing), url);
+    this.#parts.push(part);
+    return part;
+  }
+
+  async addSupplier(node: Node, extras: SupplierExtras): Promise<Part> {
+    const name = `supplier-${node.name}`;
+    const { platform, partOf } = this.#platform(name);
+    const url = `memory:${node.name}/${name}`;
+    const composing = composeSupplier(platform, {
+      name,
+      connectTo: node.managerUrl,
+      listenOn: url,
+      serviceName: 'service',
+      payload: 'IP',
+      labels: { app: 'supplier', nodeName: node.name },
+      nodeName: node.name,
+      maxTokenLifetimeMs: lifetimeMs,
+      endpointsMax: 4,
+      ...extras,
     });
     const part = partOf(await this.run(composing), url);
     this.#parts.push(part);

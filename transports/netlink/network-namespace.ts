@@ -23,6 +23,8 @@ export interface NetworkNamespace {
   readonly inodeUrl: string;
   readonly path: string;
   readonly descriptor: number;
+  /** Closes the descriptor; a bind mount stays, and the namespace with it. */
+  letGo(): void;
   /** Lets go of it. The kernel removes it, with its links, when nobody else holds it. */
   close(): void;
 }
@@ -48,6 +50,10 @@ export function createNetworkNamespace(path?: string): NetworkNamespace {
     inodeUrl: namespaceInodeUrl(visible),
     path: path ?? visible,
     descriptor,
+    letGo() {
+      if (isOpen) closeSync(descriptor);
+      isOpen = false;
+    },
     close() {
       if (!isOpen) return;
       isOpen = false;
@@ -86,7 +92,8 @@ function bindTo(source: string, path: string): void {
   throw callError(`bind the namespace to ${path}`, number);
 }
 
-function unbind(path: string): void {
+/** Takes away the bind mount that `createNetworkNamespace` made; whoever is inside keeps the namespace. */
+export function unbind(path: string): void {
   libc.umount2(path, detach);
   unlinkSync(path);
 }
