@@ -39,4 +39,8 @@ export const limits = {
   documentLength: 1_048_576,
   /** Free ranges that one prefix pool may break into. */
   poolRanges: 65_536,
+  /** Prefixes that one client may get beside its address. */
+  extraPrefixes: 256,
+  /** Addresses that an Endpoint keeps for clients that are away. */
+  idleLeases: 65_536,
 } as const;

@@ -11,6 +11,7 @@ import {
   type Mechanism,
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
+import { withClientInterface } from '../../protocols/nsm/client-interface.ts';
 import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Call, NextHop } from '../connection/hop.ts';
@@ -27,6 +28,8 @@ export interface AttemptSetup {
   /** Pins the Endpoint; a reselect keeps it. */
   readonly endpointName?: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** As asked for; absent where the name was made up. */
+  readonly interfaceName?: string;
   readonly preferences: readonly Mechanism[];
   /** URL of the manager (`NSM_CONNECT_TO`). */
   readonly connectTo: string;
@@ -80,7 +83,8 @@ async function request(
   signal: AbortSignal,
   asked: Connection | undefined,
 ): Promise<Connection> {
-  const base = asked ?? enterPath(firstConnection(setup), setup.name, () => setup.connectionId);
+  const known = asked ?? enterPath(firstConnection(setup), setup.name, () => setup.connectionId);
+  const base = withClientInterface(known, setup.interfaceName);
   const own = await setup.tokens.token(undefined);
   const connection = withSegment(base, 0, {
     token: own.token,

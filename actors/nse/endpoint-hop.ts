@@ -3,7 +3,6 @@
 
 import { create } from '@bufbuild/protobuf';
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
-import type { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   ConnectionContextSchema,
@@ -15,6 +14,7 @@ import { trimPath } from '../../protocols/nsm/path.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Hop, HopRequest } from '../connection/hop.ts';
 import { withDnsConfigs } from './dns-configs.ts';
+import type { Leases } from './leases.ts';
 
 /** What somebody who writes an Endpoint may hang into each connection. */
 export interface EndpointHooks {
@@ -27,7 +27,7 @@ export interface EndpointHopSetup extends EndpointHooks {
   readonly name: string;
   readonly log: Log;
   /** Absent where the Endpoint gives no addresses. */
-  readonly ipam?: PointToPointIpam;
+  readonly leases?: Leases;
   /** Told to every client. */
   readonly dnsConfigs?: readonly DNSConfig[];
   /** Completes this end of the mechanism. */
@@ -40,7 +40,7 @@ export function endpointHop(setup: EndpointHopSetup): Hop {
   return {
     request: (request) => onRequest(setup, request),
     async close(connection) {
-      setup.ipam?.release(connection.id);
+      await setup.leases?.release(connection.id);
       await setup.onClose?.(connection);
     },
   };
@@ -52,16 +52,17 @@ async function onRequest(setup: EndpointHopSetup, request: HopRequest): ReturnTy
     preferences: request.preferences,
     supported: setup.mechanismTypes,
   });
-  const context = request.connection.context;
-  const assignment = setup.ipam?.assign(request.connection.id, context?.ipContext);
+  const assignment = setup.leases?.assign(request.connection);
   const addressed = withIpContext(request.connection, assignment?.ipContext);
   try {
     const mechanism = setup.completeMechanism(asked, addressed);
     const told = withDnsConfigs(addressed, setup.dnsConfigs ?? []);
     const settled = trimPath({ ...told, mechanism });
-    return { connection: (await setup.onRequest?.(settled)) ?? settled, memory: {} };
+    const connection = (await setup.onRequest?.(settled)) ?? settled;
+    if (assignment !== undefined) setup.leases?.book.settle(assignment);
+    return { connection, memory: {} };
   } catch (thrown) {
-    if (assignment?.isNew === true) setup.ipam?.release(request.connection.id);
+    if (assignment !== undefined) setup.leases?.book.undo(assignment);
     throw thrown instanceof NsmError ? thrown : refusalOf(setup, thrown);
   }
 }

@@ -1,17 +1,19 @@
-// What an Endpoint goes on with after a restart: the connections of its journal, and with them their addresses.
-// Invariants: an address of a connection that has not expired goes to nobody else; an expired connection holds none;
-// a wire that ended in another namespace is told as down, so that its client asks for it anew.
+// What an Endpoint goes on with after a restart: the connections of its journal with their addresses, and the leases of
+// clients that are away.
+// Invariants: an address of a connection that has not expired goes to nobody else; what an expired connection held is
+// kept for its client as after any other end; a wire that ended in another namespace is told as down, so that its client
+// asks for it anew.
 
 import { State } from '../../protocols/nsm/gen/connection_pb.ts';
 import { parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
-import type { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
+import type { Leases } from './leases.ts';
 
 export interface TakeUpSetup {
   readonly table: ConnectionTable;
-  readonly ipam: PointToPointIpam;
+  readonly leases: Leases;
   /** URL of the namespace that the wires end in now. */
   readonly netns: string;
   readonly clock: Clock;
@@ -19,24 +21,24 @@ export interface TakeUpSetup {
 }
 
 /** Returns what the connection actors are to resume from, expired ones included: they end those as usual. */
-export async function takeUp({
-  table,
-  ipam,
-  netns,
-  clock,
-  log,
-}: TakeUpSetup): Promise<readonly Intent[]> {
-  const intents = await table.load();
-  for (const intent of intents) {
-    const { connection, closeAtMs } = intent;
-    const connectionId = connection.id;
-    if (closeAtMs <= clock.nowMs()) continue;
-    if (!ipam.restoreFrom(connectionId, connection.context?.ipContext)) {
-      log.warn('the addresses of a connection fit the prefixes no more', { connectionId });
+export async function takeUp(setup: TakeUpSetup): Promise<readonly Intent[]> {
+  const { table, leases, netns, clock } = setup;
+  const [intents, kept] = [await table.load(), await leases.load()];
+  const isOver = ({ closeAtMs }: Intent): boolean => closeAtMs <= clock.nowMs();
+  for (const intent of intents.filter((each) => !isOver(each))) {
+    const { connection } = intent;
+    if (!leases.restoreLive(connection)) {
+      setup.log.warn('the addresses of a connection fit the prefixes no more', {
+        connectionId: connection.id,
+      });
     }
     const { mechanism } = connection;
     if (mechanism === undefined || parameter(mechanism, parameterKey.inodeUrl) === netns) continue;
     await table.put({ ...intent, connection: { ...connection, state: State.DOWN } });
+  }
+  leases.restoreIdle(kept);
+  for (const { connection } of intents.filter(isOver)) {
+    if (leases.restoreLive(connection)) await leases.release(connection.id);
   }
   return intents;
 }

@@ -50,6 +50,7 @@ export function composeNsc(platform: Platform, options: NscOptions): RunningRole
       connectionId,
       networkService: service.networkService,
       labels: { ...options.labels, ...service.labels },
+      ...(service.interfaceName === undefined ? {} : { interfaceName: service.interfaceName }),
       preferences: [kernelMechanism({ netnsUrl: options.netns, interfaceName })],
       retry: options.retry ?? retryDefault,
       onStatus: (status) => options.onStatus(service, connectionId, status),

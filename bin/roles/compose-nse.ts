@@ -6,11 +6,12 @@ import { createConnectionTable } from '../../actors/connection/connection-table.
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
+import { Leases } from '../../actors/nse/leases.ts';
 import { takeUp } from '../../actors/nse/take-up.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
 import type { DNSConfig } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
-import { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
+import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import {
@@ -50,8 +51,14 @@ export interface NseOptions extends EndpointHooks {
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
   readonly netns: string;
-  /** What its clients hold, kept over a restart; closed with the role. Without, a next life begins with free pools. */
+  /** What its connections hold, kept over a restart; closed with the role. Without, a next life begins with free pools. */
   readonly journal?: Journal;
+  /** Addresses of clients that are away, kept over a restart; closed with the role. */
+  readonly leaseJournal?: Journal;
+  /** How long an address is kept for a client after its connection has ended. Default: the max token lifetime. */
+  readonly leaseKeepMs?: number;
+  /** What becomes of addresses of others that a client brings along; default `strict`: it carries those of this one alone. */
+  readonly ipamPolicy?: 'polite' | 'strict';
 }
 
 /** Time for ending one connection on the Endpoint's own account. */
@@ -59,8 +66,16 @@ const ownCallTimeoutMs = 15_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, system, dialer, listener } = platform;
-  const { journal, netns } = options;
-  const ipam = new PointToPointIpam(options.cidrPrefixes);
+  const { journal, leaseJournal, netns } = options;
+  const leases = new Leases({
+    clock,
+    log,
+    bootId: platform.bootId,
+    pools: new PointToPointPools(options.cidrPrefixes),
+    policy: options.ipamPolicy ?? 'strict',
+    keepMs: options.leaseKeepMs ?? options.maxTokenLifetimeMs,
+    ...(leaseJournal === undefined ? {} : { journal: leaseJournal }),
+  });
   const table = createConnectionTable({
     clock,
     bootId: platform.bootId,
@@ -74,7 +89,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     hop: endpointHop({
       name: options.name,
       log,
-      ipam,
+      leases,
       ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
       completeMechanism: (asked, connection) =>
         completeKernel(platform, options, asked, connection),
@@ -86,7 +101,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     tokens: platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs),
     ownCallTimeoutMs,
   });
-  connections.directory.adopt(await takeUp({ table, ipam, netns, clock, log }));
+  connections.directory.adopt(await takeUp({ table, leases, netns, clock, log }));
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
   const registration = spawnEndpointRegistration(
@@ -103,6 +118,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     await registration.stop(timeoutMs);
     await closeAll(listening, timeoutMs);
     await journal?.close();
+    await leaseJournal?.close();
   };
   const { registerTimeoutMs } = options;
   try {

@@ -54,9 +54,18 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
             registerService: config.registerService,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             netns: namespaceInodeUrl('/proc/self/ns/net'),
+            ipamPolicy: config.ipamPolicy,
+            ...(config.leaseKeepMs === undefined ? {} : { leaseKeepMs: config.leaseKeepMs }),
             journal: await openJournal({
               directory: stateDirOf(config),
               name: `nse-${config.name}`,
+              fsync: 'interval',
+              log,
+              clock: platform().clock,
+            }),
+            leaseJournal: await openJournal({
+              directory: stateDirOf(config),
+              name: `nse-${config.name}-leases`,
               fsync: 'interval',
               log,
               clock: platform().clock,

@@ -1,4 +1,4 @@
-// Addresses and mirrored routes in a connection's IPContext: put leased pairs in, take others out.
+// Addresses, extra prefixes and their routes in a connection's IPContext: put what is leased in, take the rest out.
 // The client's address is in `src_ip_addrs` and routed to by `dst_routes`, the Endpoint's the other way round.
 // Invariant: a context that says the same already is returned as it is; unknown fields and other routes stay.
 
@@ -15,18 +15,25 @@ export function addressesIn(texts: readonly string[]): readonly Prefix[] {
 }
 
 export interface PairChange {
-  /** What the connection holds now. */
+  /** What the connection holds. */
   readonly pairs: readonly { readonly src: Prefix; readonly dst: Prefix }[];
-  /** What it held before and does not any more. */
-  readonly dropped: readonly { readonly src: Prefix; readonly dst: Prefix }[];
-  /** Whether addresses that are neither stay. */
-  readonly keepForeign: boolean;
+  /** Addresses that it does not hold and may carry all the same, in canonical form. */
+  readonly kept: { readonly src: ReadonlySet<string>; readonly dst: ReadonlySet<string> };
 }
 
 /** The context with exactly these pairs and the routes between their ends. */
 export function withPairs(context: IPContext, change: PairChange): IPContext {
-  const src = ends(context.srcIpAddrs, change, ({ src: end }) => end);
-  const dst = ends(context.dstIpAddrs, change, ({ dst: end }) => end);
+  const { pairs, kept } = change;
+  const src = ends(
+    context.srcIpAddrs,
+    pairs.map((pair) => formatPrefix(pair.src)),
+    kept.src,
+  );
+  const dst = ends(
+    context.dstIpAddrs,
+    pairs.map((pair) => formatPrefix(pair.dst)),
+    kept.dst,
+  );
   const srcRoutes = routesTo(context.srcRoutes, dst);
   const dstRoutes = routesTo(context.dstRoutes, src);
   const isSame =
@@ -45,21 +52,37 @@ interface Ends {
   readonly removed: ReadonlySet<string>;
 }
 
-type EndOf = (pair: { readonly src: Prefix; readonly dst: Prefix }) => Prefix;
-
-function ends(present: readonly string[], change: PairChange, endOf: EndOf): Ends {
-  const leased = change.pairs.map((pair) => formatPrefix(endOf(pair)));
-  const dropped = new Set(change.dropped.map((pair) => formatPrefix(endOf(pair))));
+function ends(
+  present: readonly string[],
+  leased: readonly string[],
+  kept: ReadonlySet<string>,
+): Ends {
   const removed = new Set<string>();
   const texts: string[] = [];
   for (const text of present) {
     const canonical = canonicalOf(text);
-    const stays = leased.includes(canonical) || (change.keepForeign && !dropped.has(canonical));
-    if (!stays) removed.add(canonical);
+    if (!leased.includes(canonical) && !kept.has(canonical)) removed.add(canonical);
     else if (!texts.includes(canonical)) texts.push(canonical);
   }
   for (const each of leased) if (!texts.includes(each)) texts.push(each);
   return { texts, leased, removed };
+}
+
+/** The context with exactly these extra prefixes, and the Endpoint's routes to them. */
+export function withExtraPrefixes(context: IPContext, prefixes: readonly Prefix[]): IPContext {
+  const texts = prefixes.map(formatPrefix);
+  const dropped = new Set(context.extraPrefixes);
+  for (const each of texts) dropped.delete(each);
+  const dstRoutes = context.dstRoutes.filter((route) => !dropped.has(route.prefix));
+  const known = new Set(dstRoutes.map(prefixOfRoute));
+  // Without a next hop: the way is the client's address at the other end of the wire.
+  for (const prefix of texts) {
+    if (!known.has(prefix)) dstRoutes.push(create(RouteSchema, { prefix }));
+  }
+  const isSame =
+    sameTexts(texts, context.extraPrefixes) &&
+    sameTexts(dstRoutes.map(prefixOfRoute), context.dstRoutes.map(prefixOfRoute));
+  return isSame ? context : { ...context, extraPrefixes: texts, dstRoutes };
 }
 
 function routesTo(present: readonly Route[], target: Ends): Route[] {
@@ -72,7 +95,7 @@ function routesTo(present: readonly Route[], target: Ends): Route[] {
 }
 
 /** CIDR text in its canonical form, host bits kept where it is an interface address; other text as it is. */
-function canonicalOf(text: string): string {
+export function canonicalOf(text: string): string {
   const prefix = parsePrefix(text);
   return prefix === undefined || !isHostPrefix(prefix) ? text : formatPrefix(prefix);
 }

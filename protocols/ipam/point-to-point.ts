@@ -1,24 +1,12 @@
 // Point-to-point addressing, NSM's default: every connection gets one address pair per group of pools, the lowest free
 // address for the Endpoint's end and the next for the client's, as host prefixes with a route to each other.
-// A group is tried pool by pool; two groups make a dual stack (the reference's `[a,b],[c]`).
-// Invariants: an address is never in two leases; whatever fails half way leaves no trace; the leases alone are the state
-// (the pools follow from them), so that a journal that keeps leases restores everything.
-// Deviations, on purpose, from what looks accidental in the reference: a first Request that fails leaves nothing behind
-// (`release` it), half a recovery loses no address but keeps the half that is free, and addresses that this Endpoint
-// did not give are removed from the request with their routes (`keepForeign` keeps them, as the reference does).
+// A group is tried pool by pool; two groups make a dual stack (the reference's `[a,b],[c]`). Whose a pair is, and how
+// long, is the lease book's business.
+// Invariants: an address is never taken twice; whatever fails half way leaves no trace; where the Endpoint shares its
+// prefixes with replicas, new addresses come from its own blocks alone.
 
-import { create } from '@bufbuild/protobuf';
 import { invariant, NsmError } from '../errors.ts';
-import { IPContextSchema, type IPContext } from '../nsm/gen/connectioncontext_pb.ts';
-import {
-  type Address,
-  formatPrefix,
-  hostPrefix,
-  overlaps,
-  parsePrefix,
-  type Prefix,
-} from './address.ts';
-import { addressesIn, withPairs } from './ip-context.ts';
+import { type Family, formatPrefix, overlaps, type Prefix, widthBits } from './address.ts';
 import { PrefixPool } from './prefix-pool.ts';
 
 /** The two ends of one connection in one group. */
@@ -29,201 +17,151 @@ export interface AddressPair {
   readonly dst: Prefix;
 }
 
-/** What one connection holds: a pair per group, in group order. */
-export interface Lease {
-  readonly connectionId: string;
-  readonly pairs: readonly AddressPair[];
-}
-
-export interface Assignment {
-  readonly ipContext: IPContext;
-  readonly lease: Lease;
-  /** True where the connection had no lease before: `release` it if the Request fails. */
-  readonly isNew: boolean;
-}
-
-/** Addresses that the connection should get where they are free, for example those of an earlier life. */
-export interface PreferredAddresses {
-  readonly src?: readonly Address[];
-  readonly dst?: readonly Address[];
-}
-
-export interface PointToPointOptions {
-  readonly keepForeign?: boolean;
-}
-
-export class PointToPointIpam {
-  readonly #groups: readonly (readonly PrefixPool[])[];
-  readonly #leases = new Map<string, Lease>();
-  readonly #options: PointToPointOptions;
-
-  /** Pools must not overlap. Throws INVALID_ARGUMENT. */
-  constructor(groups: readonly (readonly Prefix[])[], options: PointToPointOptions = {}) {
-    refuseOverlaps(groups.flat());
-    this.#groups = groups.map((group) => group.map((prefix) => new PrefixPool(prefix)));
-    this.#options = options;
-  }
-
-  /** Every lease, for the journal. */
-  leases(): readonly Lease[] {
-    return [...this.#leases.values()];
-  }
-
-  /**
-   * The request's context with this connection's addresses and routes. A known connection keeps its lease, but for
-   * pairs that are excluded now; an unknown one gets back what its context (or `preferred`) names, as far as that is
-   * free. Throws RESOURCE_EXHAUSTED, having changed nothing.
-   */
-  assign(
-    connectionId: string,
-    requested: IPContext | undefined,
-    preferred: PreferredAddresses = {},
-  ): Assignment {
-    const ipContext = requested ?? create(IPContextSchema);
-    const before = this.#leases.get(connectionId);
-    const { pairs, added } = this.#pairsFor(before?.pairs ?? [], wishOf(ipContext, preferred));
-    const dropped = before?.pairs.filter((pair) => !pairs.includes(pair)) ?? [];
-    for (const pair of dropped) this.#free(pair);
-    const isUnchanged = before !== undefined && dropped.length === 0 && added.length === 0;
-    const lease = isUnchanged ? before : { connectionId, pairs };
-    this.#leases.set(connectionId, lease);
-    const change = { pairs, dropped, keepForeign: this.#options.keepForeign === true };
-    return { ipContext: withPairs(ipContext, change), lease, isNew: before === undefined };
-  }
-
-  /** One pair per group: the held one where it may stay, a new one otherwise. Throws having taken nothing. */
-  #pairsFor(
-    held: readonly AddressPair[],
-    wish: Wish,
-  ): { pairs: readonly AddressPair[]; added: readonly AddressPair[] } {
-    const pairs: AddressPair[] = [];
-    const added: AddressPair[] = [];
-    try {
-      for (const [index, pools] of this.#groups.entries()) {
-        const kept = held[index];
-        const stays = kept !== undefined && !isExcluded(kept, wish);
-        const pair = stays ? kept : drawPair(pools, wish);
-        if (!stays) added.push(pair);
-        pairs.push(pair);
-      }
-    } catch (thrown) {
-      for (const pair of added) this.#free(pair);
-      throw thrown;
-    }
-    return { pairs, added };
-  }
-
-  /** Frees what the connection holds; an unknown id is no error. */
-  release(connectionId: string): void {
-    const lease = this.#leases.get(connectionId);
-    if (lease === undefined) return;
-    this.#leases.delete(connectionId);
-    for (const pair of lease.pairs) this.#free(pair);
-  }
-
-  /**
-   * Takes over a lease of an earlier life. False where it does not fit any more (pools reconfigured, address taken):
-   * then nothing has changed, and the connection's next Request gets what is still free of it.
-   */
-  restore(lease: Lease): boolean {
-    if (this.#leases.has(lease.connectionId)) return false;
-    if (lease.pairs.length !== this.#groups.length) return false;
-    const taken: AddressPair[] = [];
-    for (const [index, pair] of lease.pairs.entries()) {
-      if (!takePair(this.#groups[index] ?? [], pair)) {
-        for (const each of taken) this.#free(each);
-        return false;
-      }
-      taken.push(pair);
-    }
-    this.#leases.set(lease.connectionId, lease);
-    return true;
-  }
-
-  /**
-   * As `restore`, with the lease read from the context that the connection was answered with: in each group the
-   * addresses that are of its pools.
-   */
-  restoreFrom(connectionId: string, answered: IPContext | undefined): boolean {
-    const src = addressesIn(answered?.srcIpAddrs ?? []);
-    const dst = addressesIn(answered?.dstIpAddrs ?? []);
-    const pairs = this.#groups.flatMap((pools) => {
-      const isOurs = (end: Prefix): boolean => pools.some(({ prefix }) => overlaps(prefix, end));
-      const [ourSrc, ourDst] = [src.find(isOurs), dst.find(isOurs)];
-      return ourSrc === undefined || ourDst === undefined ? [] : [{ src: ourSrc, dst: ourDst }];
-    });
-    return this.restore({ connectionId, pairs });
-  }
-
-  #free(pair: AddressPair): void {
-    for (const end of [pair.src, pair.dst]) {
-      const isFreed = this.#groups.some((pools) => pools.some((pool) => pool.release(end)));
-      invariant(isFreed, `${formatPrefix(end)} was leased from one of the pools`);
-    }
-  }
-}
-
 /** What a new pair should be, if it can. */
-interface Wish {
+export interface Wish {
   readonly excluded: readonly Prefix[];
+  /** Addresses of an earlier life, by preference. */
   readonly src: readonly Prefix[];
   readonly dst: readonly Prefix[];
 }
 
-function wishOf(context: IPContext, preferred: PreferredAddresses): Wish {
-  return {
-    excluded: context.excludedPrefixes.flatMap((text) => parsePrefix(text) ?? []),
-    src: [...(preferred.src ?? []).map(hostPrefix), ...addressesIn(context.srcIpAddrs)],
-    dst: [...(preferred.dst ?? []).map(hostPrefix), ...addressesIn(context.dstIpAddrs)],
-  };
+/** Which part of the pools is this Endpoint's own, where replicas share them. */
+export interface PoolShare {
+  /** New addresses come from these. */
+  readonly blocks: readonly Prefix[];
+  /** Whether an address outside of them may be taken for a client that brings it along. */
+  readonly mayTake: (end: Prefix) => boolean;
 }
 
-/** A pair from the first pool that has one; pools that hold a wished address come first. */
-function drawPair(pools: readonly PrefixPool[], wish: Wish): AddressPair {
-  const holdsWish = (pool: PrefixPool): boolean =>
-    [...wish.src, ...wish.dst].some((end) => overlaps(pool.prefix, end));
-  const ordered = [...pools.filter(holdsWish), ...pools.filter((pool) => !holdsWish(pool))];
-  for (const pool of ordered) {
-    const pair = drawFrom(pool, wish);
-    if (pair !== undefined) return pair;
+export class PointToPointPools {
+  readonly #groups: readonly (readonly PrefixPool[])[];
+  #share: PoolShare | undefined;
+
+  /** Pools must not overlap. Throws INVALID_ARGUMENT. */
+  constructor(groups: readonly (readonly Prefix[])[]) {
+    refuseOverlaps(groups.flat());
+    this.#groups = groups.map((group) => group.map((prefix) => new PrefixPool(prefix)));
   }
-  throw new NsmError('RESOURCE_EXHAUSTED', 'no address pair is free for the connection', {
-    rule: 'ipam',
-    expected: 'two free addresses outside the excluded prefixes',
-    found: `pools ${pools.map(({ prefix }) => formatPrefix(prefix)).join(', ') || 'none'}, excluded ${wish.excluded.length}`,
-    remedy: 'enlarge NSM_CIDR_PREFIX, or take prefixes out of the exclusion',
-  });
-}
 
-function drawFrom(pool: PrefixPool, wish: Wish): AddressPair | undefined {
-  const wishedDst = takeWished(pool, wish.dst, wish.excluded);
-  const wishedSrc = takeWished(pool, wish.src, wish.excluded);
-  const width = pool.prefix.family === 4 ? 32 : 128;
-  const dst = wishedDst ?? pool.allocate(width, wish.excluded);
-  const src = wishedSrc ?? pool.allocate(width, wish.excluded);
-  if (dst !== undefined && src !== undefined) return { src, dst };
-  for (const end of [dst, src]) if (end !== undefined) pool.release(end);
-  return undefined;
-}
+  get groupCount(): number {
+    return this.#groups.length;
+  }
 
-function takeWished(
-  pool: PrefixPool,
-  wished: readonly Prefix[],
-  excluded: readonly Prefix[],
-): Prefix | undefined {
-  return wished.find((end) => !excluded.some((prefix) => overlaps(prefix, end)) && pool.take(end));
-}
+  /** From now on; undefined: all of it is this Endpoint's own. */
+  share(share: PoolShare | undefined): void {
+    this.#share = share;
+  }
 
-function takePair(pools: readonly PrefixPool[], { src, dst }: AddressPair): boolean {
-  const srcPool = pools.find((pool) => pool.take(src));
-  if (srcPool === undefined) return false;
-  if (pools.some((pool) => pool.take(dst))) return true;
-  srcPool.release(src);
-  return false;
-}
+  /** Whether any part of the prefix lies in one of the pools, or only in one group's. */
+  covers(prefix: Prefix, group?: number): boolean {
+    const pools = group === undefined ? this.#groups.flat() : (this.#groups[group] ?? []);
+    return pools.some((pool) => overlaps(pool.prefix, prefix));
+  }
 
-function isExcluded({ src, dst }: AddressPair, { excluded }: Wish): boolean {
-  return excluded.some((prefix) => overlaps(prefix, src) || overlaps(prefix, dst));
+  /** Whether new addresses may come from there. */
+  isOwn(prefix: Prefix): boolean {
+    if (this.#share === undefined) return this.covers(prefix);
+    return this.#share.blocks.some((block) => overlaps(block, prefix));
+  }
+
+  /** A pair from the first pool of the group that has one; pools that hold a wished address come first. */
+  draw(group: number, wish: Wish): AddressPair | undefined {
+    const pools = this.#groups[group] ?? [];
+    const holdsWish = ({ prefix }: PrefixPool): boolean =>
+      [...wish.src, ...wish.dst].some((end) => overlaps(prefix, end));
+    const ordered = [...pools.filter(holdsWish), ...pools.filter((pool) => !holdsWish(pool))];
+    for (const pool of ordered) {
+      const pair = this.#drawFrom(pool, wish);
+      if (pair !== undefined) return pair;
+    }
+    return undefined;
+  }
+
+  /** A free prefix of this length; `wished` ones first. */
+  drawPrefix(
+    size: { readonly family: Family; readonly lengthBits: number },
+    wished: readonly Prefix[],
+    excluded: readonly Prefix[],
+  ): Prefix | undefined {
+    for (const pool of this.#groups.flat()) {
+      if (pool.prefix.family !== size.family) continue;
+      const fits = wished.filter(({ lengthBits }) => lengthBits === size.lengthBits);
+      const drawn =
+        this.#takeWished(pool, fits, excluded) ?? this.#allocate(pool, size.lengthBits, excluded);
+      if (drawn !== undefined) return drawn;
+    }
+    return undefined;
+  }
+
+  /** Takes exactly this pair; false, having taken nothing, where it is no pair of the group or not free. */
+  take(group: number, { src, dst }: AddressPair): boolean {
+    const pools = this.#groups[group] ?? [];
+    const srcPool = pools.find((pool) => pool.take(src));
+    if (srcPool === undefined) return false;
+    if (pools.some((pool) => pool.take(dst))) return true;
+    srcPool.release(src);
+    return false;
+  }
+
+  /** Takes exactly this prefix from whichever pool has it. */
+  takePrefix(prefix: Prefix): boolean {
+    return this.#groups.some((pools) => pools.some((pool) => pool.take(prefix)));
+  }
+
+  /** Whether it is free here and may be taken by somebody who brings it along. */
+  isFree(end: Prefix): boolean {
+    if (!this.#mayTake(end) || !this.takePrefix(end)) return false;
+    this.free(end);
+    return true;
+  }
+
+  free(prefix: Prefix): void {
+    const isFreed = this.#groups.some((pools) => pools.some((pool) => pool.release(prefix)));
+    invariant(isFreed, `${formatPrefix(prefix)} was taken from one of the pools`);
+  }
+
+  describe(): string {
+    const own = this.#share?.blocks ?? this.#groups.flat().map(({ prefix }) => prefix);
+    const all = own.map(formatPrefix).join(', ') || 'none';
+    return this.#share === undefined ? `pools ${all}` : `own blocks ${all}`;
+  }
+
+  #drawFrom(pool: PrefixPool, { src: wishedSrc, dst: wishedDst, excluded }: Wish) {
+    const width = widthBits(pool.prefix.family);
+    // Both wishes before anything else, or the one end would be given what the other had.
+    const ownDst = this.#takeWished(pool, wishedDst, excluded);
+    const ownSrc = this.#takeWished(pool, wishedSrc, excluded);
+    const dst = ownDst ?? this.#allocate(pool, width, excluded);
+    const src = ownSrc ?? this.#allocate(pool, width, excluded);
+    if (dst !== undefined && src !== undefined) return { src, dst };
+    for (const end of [dst, src]) if (end !== undefined) pool.release(end);
+    return undefined;
+  }
+
+  #takeWished(
+    pool: PrefixPool,
+    wished: readonly Prefix[],
+    excluded: readonly Prefix[],
+  ): Prefix | undefined {
+    return wished.find(
+      (end) =>
+        !excluded.some((prefix) => overlaps(prefix, end)) && this.#mayTake(end) && pool.take(end),
+    );
+  }
+
+  #allocate(pool: PrefixPool, lengthBits: number, excluded: readonly Prefix[]): Prefix | undefined {
+    if (this.#share === undefined) return pool.allocate(lengthBits, excluded);
+    for (const block of this.#share.blocks) {
+      if (!overlaps(pool.prefix, block)) continue;
+      const found = pool.allocate(lengthBits, excluded, block);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #mayTake(end: Prefix): boolean {
+    return this.#share === undefined || this.isOwn(end) || this.#share.mayTake(end);
+  }
 }
 
 function refuseOverlaps(prefixes: readonly Prefix[]): void {

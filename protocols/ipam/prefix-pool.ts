@@ -21,13 +21,27 @@ export class PrefixPool {
     return this.#free;
   }
 
-  /** Takes the lowest free prefix of this length that overlaps no excluded one; undefined where there is none. */
-  allocate(lengthBits: number, excluded: readonly Prefix[] = []): Prefix | undefined {
+  /**
+   * Takes the lowest free prefix of this length, of those inside `within`, that overlaps no excluded one; undefined
+   * where there is none.
+   */
+  allocate(
+    lengthBits: number,
+    excluded: readonly Prefix[] = [],
+    within: Prefix = this.prefix,
+  ): Prefix | undefined {
     if (lengthBits < this.prefix.lengthBits) return undefined;
     const size = 1n << BigInt(widthBits(this.prefix.family) - lengthBits);
     const barred = mergedRanges(excluded.filter(({ family }) => family === this.prefix.family));
-    for (const [index, range] of this.#free.entries()) {
-      const base = nextOutside(barred, { first: range.first, last: range.last, size });
+    const { base: first, last } = { base: within.base, last: lastOf(within) };
+    for (let index = this.#indexAtOrAfter(first); index < this.#free.length; index += 1) {
+      const range = this.#free[index];
+      if (range === undefined || range.first > last) return undefined;
+      const base = nextOutside(barred, {
+        first: range.first < first ? first : range.first,
+        last: range.last > last ? last : range.last,
+        size,
+      });
       if (base !== undefined && this.#cut(index, { first: base, last: base + size - 1n })) {
         return { family: this.prefix.family, base, lengthBits };
       }

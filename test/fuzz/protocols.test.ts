@@ -13,7 +13,9 @@ import {
   requireAddress,
   requirePrefix,
 } from '../../protocols/ipam/address.ts';
-import { PointToPointIpam } from '../../protocols/ipam/point-to-point.ts';
+import { LeaseBook } from '../../protocols/ipam/lease-book.ts';
+import { leaseOwnerOf } from '../../protocols/ipam/lease-key.ts';
+import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
 import {
   parseBoolean,
   parseDurationMs,
@@ -171,9 +173,15 @@ function useConnection(each: Connection): void {
 
 /** Exclusions may well leave no address: that is an answer too. */
 function assignAddresses(each: Connection): void {
-  const ipam = new PointToPointIpam([[requirePrefix('10.0.0.0/24', 'fuzz')]]);
+  const pools = new PointToPointPools([[requirePrefix('10.0.0.0/24', 'fuzz')]]);
+  const book = new LeaseBook(pools, { keepMs: 1_000, policy: 'polite' });
   try {
-    ipam.assign(each.id, each.context?.ipContext);
+    book.assign({
+      connectionId: each.id,
+      owner: () => leaseOwnerOf(each),
+      ipContext: each.context?.ipContext,
+      nowMs: 0,
+    });
   } catch (thrown) {
     if (asNsmError(thrown).code !== 'RESOURCE_EXHAUSTED') throw thrown;
   }

@@ -1,5 +1,5 @@
 // Protects clients from a restart of their Endpoint: the addresses of live ones are theirs in its next life too, those
-// of expired ones are free, and a wire that ended in a namespace of the earlier life is not called up.
+// of expired ones give way, and a wire that ended in a namespace of the earlier life is not called up.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Connection, State } from '../../protocols/nsm/gen/connection_pb.ts';
@@ -42,6 +42,8 @@ const addresses = ({ context }: Connection) => [
   context?.ipContext?.dstIpAddrs,
 ];
 
+const textOf = (connection: Connection) => JSON.stringify(addresses(connection));
+
 describe('an Endpoint that restarts', () => {
   it('keeps the leases of live clients, also of those that have not come back yet', async () => {
     const [a, b] = [await first('a'), await first('b')];
@@ -68,11 +70,11 @@ describe('an Endpoint that restarts', () => {
     await close(c);
   });
 
-  it('begins without the leases of connections that expired while it was away', async () => {
+  it('gives away the leases of connections that expired while it was away', async () => {
     const [a, b] = [await first('a'), await first('b')];
     await restart({ pauseMs: 2 * lifetimeMs });
     const [c, d] = [await first('c'), await first('d')];
-    expect([c, d].map(addresses)).toEqual([a, b].map(addresses));
+    expect(new Set([c, d].map(textOf))).toEqual(new Set([a, b].map(textOf)));
     await close(c);
     await close(d);
     await mesh.clock.advance(1);

@@ -12,7 +12,7 @@ import {
   texts,
   url,
 } from '../kinds.ts';
-import { type ConfigOf, variable } from '../variables.ts';
+import { type ConfigOf, optionalVariable, variable } from '../variables.ts';
 
 export const nseVariables = {
   name: variable('NSM_NAME', text, 'icmp-server', 'name of the Endpoint'),
@@ -29,7 +29,7 @@ export const nseVariables = {
     'NSM_IPAM_POLICY',
     oneOf('polite', 'strict'),
     'polite',
-    'polite keeps addresses that a client brings along, strict only those of its own prefixes',
+    'polite leaves a client the addresses of others that it brings along, strict takes them away',
   ),
   serviceNames: variable(
     'NSM_SERVICE_NAMES',
@@ -74,6 +74,11 @@ export const nseVariables = {
     text,
     '/etc/policy-based-routing/config.yaml',
     'policy routes for its clients, where the file exists',
+  ),
+  leaseKeepMs: optionalVariable(
+    'VWIRE_LEASE_KEEP',
+    duration,
+    'time for which a client that is away finds its addresses again; NSM_MAX_TOKEN_LIFETIME where it is absent',
   ),
   ...commonVariables,
 } as const;

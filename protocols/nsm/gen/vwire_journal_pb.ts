@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_journal.proto.
  */
 export const file_vwire_journal: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIt0CChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgaLQoLTWVtb3J5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AWIGcHJvdG8z", [file_connection]);
+  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIt0CChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgaLQoLTWVtb3J5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKsAQoLTGVhc2VSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRILCgNrZXkYAiABKAkSEQoJY2xpZW50X2lkGAMgASgJEhUKDXNyY19hZGRyZXNzZXMYBCADKAkSFQoNZHN0X2FkZHJlc3NlcxgFIAMoCRIWCg5leHRyYV9wcmVmaXhlcxgGIAMoCRIPCgdib290X2lkGAcgASgJEhUKDWtlZXBfdW50aWxfbXMYCCABKARiBnByb3RvMw", [file_connection]);
 
 /**
  * One connection as one hop intends it to be.
@@ -81,4 +81,68 @@ export type ConnectionRecord = Message<"vwire.journal.ConnectionRecord"> & {
  */
 export const ConnectionRecordSchema: GenMessage<ConnectionRecord> = /*@__PURE__*/
   messageDesc(file_vwire_journal, 0);
+
+/**
+ * Addresses that an Endpoint keeps for a client whose connection has ended. Those of a live connection are in its record.
+ *
+ * @generated from message vwire.journal.LeaseRecord
+ */
+export type LeaseRecord = Message<"vwire.journal.LeaseRecord"> & {
+  /**
+   * Format version; a reader passes over a newer one.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * Whose they are: identity, name, service and interface of the client.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * Id of the client's own path segment when it held them.
+   *
+   * @generated from field: string client_id = 3;
+   */
+  clientId: string;
+
+  /**
+   * A pair per group of pools, in CIDR form, in group order.
+   *
+   * @generated from field: repeated string src_addresses = 4;
+   */
+  srcAddresses: string[];
+
+  /**
+   * @generated from field: repeated string dst_addresses = 5;
+   */
+  dstAddresses: string[];
+
+  /**
+   * @generated from field: repeated string extra_prefixes = 6;
+   */
+  extraPrefixes: string[];
+
+  /**
+   * Kept until then: milliseconds of the monotonic clock of boot `boot_id`.
+   *
+   * @generated from field: string boot_id = 7;
+   */
+  bootId: string;
+
+  /**
+   * @generated from field: uint64 keep_until_ms = 8;
+   */
+  keepUntilMs: bigint;
+};
+
+/**
+ * Describes the message vwire.journal.LeaseRecord.
+ * Use `create(LeaseRecordSchema)` to create a new message.
+ */
+export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
+  messageDesc(file_vwire_journal, 1);
 

@@ -6,11 +6,13 @@ import type { Hop, HopRequest } from '../../../actors/connection/hop.ts';
 import { type EndpointHooks, endpointHop } from '../../../actors/nse/endpoint-hop.ts';
 import { NsmError } from '../../../protocols/errors.ts';
 import { requirePrefix } from '../../../protocols/ipam/address.ts';
-import { PointToPointIpam } from '../../../protocols/ipam/point-to-point.ts';
+import { Leases } from '../../../actors/nse/leases.ts';
+import { PointToPointPools } from '../../../protocols/ipam/point-to-point.ts';
 import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { withParameters } from '../../../protocols/nsm/mechanism.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
+import { createManualClock } from '../../sandbox/manual-clock.ts';
 import { call, connectionAt, hopRequest } from '../connection/hop-request.ts';
 
 const path = ['nsc', 'nsmgr', 'forwarder', 'nse', 'left over'];
@@ -21,7 +23,14 @@ function start(hooks: EndpointHooks = {}): void {
   hop = endpointHop({
     name: 'nse',
     log: silentLog,
-    ipam: new PointToPointIpam([[requirePrefix('10.0.0.0/30', 'test')]]),
+    leases: new Leases({
+      clock: createManualClock(),
+      log: silentLog,
+      bootId: 'boot',
+      keepMs: 1_000,
+      policy: 'polite',
+      pools: new PointToPointPools([[requirePrefix('10.0.0.0/30', 'test')]]),
+    }),
     completeMechanism: (asked) => withParameters(asked, { name: 'nse-1' }),
     mechanismTypes: ['KERNEL'],
     ...hooks,
@@ -30,8 +39,10 @@ function start(hooks: EndpointHooks = {}): void {
 
 beforeEach(() => start());
 
+/** Each connection is of another client. */
 function first(id: string): HopRequest {
-  return hopRequest(connectionAt(3, path, { id }), { preferences: [kernelMechanism({})] });
+  const names = [`nsc-${id}`, ...path.slice(1)];
+  return hopRequest(connectionAt(3, names, { id }), { preferences: [kernelMechanism({})] });
 }
 
 const refresh = (previous: Connection): HopRequest =>
@@ -45,15 +56,21 @@ describe('a Request at an Endpoint', () => {
     expect(connection.context?.ipContext?.srcIpAddrs.length).toBe(1);
     expect(connection.context?.ipContext?.dstIpAddrs.length).toBe(1);
     expect(connection.mechanism).toMatchObject({ type: 'KERNEL', parameters: { name: 'nse-1' } });
-    expect(connection.path?.pathSegments.map(({ name }) => name)).toEqual(path.slice(0, 4));
+    expect(connection.path?.pathSegments.map(({ name }) => name)).toEqual([
+      'nsc-a',
+      ...path.slice(1, 4),
+    ]);
     expect(memory).toEqual({});
   });
 
-  it('keeps its addresses over a refresh, and gives them back at the end', async () => {
+  it('keeps its addresses over a refresh, and finds them again after its end', async () => {
     const made = await hop.request(first('a'));
     expect(addressOf(await hop.request(refresh(made.connection)))).toEqual(addressOf(made));
     await hop.close(made.connection, {}, call());
-    expect(addressOf(await hop.request(first('b')))).toEqual(addressOf(made));
+    expect(addressOf(await hop.request(first('b')))).not.toEqual(addressOf(made));
+    const back = connectionAt(3, ['nsc-a', ...path.slice(1)], { id: 'another' });
+    const again = await hop.request(hopRequest(back, { preferences: [kernelMechanism({})] }));
+    expect(addressOf(again)).toEqual(addressOf(made));
   });
 
   it('gives no two live connections the same address, and refuses when there is none left', async () => {
@@ -124,6 +141,7 @@ describe('a hook', () => {
     const made = await hop.request(first('a'));
     await expect(hop.close(made.connection, {}, call())).rejects.toThrow('out of sorts');
     expect(ended).toEqual(['a']);
-    expect(addressOf(await hop.request(first('b')))).toEqual(addressOf(made));
+    await hop.request(first('b'));
+    expect(addressOf(await hop.request(first('c')))).toEqual(addressOf(made));
   });
 });
