@@ -42,12 +42,17 @@ export function commandFor(row: CatalogRow): Command {
     if (index === 0 && row.operandChoices !== undefined) argument.choices([...row.operandChoices]);
     command.addArgument(argument);
   }
-  for (const { flags, text, choices } of row.options) {
+  for (const { flags, text, choices, repeats } of row.options) {
     const option = new Option(flags, text);
-    command.addOption(choices === undefined ? option : option.choices([...choices]));
+    if (choices !== undefined) option.choices([...choices]);
+    if (repeats === true) option.argParser(joined);
+    command.addOption(option);
   }
   return command;
 }
+
+const joined = (value: string, before?: string): string =>
+  before === undefined ? value : `${before},${value}`;
 
 /** Help of one role or command, as `vwire <name> --help` prints it. */
 export const helpText = (name: string): string => {

@@ -6,6 +6,8 @@ export interface CatalogOption {
   readonly flags: string;
   readonly text: string;
   readonly choices?: readonly string[];
+  /** May be given several times; the values are joined by commas. */
+  readonly repeats?: true;
 }
 
 export interface CatalogRow {
@@ -158,6 +160,31 @@ const commands: readonly CatalogRow[] = [
     examples: [
       ['vwire describe connection nsc-0', 'hop by hop; the id of any hop will do'],
       ['vwire describe connection 3f2', 'the beginning of an id, if only one begins so'],
+    ],
+  },
+  {
+    name: 'why',
+    kind: 'command',
+    summary: 'explain a choice of forwarder and Endpoint: matches, candidates, reasons',
+    operands: '[id]',
+    options: [
+      { flags: '--service <name>', text: 'what would be chosen now for a client of that service' },
+      {
+        flags: '--label <pair>',
+        text: 'key=value, a label of that client; may be given several times',
+        repeats: true,
+      },
+      { flags: '--offline <file>', text: 'explain what an earlier -o json or -o yaml has written' },
+      stateOption,
+      connectOption,
+      outputOption,
+    ],
+    examples: [
+      ['vwire why nsc-0', 'how that connection came to its forwarder and its Endpoint'],
+      ['vwire why 7f3a9c1e-17', 'the decision that a refusal has named'],
+      ['vwire why --service my-service --label app=web', 'who may serve such a client, and why'],
+      ['vwire why nsc-0 -o json > why.json', 'keep the record'],
+      ['vwire why --offline why.json', 'the same explanation later, without a mesh'],
     ],
   },
   {

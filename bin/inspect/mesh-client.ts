@@ -20,6 +20,8 @@ import {
 import {
   type ConnectionDetail,
   ConnectionsRequestSchema,
+  type DecisionsReply,
+  DecisionsRequestSchema,
   Inspection,
   type StatusReply,
   StatusRequestSchema,
@@ -40,6 +42,8 @@ export interface MeshClient {
   connections(): Promise<readonly Connection[]>;
   /** By the id of the manager's own segment; empty where the manager speaks no inspection. */
   connectionDetails(): Promise<ReadonlyMap<string, ConnectionDetail>>;
+  /** Of that id, or for the connection with that id at any hop; undefined where the manager records none. */
+  decisions(key: string): Promise<DecisionsReply | undefined>;
   /** Undefined where the manager speaks no inspection: one of the reference. */
   status(): Promise<StatusReply | undefined>;
   close(): Promise<void>;
@@ -102,6 +106,8 @@ function openMesh(url: string): MeshClient {
       );
       return new Map((reply?.connections ?? []).map((detail) => [detail.id, detail]));
     },
+    decisions: (key) =>
+      orUndefined(inspection.decisions(create(DecisionsRequestSchema, { key }), { timeoutMs })),
     status: () => orUndefined(inspection.status(create(StatusRequestSchema), { timeoutMs })),
     close: () => dialer.close(),
   };

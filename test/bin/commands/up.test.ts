@@ -2,7 +2,7 @@
 // shown under which names, what happens when a part dies, and that Ctrl-C leaves only the state directory.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -134,6 +134,30 @@ describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
       expect(people).toContain(text);
     }
     expect(`${list.stdout}${described.stdout}${people}`).not.toMatch(/token/i);
+  });
+
+  it('why tells how the wire came to its forwarder and its Endpoint, now and from a file', async () => {
+    const people = await ask('why', 'client-0');
+    expect({ code: people.exitCode, errors: people.stderr }).toEqual({ code: 0, errors: '' });
+    for (const line of [
+      /^Endpoint for my-service: server$/m,
+      /^server +taken/m,
+      /^forwarder for my-service: forwarder-up-node$/m,
+      /^forwarder-up-node +taken/m,
+    ]) {
+      expect(people.stdout).toMatch(line);
+    }
+    const record = await ask('why', 'cli', '-o', 'json');
+    const file = join(mesh.stateDir, 'why.json');
+    writeFileSync(file, record.stdout);
+    expect((await ask('why', '--offline', file)).stdout).toBe(people.stdout);
+    const [decision] = (JSON.parse(record.stdout) as { decisions: { id: string }[] }).decisions;
+    expect((await ask('why', decision?.id ?? '')).stdout).toMatch(/^Endpoint for/);
+    const now = await ask('why', '--service', 'my-service', '--label', 'app=test');
+    expect(now.stdout).toMatch(/^server +may serve/m);
+    const wrong = await ask('why', 'client-9');
+    expect(wrong.exitCode).toBe(1);
+    expect(wrong.stderr).toContain('did you mean client-0?');
   });
 
   it('get shows services, Endpoints and nodes', async () => {
