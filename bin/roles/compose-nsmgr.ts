@@ -63,16 +63,7 @@ export async function composeNsmgr(
     ...(options.endpointGraceMs === undefined ? {} : { endpointGraceMs: options.endpointGraceMs }),
   });
   const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
-  const table = withAges(
-    createConnectionTable({
-      clock,
-      log,
-      bootId: platform.bootId,
-      lifetimeMsMax: maxTokenLifetimeMs,
-      ...(journal === undefined ? {} : { journal }),
-    }),
-    clock,
-  );
+  const table = tableOf(platform, options);
   const decisions = createDecisions({ wallClock, random });
   const connections = createConnections({
     ...platform,
@@ -113,6 +104,12 @@ export async function composeNsmgr(
       await journal?.close();
     },
   };
+}
+
+function tableOf({ clock, log, bootId }: Platform, options: NsmgrOptions): AgedTable {
+  const { journal, maxTokenLifetimeMs: lifetimeMsMax } = options;
+  const kept = journal === undefined ? {} : { journal };
+  return withAges(createConnectionTable({ clock, log, bootId, lifetimeMsMax, ...kept }), clock);
 }
 
 function inspectionOf(
