@@ -52,6 +52,8 @@ export type ConnectionMessage =
   | { readonly type: 'nextHopLost' }
   /** Something that the wire cannot live without is gone, for example the client's network namespace. */
   | { readonly type: 'wireGone'; readonly reason: string }
+  /** RESELECT_REQUESTED: this hop wishes the client elsewhere, which decides; UP: it no longer does. */
+  | { readonly type: 'wish'; readonly wished: State }
   /** Nobody waits for an answer any more; heeded by a connection that is over. */
   | { readonly type: 'retire' };
 
@@ -101,6 +103,8 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
           return onNextHopChanged(setup, context, state, message);
         case 'nextHopLost':
           return onNextHopLost(setup, context, state);
+        case 'wish':
+          return onWish(setup, context, state, message.wished);
         case 'wireGone':
           return end(setup, context, state, message.reason);
         case 'expired':
@@ -267,6 +271,17 @@ function onNextHopChanged(
     message.event === ConnectionEventType.INITIAL_STATE_TRANSFER,
   );
   return view === undefined ? state : withConnection(setup, context, state, view);
+}
+
+function onWish(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  wished: State,
+): ConnectionState | Promise<ConnectionState> {
+  // One that is DOWN is being healed, which asks for more than a wish does.
+  const isHeeded = state.phase === 'established' && state.intent.connection.state !== State.DOWN;
+  return isHeeded ? withState(setup, context, state, wished) : state;
 }
 
 function onNextHopLost(

@@ -12,6 +12,7 @@ import {
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { nodeServiceName } from '../../protocols/nsm/node-lease.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
+import { labelsSignature, relevantLabels } from './labels-signature.ts';
 import { NodeLeases } from './node-leases.ts';
 import {
   type Choosing,
@@ -63,6 +64,21 @@ export interface Discovery {
   ): Promise<NetworkServiceEndpoint | undefined>;
   /** The candidates in the order in which to try them; each call takes a turn of the deciding match. */
   choose(view: ServiceView, choosing: Choosing): EndpointChoice;
+  /**
+   * Everybody who would be chosen for these labels, whoever's turn it is, without those whose node is away. `held`, the Endpoint
+   * that a connection has, counts as one that takes new clients even where it does not.
+   * Errors: INVALID_ARGUMENT where a template of the service cannot be rendered.
+   */
+  eligible(
+    view: ServiceView,
+    labels: Choosing['labels'],
+    held?: string,
+  ): readonly NetworkServiceEndpoint[];
+  /**
+   * Whether the service would still give a client with these labels the Endpoint that it has. One that the registry does not
+   * know may be anything, and counts as such (as in the reference). Remembers its answers: ask it for all clients at once.
+   */
+  placement(view: ServiceView): (labels: Choosing['labels'], held: string) => boolean;
   /** Services held now, for people. */
   readonly services: readonly { readonly name: string; readonly isStale: boolean }[];
   close(): void;
@@ -185,6 +201,30 @@ class DiscoveryCache implements Discovery {
     return {
       ...choosing,
       lastBecause: (each) => (leases.isAway(each.url) ? away : choosing.lastBecause(each)),
+    };
+  }
+
+  eligible(
+    view: ServiceView,
+    labels: Choosing['labels'],
+    held?: string,
+  ): readonly NetworkServiceEndpoint[] {
+    const picked = this.#watches.get(view.networkService.name)?.entries.eligible(labels, held);
+    const isAway = (url: string): boolean => this.#leases?.isAway(url) === true;
+    return (picked ?? []).filter(({ name, url }) => name === held || !isAway(url));
+  }
+
+  placement(view: ServiceView): (labels: Choosing['labels'], held: string) => boolean {
+    const relevant = relevantLabels(view.networkService);
+    const known = new Map<string, boolean>();
+    return (labels, held) => {
+      if (!view.endpoints.has(held)) return true;
+      const key = JSON.stringify([held, labelsSignature(relevant, labels)]);
+      const before = known.get(key);
+      if (before !== undefined) return before;
+      const isPlaced = this.eligible(view, labels, held).some(({ name }) => name === held);
+      known.set(key, isPlaced);
+      return isPlaced;
     };
   }
 

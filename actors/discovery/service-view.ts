@@ -14,6 +14,8 @@ import {
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { highest, hashOf, rendezvousScore, Turns } from '../../protocols/nsm/selection-order.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
+import { isDraining } from '../../protocols/nsm/draining.ts';
+import { matchEndpoints } from '../../protocols/nsm/match.ts';
 import { labelsSignature, type RelevantLabels, relevantLabels } from './labels-signature.ts';
 import { type RememberedChoice, workOutChoice } from './remembered-choice.ts';
 
@@ -139,6 +141,16 @@ export class ServiceEntries {
     const endpoints = [...this.endpoints.values()].filter((each) => this.isLive(each));
     const again = workOutChoice({ service, labels, endpoints });
     return { ...this.#order(again, choosing, limit), passedOver: picked.passedOver };
+  }
+
+  /** All that the service's matches pick now; `held` is let take part although it drains. */
+  eligible(labels: Choosing['labels'], held?: string): readonly NetworkServiceEndpoint[] {
+    const service = this.networkService;
+    if (service === undefined) return [];
+    const candidates = [...this.endpoints.values()].filter(
+      (each) => each.name === held || (!isDraining(each) && this.isLive(each)),
+    );
+    return matchEndpoints({ service, labels, candidates }).candidates;
   }
 
   #setEnd({ name, expirationTime }: NetworkServiceEndpoint): void {

@@ -25,6 +25,8 @@ export interface ManagerHopSetup {
   readonly forwarders: () => readonly NetworkServiceEndpoint[];
   /** Prefixes that no Endpoint may give to this node's workloads. */
   readonly excludedPrefixes: () => readonly string[];
+  /** Told of each connection that has come up, or was refreshed. */
+  readonly onAnswered?: (connection: Connection) => void;
 }
 
 export function managerHop(setup: ManagerHopSetup): Hop {
@@ -34,6 +36,7 @@ export function managerHop(setup: ManagerHopSetup): Hop {
       const selected = await forwarderCandidates(setup, request);
       const result = await tryForwarders(setup, { ...request, connection }, selected);
       setup.nextHop.leaveReplaced(request.previous, result.memory);
+      setup.onAnswered?.(result.connection);
       return result;
     },
     async close(connection, memory, call) {

@@ -1,11 +1,14 @@
 // Puts a manager together: the registry as its node sees it, and the connections of its node's workloads.
 
-import { createConnections } from '../../actors/connection/connections.ts';
+import { type Connections, createConnections } from '../../actors/connection/connections.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery, type Discovery } from '../../actors/discovery/discovery.ts';
 import { managerHop } from '../../actors/manager/manager-hop.ts';
-import { createManagerRegistry } from '../../actors/manager/registry/manager-registry.ts';
+import {
+  createManagerRegistry,
+  type ManagerRegistry,
+} from '../../actors/manager/registry/manager-registry.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
 import { nodeLeaseMsDefault } from '../../protocols/nsm/node-lease.ts';
@@ -15,16 +18,17 @@ import type { ServedService } from '../../protocols/ports/rpc.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { askForwarders, inspectionService } from './inspection.ts';
 import { registerNode } from './node-entry.ts';
+import { composeMoving, type Moving, type MovingOptions } from './compose-moving.ts';
+import { drainService } from './drain-service.ts';
 import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 import { timeLeft, unregisterStopMs } from './stop-times.ts';
 
-export interface NsmgrOptions {
+export interface NsmgrOptions extends MovingOptions {
   readonly name: string;
   readonly listenOn: readonly string[];
   readonly registryUrl: string;
-  readonly forwarderServiceName: string;
   readonly maxTokenLifetimeMs: number;
   /** `nodeName` and so on: added to what this node's Endpoints register. */
   readonly nodeLabels: Readonly<Record<string, string>>;
@@ -42,53 +46,46 @@ export interface NsmgrOptions {
 
 const ownCallTimeoutMs = 15_000;
 
+interface ManagerParts {
+  readonly discovery: Discovery;
+  readonly registry: ManagerRegistry;
+  readonly moving: Moving;
+  readonly table: AgedTable;
+  readonly decisions: Decisions;
+  readonly forwarders: () => readonly NetworkServiceEndpoint[];
+}
+
 export async function composeNsmgr(
   platform: Platform,
   options: NsmgrOptions,
 ): Promise<RunningRole> {
-  const { clock, wallClock, log, dialer, random } = platform;
-  const { name, journal, maxTokenLifetimeMs } = options;
-  const upstream = registryClients(dialer.dial(options.registryUrl));
-  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
-  const discovery = createDiscovery({ clients: upstream, clock, wallClock, random, log });
-  const registry = createManagerRegistry({
-    upstream,
-    discovery,
-    clock,
-    wallClock,
-    random,
-    log,
-    publicUrl: publicUrlOf(options.listenOn),
-    nodeLabels: options.nodeLabels,
-    ...(options.endpointGraceMs === undefined ? {} : { endpointGraceMs: options.endpointGraceMs }),
-  });
-  const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
-  const table = tableOf(platform, options);
-  const decisions = createDecisions({ wallClock, random });
-  const connections = createConnections({
+  const { nextHop, nextHopMonitors } = nextHopsOf(platform, options.name);
+  const parts = await managerParts(platform, options, () => connections);
+  const { discovery, registry, moving, table } = parts;
+  const { serviceMonitor } = moving;
+  const connections: Connections = createConnections({
     ...platform,
-    name,
+    name: options.name,
     hop: managerHop({
-      name,
-      log,
-      discovery,
-      decisions,
+      ...options,
+      ...parts,
+      log: platform.log,
       nextHop,
-      forwarderServiceName: options.forwarderServiceName,
-      forwarders,
-      excludedPrefixes: options.excludedPrefixes,
+      onAnswered: (connection) => serviceMonitor.uses(connection),
     }),
     table,
-    tokens: platform.tokens ?? emptyTokens(wallClock, maxTokenLifetimeMs),
+    tokens: platform.tokens ?? emptyTokens(platform.wallClock, options.maxTokenLifetimeMs),
     nextHopMonitors,
     ownCallTimeoutMs,
   });
-  connections.directory.adopt(await table.load());
-  const inspection = inspectionOf(platform, options, { table, discovery, decisions, forwarders });
+  const intents = await table.load();
+  connections.directory.adopt(intents);
+  for (const { connection } of intents) serviceMonitor.uses(connection);
   const listening = await serveManager(platform, options, [
     ...connections.services,
     ...registry.services,
-    inspection,
+    inspectionOf(platform, options, parts),
+    drainServiceOf(platform, options, parts),
   ]);
   return {
     urls: listening.urls,
@@ -98,12 +95,46 @@ export async function composeNsmgr(
       await listening.unregister(timeoutMs);
       if (options.closesAtStop === true) await connections.directory.closeAll(left());
       await listening.close(left());
+      await moving.close();
       registry.close();
       nextHopMonitors.close();
       discovery.close();
-      await journal?.close();
+      await options.journal?.close();
     },
   };
+}
+
+/** What knows of the domain and of this node, and what moves clients. */
+async function managerParts(
+  platform: Platform,
+  options: NsmgrOptions,
+  connections: () => Connections,
+): Promise<ManagerParts> {
+  const { clock, wallClock, log, dialer, random } = platform;
+  const { endpointGraceMs } = options;
+  const upstream = registryClients(dialer.dial(options.registryUrl));
+  const shared = { clock, wallClock, random, log };
+  // Its next hops are forwarders of its own node; who of the others is away matters for where clients may move to.
+  const discovery = createDiscovery({ ...shared, clients: upstream, onNodeAway: () => {} });
+  const table = tableOf(platform, options);
+  const moving = await composeMoving(platform, options, {
+    table,
+    discovery,
+    directory: () => connections().directory,
+    registry: () => registry,
+  });
+  const registry: ManagerRegistry = createManagerRegistry({
+    ...shared,
+    upstream,
+    discovery,
+    publicUrl: publicUrlOf(options.listenOn),
+    nodeLabels: options.nodeLabels,
+    drains: (endpoint) => moving.drains.drains(endpoint),
+    ...(endpointGraceMs === undefined ? {} : { endpointGraceMs }),
+  });
+  const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
+  const decisions = createDecisions({ wallClock, random });
+  return { discovery, registry, moving, table, decisions, forwarders };
 }
 
 function tableOf({ clock, log, bootId }: Platform, options: NsmgrOptions): AgedTable {
@@ -112,15 +143,19 @@ function tableOf({ clock, log, bootId }: Platform, options: NsmgrOptions): AgedT
   return withAges(createConnectionTable({ clock, log, bootId, lifetimeMsMax, ...kept }), clock);
 }
 
+function drainServiceOf(
+  platform: Platform,
+  { name, node = '', listenOn }: NsmgrOptions,
+  { discovery, registry, moving }: ManagerParts,
+): ServedService {
+  const publicUrl = publicUrlOf(listenOn);
+  return drainService({ ...moving, platform, name, node, publicUrl, discovery, registry });
+}
+
 function inspectionOf(
   platform: Platform,
   options: NsmgrOptions,
-  parts: {
-    readonly table: AgedTable;
-    readonly discovery: Discovery;
-    readonly decisions: Decisions;
-    readonly forwarders: () => readonly NetworkServiceEndpoint[];
-  },
+  parts: ManagerParts,
 ): ServedService {
   return inspectionService({
     platform,

@@ -30,6 +30,7 @@ export async function run(): Promise<number> {
         start: async () => {
           const { clock } = platform();
           const directory = stateDirOf(config);
+          const journal = { directory, name, fsync: 'interval', log, clock } as const;
           const excluded = followExcludedPrefixes(config.excludedPrefixesFile, log);
           const composed = await composeNsmgr(platform(), {
             name,
@@ -42,8 +43,10 @@ export async function run(): Promise<number> {
             node: nodeNameOf(config),
             nodeLeaseMs: config.nodeLeaseMs,
             endpointGraceMs: config.endpointGraceMs,
+            moveGraceMs: config.moveGraceMs,
+            drainJournal: await openJournal({ ...journal, name: `${name}-drains` }),
             closesAtStop: closesAtStop(),
-            journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
+            journal: await openJournal(journal),
           });
           role = composed;
           return () => {

@@ -71,12 +71,15 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
       const config = loadNsmgrConfig(process.env);
       const { clock } = platform();
       const name = `nsmgr-${node}`;
+      const journal = { directory: stateDir, name, fsync: 'interval', log, clock } as const;
       const excluded = followExcludedPrefixes(config.excludedPrefixesFile, log);
       const manager = await composeNsmgr(platform(), {
         name,
         node,
         nodeLeaseMs: config.nodeLeaseMs,
         endpointGraceMs: config.endpointGraceMs,
+        moveGraceMs: config.moveGraceMs,
+        drainJournal: await openJournal({ ...journal, name: `${name}-drains` }),
         listenOn: [socketUrl, managerUrl(node)],
         registryUrl,
         forwarderServiceName: config.forwarderNetworkServiceName,
@@ -84,7 +87,7 @@ function managerPhase(setup: UpSetup, platform: () => Platform): Phase {
         nodeLabels: { nodeName: node },
         excludedPrefixes: () => excluded.value,
         closesAtStop: true,
-        journal: await openJournal({ directory: stateDir, name, fsync: 'interval', log, clock }),
+        journal: await openJournal(journal),
       });
       say('manager', name);
       return () => {

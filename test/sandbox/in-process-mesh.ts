@@ -127,6 +127,7 @@ export class Mesh extends MeshCalls {
   async addNode(name: string): Promise<Node> {
     const managerUrl = `memory:${name}/nsmgr`;
     const journal = createMemoryJournal();
+    const drainJournal = createMemoryJournal();
     const manager = await this.#restartable(managerUrl, `nsmgr-${name}`, (platform) =>
       composeNsmgr(platform, {
         name: `nsmgr-${name}`,
@@ -137,6 +138,7 @@ export class Mesh extends MeshCalls {
         nodeLabels: { nodeName: name },
         excludedPrefixes: () => [],
         journal,
+        drainJournal,
         ...(this.#options.leases === true ? { node: name } : {}),
       }),
     );

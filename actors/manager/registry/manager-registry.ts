@@ -6,6 +6,7 @@
 import { create } from '@bufbuild/protobuf';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { asNsmError, describeError, errorCodes, NsmError } from '../../../protocols/errors.ts';
+import { isDraining, withDraining } from '../../../protocols/nsm/draining.ts';
 import { timestampFromEpochMs, timestampToEpochMs } from '../../../protocols/nsm/expiry.ts';
 import {
   type NetworkServiceEndpoint,
@@ -36,6 +37,7 @@ import type { Discovery } from '../../discovery/discovery.ts';
 import { CachedFind } from './cached-find.ts';
 import { InOrder } from './in-order.ts';
 import { LocalEndpoints } from './local-endpoints.ts';
+import { withNodeLabels } from './node-labels.ts';
 import { LocalPresence } from './local-presence.ts';
 import { Presence } from './presence.ts';
 import { registerUpstream } from './register-upstream.ts';
@@ -53,6 +55,8 @@ export interface ManagerRegistrySetup {
   readonly discovery?: Discovery;
   /** `nodeName`, `clusterName`: added to every labels entry that lacks them. */
   readonly nodeLabels?: Readonly<Record<string, string>>;
+  /** Whether an Endpoint of this node takes no new clients. */
+  readonly drains?: (endpoint: NetworkServiceEndpoint) => boolean;
   /** Life of a registration without a refresh; 1 min in the reference. */
   readonly expirePeriodMs?: number;
   /** How long an Endpoint whose process has ended may take to start again before it is taken out of the registry. */
@@ -65,6 +69,11 @@ export interface ManagerRegistry {
   readonly services: readonly ServedService[];
   /** Registered here under that service, live, with real URLs: how the manager knows its forwarders. */
   localEndpoints(serviceName: string): readonly NetworkServiceEndpoint[];
+  /** All that is registered here. */
+  local(): Iterable<NetworkServiceEndpoint>;
+  localNamed(name: string): NetworkServiceEndpoint | undefined;
+  /** Whether it drains has changed: it says so here at once, and in the registry once this resolves. */
+  drainingChanged(name: string): Promise<void>;
   close(): void;
 }
 
@@ -85,6 +94,7 @@ class LocalRegistry implements ManagerRegistry {
   constructor(setup: ManagerRegistrySetup) {
     this.#setup = {
       nodeLabels: {},
+      drains: () => false,
       expirePeriodMs: 60_000,
       endpointGraceMs: 2_000,
       ownCallTimeoutMs: 5_000,
@@ -130,6 +140,21 @@ class LocalRegistry implements ManagerRegistry {
     return this.#local.index.ofService(serviceName);
   }
 
+  local(): Iterable<NetworkServiceEndpoint> {
+    return this.#local.index.values();
+  }
+
+  localNamed(name: string): NetworkServiceEndpoint | undefined {
+    return this.#local.index.get(name);
+  }
+
+  async drainingChanged(name: string): Promise<void> {
+    const known = this.#local.index.get(name);
+    if (known === undefined) return;
+    this.#local.set(withDraining(known, this.#setup.drains(known)));
+    await this.#registerAgain(name);
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#presence.close();
@@ -142,7 +167,7 @@ class LocalRegistry implements ManagerRegistry {
     asked: NetworkServiceEndpoint,
     call: CallContext,
   ): Promise<NetworkServiceEndpoint> {
-    const { wallClock, expirePeriodMs, nodeLabels } = this.#setup;
+    const { wallClock, expirePeriodMs } = this.#setup;
     checkEndpoint(asked, wallClock.epochMs());
     if (asked.url === '') throw emptyUrl(asked.name);
     return this.#inOrder.run(asked.name, call.signal, async () => {
@@ -151,7 +176,7 @@ class LocalRegistry implements ManagerRegistry {
       const given = asked.expirationTime;
       const keepsOwn = given !== undefined && timestampToEpochMs(given) <= latestEpochMs;
       const real: NetworkServiceEndpoint = {
-        ...withNodeLabels(asked, nodeLabels),
+        ...this.#labelled(asked),
         expirationTime: keepsOwn ? given : timestampFromEpochMs(latestEpochMs),
       };
       const before = this.#local.index.get(real.name);
@@ -161,7 +186,8 @@ class LocalRegistry implements ManagerRegistry {
       try {
         const answer = await registerUpstream(this.#setup, real, this.#onward(call));
         this.#local.set(answer);
-        return answer;
+        // What the manager says of it is not the Endpoint's to repeat: one of the reference sends back what it was answered.
+        return isDraining(asked) ? answer : withDraining(answer, false);
       } catch (thrown) {
         const error = asNsmError(thrown);
         // A refusal counts; silence does not: the Endpoint has just shown that it lives.
@@ -169,6 +195,11 @@ class LocalRegistry implements ManagerRegistry {
         throw error;
       }
     });
+  }
+
+  #labelled(asked: NetworkServiceEndpoint): NetworkServiceEndpoint {
+    const labelled = withNodeLabels(asked, this.#setup.nodeLabels);
+    return this.#setup.drains(asked) ? withDraining(labelled, true) : labelled;
   }
 
   #takeBack(name: string, before: NetworkServiceEndpoint | undefined): void {
@@ -365,20 +396,6 @@ class LocalRegistry implements ManagerRegistry {
       },
     };
   }
-}
-
-function withNodeLabels(
-  endpoint: NetworkServiceEndpoint,
-  nodeLabels: Readonly<Record<string, string>>,
-): NetworkServiceEndpoint {
-  if (Object.keys(nodeLabels).length === 0) return endpoint;
-  const networkServiceLabels = Object.fromEntries(
-    Object.entries(endpoint.networkServiceLabels).map(([service, entry]) => [
-      service,
-      { ...entry, labels: { ...nodeLabels, ...entry.labels } },
-    ]),
-  );
-  return { ...endpoint, networkServiceLabels };
 }
 
 function emptyUrl(name: string): NsmError {

@@ -62,6 +62,12 @@ export const nsmgrVariables = {
     '2s',
     'how long an Endpoint whose process has ended may take to start again before no client is sent to it any more',
   ),
+  moveGraceMs: variable(
+    'VWIRE_MOVE_GRACE',
+    durationBetween('1s', '10m'),
+    '10s',
+    'how long a client that is asked to move to another Endpoint may take before its connection is closed under it',
+  ),
   ...commonVariables,
 } as const;
 
