@@ -32,6 +32,8 @@ export interface EndpointRegistrationSetup extends RegistryCallsSetup {
   readonly lease?: { readonly lifeMs: number; readonly renewMs: number };
   readonly backoffMs?: number;
   readonly backoffMsMax?: number;
+  /** At the end the entry stays: what hears of the process's end takes it out, or its expiry does. */
+  readonly leavesEntry?: boolean;
   /** For the Unregister where the actor is stopped from outside. */
   readonly unregisterTimeoutMs?: number;
 }
@@ -348,6 +350,7 @@ async function leave(
 ): Promise<void> {
   // A Register that is still on its way would bring the entry back.
   await state.call?.ended;
+  if (setup.leavesEntry === true) return;
   await unregister(setup, state.status.endpoint ?? setup.endpoint, timeoutMs);
 }
 

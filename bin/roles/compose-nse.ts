@@ -2,9 +2,11 @@
 
 import { create } from '@bufbuild/protobuf';
 import { createConnections } from '../../actors/connection/connections.ts';
+import type { Hop } from '../../actors/connection/hop.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
+import { attendedHop, type AttendedSetup } from '../../actors/nse/attended-hop.ts';
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
 import { Leases } from '../../actors/nse/leases.ts';
 import { takeUp } from '../../actors/nse/take-up.ts';
@@ -59,6 +61,10 @@ export interface NseOptions extends EndpointHooks {
   readonly leaseKeepMs?: number;
   /** What becomes of addresses of others that a client brings along; default `strict`: it carries those of this one alone. */
   readonly ipamPolicy?: 'polite' | 'strict';
+  /** False: its entry stays in the registry when it ends. Default: it is taken out. */
+  readonly unregisters?: boolean;
+  /** Told when nobody has been connected for that time; from then on nobody new is let in. Default: never. */
+  readonly idle?: NonNullable<AttendedSetup['idle']>;
 }
 
 /** Time for ending one connection on the Endpoint's own account. */
@@ -67,15 +73,7 @@ const ownCallTimeoutMs = 15_000;
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, system, dialer, listener } = platform;
   const { journal, leaseJournal, netns } = options;
-  const leases = new Leases({
-    clock,
-    log,
-    bootId: platform.bootId,
-    pools: new PointToPointPools(options.cidrPrefixes),
-    policy: options.ipamPolicy ?? 'strict',
-    keepMs: options.leaseKeepMs ?? options.maxTokenLifetimeMs,
-    ...(leaseJournal === undefined ? {} : { journal: leaseJournal }),
-  });
+  const leases = leasesOf(platform, options);
   const table = createConnectionTable({
     clock,
     bootId: platform.bootId,
@@ -83,25 +81,17 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     log,
     ...(journal === undefined ? {} : { journal }),
   });
-  const connections = createConnections({
-    ...platform,
+  const intents = await takeUp({ table, leases, netns, clock, log });
+  const hop = attendedHop(hopOf(platform, options, leases), {
     name: options.name,
-    hop: endpointHop({
-      name: options.name,
-      log,
-      leases,
-      ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
-      completeMechanism: (asked, connection) =>
-        completeKernel(platform, options, asked, connection),
-      mechanismTypes: [mechanismType.kernel],
-      ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
-      ...(options.onClose === undefined ? {} : { onClose: options.onClose }),
-    }),
-    table,
-    tokens: platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs),
-    ownCallTimeoutMs,
+    clock,
+    connected: intents.map(({ connection }) => connection.id),
+    ...(options.idle === undefined ? {} : { idle: options.idle }),
   });
-  connections.directory.adopt(await takeUp({ table, leases, netns, clock, log }));
+  const tokens = platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs);
+  const setup = { ...platform, name: options.name, hop, table, tokens, ownCallTimeoutMs };
+  const connections = createConnections(setup);
+  connections.directory.adopt(intents);
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
   const registration = spawnEndpointRegistration(
@@ -111,10 +101,12 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
       endpoint: endpointOf(options, publicUrlOf(urls)),
       services: options.registerService ? servicesOf(options) : [],
       wallClock,
+      leavesEntry: options.unregisters === false,
     },
     `${options.name} registration`,
   );
   const stop = async (timeoutMs: number): Promise<void> => {
+    hop.end('its process was told to stop');
     await registration.stop(timeoutMs);
     await closeAll(listening, timeoutMs);
     await journal?.close();
@@ -130,6 +122,32 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     throw registration.status.lastError ?? error;
   }
   return { urls, stop };
+}
+
+function leasesOf({ clock, log, bootId }: Platform, options: NseOptions): Leases {
+  const { leaseJournal } = options;
+  return new Leases({
+    clock,
+    log,
+    bootId,
+    pools: new PointToPointPools(options.cidrPrefixes),
+    policy: options.ipamPolicy ?? 'strict',
+    keepMs: options.leaseKeepMs ?? options.maxTokenLifetimeMs,
+    ...(leaseJournal === undefined ? {} : { journal: leaseJournal }),
+  });
+}
+
+function hopOf(platform: Platform, options: NseOptions, leases: Leases): Hop {
+  return endpointHop({
+    name: options.name,
+    log: platform.log,
+    leases,
+    ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
+    completeMechanism: (asked, connection) => completeKernel(platform, options, asked, connection),
+    mechanismTypes: [mechanismType.kernel],
+    ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
+    ...(options.onClose === undefined ? {} : { onClose: options.onClose }),
+  });
 }
 
 function endpointOf(options: NseOptions, url: string): NetworkServiceEndpoint {

@@ -6,10 +6,10 @@ import { join, resolve } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
 import { DNSConfigSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
-import { openJournal } from '../../transports/journal/journal.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNseConfig } from '../config/load.ts';
 import { composeNse } from './compose-nse.ts';
+import { openEndpointJournals } from './endpoint-journals.ts';
 import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 
@@ -34,7 +34,13 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
       {
         name: `serve on ${listenOn} and register at ${config.connectTo}`,
         check: 'is the manager running, and is NSM_CONNECT_TO its URL?',
-        start: async () => {
+        start: async ({ end }) => {
+          const journals = await openEndpointJournals({
+            directory: stateDirOf(config),
+            name: config.name,
+            log,
+            clock: platform().clock,
+          });
           const composed = await composeNse(platform(), {
             name: config.name,
             connectTo: config.connectTo,
@@ -56,20 +62,11 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
             netns: namespaceInodeUrl('/proc/self/ns/net'),
             ipamPolicy: config.ipamPolicy,
             ...(config.leaseKeepMs === undefined ? {} : { leaseKeepMs: config.leaseKeepMs }),
-            journal: await openJournal({
-              directory: stateDirOf(config),
-              name: `nse-${config.name}`,
-              fsync: 'interval',
-              log,
-              clock: platform().clock,
-            }),
-            leaseJournal: await openJournal({
-              directory: stateDirOf(config),
-              name: `nse-${config.name}-leases`,
-              fsync: 'interval',
-              log,
-              clock: platform().clock,
-            }),
+            unregisters: config.unregisterItself,
+            ...(config.idleTimeoutMs === 0
+              ? {}
+              : { idle: { timeoutMs: config.idleTimeoutMs, onIdle: () => end() } }),
+            ...journals,
           });
           role = composed;
           return () => composed.stop(5_000);

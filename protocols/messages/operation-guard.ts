@@ -19,9 +19,9 @@ export interface OperationGuardOptions {
 
 export interface OperationGuard {
   /**
-   * Runs `execute` unless the operation is old or a duplicate. Errors: ABORTED for an older epoch, for a key that
-   * is closed, and for a duplicate whose answer is kept no longer; otherwise what `execute` failed with. An
-   * execution that `isAbandoned` says was given up by its caller leaves no answer: the same id may run again.
+   * Runs `execute` unless the operation is old or a duplicate. Errors: ABORTED for an older epoch, and for a
+   * duplicate whose answer is kept no longer; otherwise what `execute` failed with. An execution that `isAbandoned`
+   * says was given up by its caller leaves no answer: the same id may run again.
    */
   run<Answer>(
     scope: string,
@@ -29,8 +29,6 @@ export interface OperationGuard {
     execute: () => Promise<Answer>,
     isAbandoned: () => boolean,
   ): Promise<Answer>;
-  /** Remembers the key until `untilMs` of the clock and refuses everything of up to this epoch. */
-  tombstone(scope: string, operation: Operation, untilMs: number): void;
   readonly keyCount: number;
   readonly answerCount: number;
 }
@@ -41,7 +39,6 @@ interface KeyEntry {
   /** Executed, or being executed; undefined where its caller gave it up. */
   lastId: string | undefined;
   keepUntilMs: number;
-  closed: boolean;
 }
 
 interface AnswerEntry {
@@ -112,19 +109,6 @@ class Guard implements OperationGuard {
     });
   }
 
-  tombstone(scope: string, operation: Operation, untilMs: number): void {
-    const name = `${scope} ${operation.key}`;
-    this.#keys.delete(name);
-    this.#keys.set(name, {
-      incarnation: operation.incarnation,
-      epoch: operation.epoch,
-      lastId: operation.id,
-      keepUntilMs: untilMs,
-      closed: true,
-    });
-    this.#forgetOld();
-  }
-
   #admit(name: string, operation: Operation): KeyEntry {
     const seen = this.#keys.get(name);
     if (seen !== undefined) refuseOld(seen, operation);
@@ -134,7 +118,6 @@ class Guard implements OperationGuard {
       epoch: operation.epoch,
       lastId: operation.id,
       keepUntilMs,
-      closed: false,
     };
     this.#keys.delete(name);
     this.#keys.set(name, entry);
@@ -196,10 +179,10 @@ function refuseOld(seen: KeyEntry, operation: Operation): void {
     operation.incarnation < seen.incarnation ||
     (operation.incarnation === seen.incarnation && operation.epoch < seen.epoch);
   const same = operation.incarnation === seen.incarnation && operation.epoch === seen.epoch;
-  if (older || (same && seen.closed)) {
+  if (older) {
     throw new NsmError('ABORTED', 'a newer operation on the same key came first', {
       rule: 'operation-epoch',
-      expected: `incarnation ${seen.incarnation}, epoch ${seen.closed ? 'above' : 'from'} ${seen.epoch}`,
+      expected: `incarnation ${seen.incarnation}, epoch from ${seen.epoch}`,
       found: `incarnation ${operation.incarnation}, epoch ${operation.epoch}`,
       connectionId: operation.key,
     });

@@ -57,6 +57,8 @@ export interface ClientOptions {
   /** As in `NSM_NETWORK_SERVICES`. */
   readonly services: string;
   readonly namespace?: NetworkNamespace;
+  /** For the next life of a client that has ended; else one that nobody has. */
+  readonly name?: string;
 }
 
 export interface TestClient {
@@ -114,7 +116,9 @@ export class Workloads {
 
   /** Returns at once; `connection` waits. */
   async client(options: ClientOptions): Promise<TestClient> {
-    const { name, platform, namespace } = await this.#workload('client', options.namespace);
+    const made = await this.#workload('client', options.namespace);
+    const { platform, namespace } = made;
+    const { name = made.name } = options;
     const services = parseServiceUrls(options.services);
     const statuses: (ClientStatus | undefined)[] = services.map(() => undefined);
     const role = composeNsc(platform, {

@@ -67,7 +67,7 @@ export const nseVariables = {
     'NSM_UNREGISTER_ITSELF',
     boolean,
     'false',
-    'unregister at the end instead of leaving it to expiry',
+    'unregister at the end; else its manager takes the entry out once the process is gone, or its expiry does',
   ),
   pbrConfigPath: variable(
     'NSM_PBR_CONFIG_PATH',

@@ -1,5 +1,5 @@
-// Protects "once and in order": a guard refuses what is older, answers a repeated operation from its record, forgets
-// by time and by bound, and a tombstone outlives its key.
+// Protects "once and in order": a guard refuses what is older, answers a repeated operation from its record, and forgets
+// by time and by bound.
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -111,20 +111,5 @@ describe('operation guard', () => {
     for (let key = 0; key < 50; key += 1) await run(`x${key}`, 1, { key: `k${key}` });
     expect(guard.keyCount).toBeLessThanOrEqual(11);
     expect(guard.answerCount).toBeLessThanOrEqual(6);
-  });
-
-  it('keeps a tombstone until its time and refuses everything up to its epoch', async () => {
-    const { clock, guard, run } = setUp({ keepKeyMs: 10 });
-    await run('a', 3);
-    guard.tombstone(
-      'service',
-      { id: 'close', key: 'k', epoch: 4, incarnation: 1 },
-      clock.nowMs() + 5000,
-    );
-    await clock.advance(4000);
-    expect((await failure(run('late', 3))).code).toBe('ABORTED');
-    expect((await failure(run('late', 4))).code).toBe('ABORTED');
-    await clock.advance(1001);
-    expect(await run('again', 3)).toBe(2);
   });
 });
