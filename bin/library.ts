@@ -5,7 +5,7 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ClientStatus } from '../actors/client/client.ts';
+import type { ClientStatus } from '../actors/client/client-setup.ts';
 import { NsmError } from '../protocols/errors.ts';
 import { requirePrefix } from '../protocols/ipam/address.ts';
 import type { Connection } from '../protocols/nsm/gen/connection_pb.ts';
@@ -20,7 +20,7 @@ export { describeError, NsmError } from '../protocols/errors.ts';
 export type { ErrorCode, ErrorDetails } from '../protocols/errors.ts';
 export type { Connection } from '../protocols/nsm/gen/connection_pb.ts';
 export type { Log } from '../protocols/ports/log.ts';
-export type { ClientStatus } from '../actors/client/client.ts';
+export type { ClientStatus } from '../actors/client/client-setup.ts';
 
 /** What an Endpoint and a client have in common. */
 export interface WorkloadOptions {

@@ -3,7 +3,7 @@
 // of what it asks (recovery, then the Request), and at once when it is given up.
 
 import { create } from '@bufbuild/protobuf';
-import { asNsmError, type NsmError } from '../../protocols/errors.ts';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
 import {
   type Connection,
@@ -43,6 +43,8 @@ export type Outcome =
 
 export interface Attempt {
   readonly outcome: Promise<Outcome>;
+  /** Whether it has asked for another Endpoint; undefined while it prepares. */
+  readonly reselects: boolean | undefined;
   giveUp(): void;
 }
 
@@ -58,18 +60,27 @@ export function startAttempt(
   prepare: (signal: AbortSignal) => Asked | Promise<Asked>,
 ): Attempt {
   const { signal, abort } = abortable();
+  let reselects: boolean | undefined;
   const run = async (): Promise<Outcome> => {
     let known: Connection | undefined;
     try {
       const prepared = await prepare(signal);
       known = prepared.known;
-      const asked = known !== undefined && prepared.reselects ? forReselect(setup, known) : known;
+      if (signal.aborted) throw new NsmError('CANCELLED', 'the try was given up');
+      reselects = known !== undefined && prepared.reselects;
+      const asked = known === undefined ? known : askedOf(setup, known, reselects);
       return { known, answer: await request(setup, clock, signal, asked) };
     } catch (thrown) {
       return { known, error: asNsmError(thrown) };
     }
   };
-  return { outcome: run(), giveUp: abort };
+  return {
+    outcome: run(),
+    get reselects() {
+      return reselects;
+    },
+    giveUp: abort,
+  };
 }
 
 function abortable(): { readonly signal: AbortSignal; readonly abort: () => void } {
@@ -103,8 +114,10 @@ function firstConnection(setup: AttemptSetup): Connection {
   });
 }
 
-/** The same connection, asking for whichever Endpoint fits now (the reference's default reselect). */
-function forReselect(setup: AttemptSetup, connection: Connection): Connection {
+/** The same connection as it is, or asking for whichever Endpoint fits now (the reference's default reselect). */
+function askedOf(setup: AttemptSetup, connection: Connection, reselects: boolean): Connection {
+  // What a hop wishes for is not to be taken for the client's own wish.
+  if (!reselects) return { ...connection, state: State.UP };
   const { mechanism: _, ...rest } = connection;
   return {
     ...rest,

@@ -1,94 +1,51 @@
-// One requested network service of a client (NSC), kept up: request, refresh, repair, reselect, close. It is the
+// One requested network service of a client (NSC), kept up: request, refresh, repair, reselect, move, close. It is the
 // only hop that reselects. Invariants: one operation at a time; every failure backs off with jitter; a close waits for
-// no retry and no try, which run beside the actor; the connection's id and path stay the same for its whole life, so
-// that every hop recognises it.
+// no retry and no try, which run beside the actor; a wire that carries packets is never left for the control plane's
+// sake; the connection's id and path stay the same for its whole life, so that every hop recognises it.
 
-import { asNsmError, describeError, invariant, type NsmError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import {
   type Connection,
   ConnectionEventType,
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
-import type { Dialer } from '../../protocols/ports/rpc.ts';
-import type { WallClock } from '../../protocols/ports/clock.ts';
 import type { NextHopChanged } from '../connection/connection.ts';
-import type { NextHopMessage, NextHopMonitors } from '../connection/next-hop-monitors.ts';
-import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
+import type { Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
+import { type Asked, type Attempt, callFor, type Outcome, startAttempt } from './attempt.ts';
 import {
-  type Asked,
-  type Attempt,
-  type AttemptSetup,
-  callFor,
-  type Outcome,
-  startAttempt,
-} from './attempt.ts';
-import { afterFailedRepair, type Healing, healingBegins } from './heal-decision.ts';
+  backoffMs,
+  type ClientSetup,
+  type Context,
+  type Equipped,
+  type Message,
+} from './client-setup.ts';
+import {
+  type ClientState,
+  type Established,
+  type HealingCause,
+  type Live,
+  type Repairing,
+  type Requesting,
+  transition,
+} from './client-state.ts';
+import { afterFailedRepair, healingBegins, type Remedy, remedyFor } from './heal-decision.ts';
+import { failedMoves, hasStayed, move, moveLater, stay } from './moving.ts';
+import { isAboutOtherEnd, isAboutSame } from './next-hop-entry.ts';
 import { recoverConnection } from './recover.ts';
 import { planRefresh } from './refresh-plan.ts';
 import { retryDelayMs } from './retry-delay.ts';
+import { createWireWatch } from './wire-watch.ts';
 
-/** What the world sees of a client. */
-export type ClientStatus =
-  | { readonly phase: 'requesting'; readonly attempts: number; readonly lastError?: NsmError }
-  | { readonly phase: 'established'; readonly connection: Connection }
-  | { readonly phase: 'healing'; readonly connection: Connection; readonly lastError?: NsmError }
-  | { readonly phase: 'closed' };
+type Answered = Extract<Outcome, { answer: Connection }>;
+type Unanswered = Extract<Outcome, { error: NsmError }>;
 
-export type ClientMessage =
-  | { readonly type: 'close'; readonly replyTo: ReplyTo<void> }
-  | NextHopMessage;
-
-type PrivateMessage =
-  | { readonly type: 'requestDue' }
-  | { readonly type: 'refreshDue' }
-  | { readonly type: 'attempted'; readonly attempt: Attempt; readonly outcome: Outcome };
-type Message = ClientMessage | PrivateMessage;
-type Context = ActorContext<Message>;
-
-export interface ClientSetup extends AttemptSetup {
-  readonly dialer: Dialer;
-  readonly wallClock: WallClock;
-  readonly monitors: NextHopMonitors;
-  readonly retry: { readonly firstMs: number; readonly mostMs: number };
-  readonly onStatus: (status: ClientStatus) => void;
-}
-
-/** The try under way; all but a Close waits for its outcome. */
-interface Trying {
-  readonly attempt?: Attempt;
-}
-
-interface Requesting extends Trying {
-  readonly phase: 'requesting';
-  /** What the manager held of the last life, until a refusal speaks against it. */
-  readonly recovered: Connection | undefined;
-  /** Whether the manager is still to be asked for it. */
-  readonly recovers: boolean;
-  readonly attempts: number;
-  readonly healing: Healing;
-}
-
-interface Established extends Trying {
-  readonly phase: 'established';
-  readonly connection: Connection;
-  /** As in the plan of its next refresh. */
-  readonly hurried: number;
-}
-
-interface Repairing extends Trying {
-  readonly phase: 'healing';
-  readonly connection: Connection;
-  readonly attempts: number;
-  readonly healing: Healing;
-}
-
-type ClientState = Requesting | Established | Repairing | { readonly phase: 'closed' };
-
-export function clientBehavior(setup: ClientSetup): Behavior<ClientState, Message> {
+export function clientBehavior(given: ClientSetup): Behavior<ClientState, Message> {
+  const setup: Equipped = { ...given, wire: createWireWatch(given.liveness) };
   return {
     supervision: supervision.client,
     initial: (context) => {
+      setup.wire.stop();
       context.timers.start('request', 0, { type: 'requestDue' });
       return {
         phase: 'requesting',
@@ -102,30 +59,48 @@ export function clientBehavior(setup: ClientSetup): Behavior<ClientState, Messag
       if (message.type === 'close') return onClose(setup, context, state, message.replyTo);
       if (message.type === 'attempted') return onAttempted(setup, context, state, message);
       if (state.phase === 'closed') return state;
+      // A dead wire waits for nothing.
+      if (message.type === 'judged') return onJudged(setup, context, state);
       if (state.attempt !== undefined) {
         context.stash();
         return state;
       }
       switch (message.type) {
         case 'requestDue':
-          return state.phase === 'established' ? state : attempt(setup, context, state);
+          return onRequestDue(setup, context, state);
         case 'refreshDue':
           return state.phase === 'established' ? attempt(setup, context, state) : state;
+        case 'moveDue':
+          return onMoveDue(setup, context, state);
+        case 'steady':
+          return state.phase === 'established' ? { ...state, heals: 0 } : state;
         case 'nextHopChanged':
           return onNextHopChanged(setup, context, state, message);
         case 'nextHopLost':
-          return heal(setup, context, state);
+          return onControlPlaneLost(setup, context, state);
       }
     },
     onStop: (state) => {
+      setup.wire.stop();
       if (state.phase !== 'closed') state.attempt?.giveUp();
     },
   };
 }
 
-type Live = Exclude<ClientState, { phase: 'closed' }>;
+function onRequestDue(setup: Equipped, context: Context, state: Live): ClientState {
+  if (state.phase === 'established') return state;
+  const isWell = setup.wire.verdict.kind === 'alive' && remedyNow(setup, state) === 'none';
+  return state.phase === 'healing' && isWell
+    ? resume(setup, context, state)
+    : attempt(setup, context, state);
+}
 
-function attempt(setup: ClientSetup, context: Context, state: Live): ClientState {
+function onMoveDue(setup: Equipped, context: Context, state: Live): ClientState {
+  if (state.phase !== 'established' || state.moving === undefined) return state;
+  return attempt(setup, context, { ...state, moving: { ...state.moving, isTrying: true } });
+}
+
+function attempt(setup: Equipped, context: Context, state: Live): ClientState {
   const begun = startAttempt(setup, context.clock, (signal) =>
     asked(setup, context, state, signal),
   );
@@ -136,7 +111,7 @@ function attempt(setup: ClientSetup, context: Context, state: Live): ClientState
 }
 
 async function asked(
-  setup: ClientSetup,
+  setup: Equipped,
   context: Context,
   state: Live,
   signal: AbortSignal,
@@ -148,38 +123,87 @@ async function asked(
       return { known, reselects: known?.state === State.DOWN };
     }
     case 'established':
-      return { known: state.connection, reselects: false };
+      return { known: state.connection, reselects: state.moving?.isTrying === true };
     case 'healing':
-      // In place first; once a failure speaks against the Endpoint, with whichever fits.
-      return { known: state.connection, reselects: state.healing.reselects };
+      await setup.wire.confirm();
+      return { known: state.connection, reselects: remedyNow(setup, state) === 'reselect' };
   }
 }
 
+/** What helps, by what is known of the wire now. */
+function remedyNow({ wire }: Equipped, state: Live): Remedy {
+  const controlPlane = state.phase === 'healing' ? state.controlPlane : 'up';
+  const isDoubted = state.phase === 'healing' && state.healing.doubtsEndpoint;
+  const endpoint = isDoubted ? 'doubted' : 'trusted';
+  return remedyFor({ dataPlane: wire.verdict.kind, controlPlane, endpoint });
+}
+
 function onAttempted(
-  setup: ClientSetup,
+  setup: Equipped,
   context: Context,
   state: ClientState,
-  message: Extract<Message, { type: 'attempted' }>,
+  { attempt: made, outcome }: Extract<Message, { type: 'attempted' }>,
 ): ClientState {
   // One of an earlier life of this actor says nothing about what runs now.
-  if (state.phase === 'closed' || state.attempt !== message.attempt) return state;
+  if (state.phase === 'closed' || state.attempt !== made) return state;
   context.unstashAll();
   const { attempt: _, ...rest } = state;
-  const { outcome } = message;
-  if ('answer' in outcome) return established(setup, context, rest, outcome.answer);
-  if (rest.phase !== 'established') return failed(setup, context, rest, outcome);
-  context.log.warn('refresh failed', { error: describeError(outcome.error) });
-  return heal(setup, context, rest);
+  let next: Established | Repairing;
+  if ('answer' in outcome) next = answered(setup, context, rest, { made, outcome });
+  else if (rest.phase === 'established') next = notKept(setup, context, rest, outcome.error);
+  else return failed(setup, context, rest, { made, outcome });
+  // The wire may have died while the try was under way.
+  return next.phase === 'established' ? onJudged(setup, context, next) : next;
+}
+
+function answered(
+  setup: Equipped,
+  context: Context,
+  state: Live,
+  { made, outcome }: { readonly made: Attempt; readonly outcome: Answered },
+): Established {
+  const { known, answer: connection } = outcome;
+  const isNew = state.phase === 'requesting' || made.reselects === true;
+  const next = established(setup, context, state, { connection, isNew });
+  if (hasStayed(setup, state, connection))
+    return moveLater(setup, context, next, failedMoves(state));
+  const wasAsked = state.phase === 'requesting' && known?.state === State.RESELECT_REQUESTED;
+  return wasAsked ? move(setup, context, next) : next;
+}
+
+/** A refresh or a move has failed; the connection is as it was. */
+function notKept(
+  setup: Equipped,
+  context: Context,
+  state: Established,
+  lastError: NsmError,
+): Established | Repairing {
+  const error = describeError(lastError);
+  if (state.moving?.isTrying === true) {
+    context.log.warn('no other Endpoint is to be had; the wire stays as it is', { error });
+    return moveLater(setup, context, state, failedMoves(state));
+  }
+  context.log.warn('refresh failed', { error });
+  // Given up for the wire's sake.
+  if (lastError.code === 'CANCELLED' && setup.wire.verdict.kind === 'dead') return state;
+  return heal(setup, context, state, { cause: 'control plane', lastError });
 }
 
 function failed(
-  setup: ClientSetup,
+  setup: Equipped,
   context: Context,
   state: Requesting | Repairing,
-  { known, error: lastError }: Extract<Outcome, { error: NsmError }>,
+  {
+    made,
+    outcome: { known, error: lastError },
+  }: { readonly made: Attempt; readonly outcome: Unanswered },
 ): ClientState {
   const attempts = state.attempts + 1;
-  const delayMs = retryDelayMs(lastError, () => backoffMs(setup, context, attempts));
+  const next = { ...afterFailure(state, known, lastError), attempts };
+  const hasReselected = made.reselects === true;
+  // Another remedy is tried at once; the same once more has to wait.
+  const isOther = !hasReselected && remedyNow(setup, next) === 'reselect';
+  const delayMs = isOther ? 0 : retryDelayMs(lastError, () => backoffMs(setup, context, attempts));
   context.log.warn('request failed', {
     networkService: setup.networkService,
     attempts,
@@ -187,58 +211,126 @@ function failed(
     error: describeError(lastError),
   });
   context.timers.start('request', delayMs, { type: 'requestDue' });
-  if (state.phase === 'healing') {
-    setup.onStatus({ phase: 'healing', connection: state.connection, lastError });
-    const healing = afterFailedRepair(state.healing, state.connection, lastError);
-    return { ...state, attempts, healing };
-  }
+  if (next.phase === 'healing') return show(setup, { ...next, hasReselected, lastError });
   setup.onStatus({ phase: 'requesting', attempts, lastError });
-  if (known === undefined) return { ...state, attempts };
+  return next;
+}
+
+function afterFailure(
+  state: Requesting | Repairing,
+  known: Connection | undefined,
+  error: NsmError,
+): Requesting | Repairing {
+  // A try that was given up says nothing about whom it asked.
+  if (known === undefined || error.code === 'CANCELLED') return state;
+  const healing = afterFailedRepair(state.healing, known, error);
+  if (state.phase === 'healing') return { ...state, healing };
   // What was true in the last life need not be true now: refused once, the client begins anew.
-  const healing = afterFailedRepair(state.healing, known, lastError);
-  if (!healing.reselects) return { ...state, attempts, healing, recovered: known };
-  return { ...state, attempts, healing, recovered: undefined, recovers: false };
+  if (!healing.doubtsEndpoint) return { ...state, healing, recovered: known };
+  return { ...state, healing, recovered: undefined, recovers: false };
 }
 
 function onNextHopChanged(
-  setup: ClientSetup,
+  setup: Equipped,
   context: Context,
-  state: ClientState,
-  message: NextHopChanged,
+  state: Live,
+  { entry, event }: NextHopChanged,
 ): ClientState {
-  // Another client of the same name has the same first segment; the manager's tells the two apart.
-  if (state.phase !== 'established' || managerId(message.entry) !== managerId(state.connection)) {
+  if (state.phase === 'requesting' || !isAboutSame(entry, state.connection)) return state;
+  if (event === ConnectionEventType.DELETE || entry.state === State.DOWN) {
+    if (isAboutOtherEnd(entry, state.connection)) return state;
+    return onControlPlaneLost(setup, context, state);
+  }
+  if (state.phase !== 'established') return state;
+  switch (entry.state) {
+    case State.REFRESH_REQUESTED:
+      context.timers.start('refresh', 0, { type: 'refreshDue' });
+      return state;
+    case State.RESELECT_REQUESTED:
+      return state.moving === undefined ? move(setup, context, state) : state;
+    case State.UP:
+      return stay(context, state);
+    default:
+      return state;
+  }
+}
+
+function onControlPlaneLost(setup: Equipped, context: Context, state: Live): ClientState {
+  if (state.phase === 'requesting') return state;
+  if (state.phase === 'healing') return { ...state, controlPlane: 'lost' };
+  return heal(setup, context, state, { cause: 'control plane' });
+}
+
+/** The verdict about the wire may be another one. */
+function onJudged(setup: Equipped, context: Context, state: Live): ClientState {
+  const { verdict } = setup.wire;
+  if (state.phase === 'requesting' || verdict.kind === 'unknown') return state;
+  if (verdict.kind === 'dead' && state.attempt !== undefined) {
+    // Every hop would wait for what is under way; a healing that is still about to ask asks for the right thing.
+    const isInTheWay = state.attempt.reselects === false;
+    if (isInTheWay) state.attempt.giveUp();
     return state;
   }
-  const deleted = message.event === ConnectionEventType.DELETE;
-  if (deleted || message.entry.state === State.DOWN) return heal(setup, context, state);
-  if (message.entry.state === State.REFRESH_REQUESTED) {
-    context.timers.start('refresh', 0, { type: 'refreshDue' });
+  if (state.attempt !== undefined) return state;
+  if (state.phase === 'established') {
+    if (verdict.kind === 'alive') return state;
+    return heal(setup, context, state, { cause: verdict.what, lastError: deadError(verdict) });
   }
+  const isNews = verdict.kind === 'dead' ? !state.hasReselected : state.controlPlane === 'up';
+  if (isNews) context.timers.start('request', 0, { type: 'requestDue' });
   return state;
 }
 
-function managerId(connection: Connection): string | undefined {
-  return connection.path?.pathSegments[1]?.id;
+function deadError({ what, found }: { readonly what: string; readonly found: string }): NsmError {
+  return new NsmError('UNAVAILABLE', `the ${what} does not answer`, { rule: 'liveness', found });
 }
 
-function heal(setup: ClientSetup, context: Context, state: ClientState): ClientState {
-  if (state.phase !== 'established') return state;
-  context.log.info('healing', { networkService: setup.networkService });
-  context.timers.cancel('refresh');
-  context.timers.start('request', 0, { type: 'requestDue' });
-  setup.onStatus({ phase: 'healing', connection: state.connection });
-  const { connection } = state;
-  return transition(state, { phase: 'healing', connection, attempts: 0, healing: healingBegins });
+function heal(
+  setup: Equipped,
+  context: Context,
+  state: Established,
+  trouble: { readonly cause: HealingCause; readonly lastError?: NsmError },
+): Repairing {
+  context.log.info('healing', { networkService: setup.networkService, cause: trouble.cause });
+  for (const name of ['refresh', 'move', 'steady']) context.timers.cancel(name);
+  // At once, but not again and again where what heals does not last.
+  const delayMs = state.heals === 0 ? 0 : backoffMs(setup, context, state.heals);
+  context.timers.start('request', delayMs, { type: 'requestDue' });
+  const { connection, heals, moving } = state;
+  const next: Repairing = {
+    phase: 'healing',
+    connection,
+    ...trouble,
+    controlPlane: trouble.cause === 'control plane' ? 'lost' : 'up',
+    heals: heals + 1,
+    attempts: 0,
+    healing: healingBegins,
+    hasReselected: false,
+    ...(moving === undefined ? {} : { moving }),
+  };
+  return show(setup, transition(state, next));
+}
+
+function show(setup: Equipped, state: Repairing): Repairing {
+  const { connection, cause, attempts, lastError } = state;
+  setup.onStatus({
+    phase: 'healing',
+    connection,
+    cause,
+    attempts,
+    ...(lastError === undefined ? {} : { lastError }),
+  });
+  return state;
 }
 
 async function onClose(
-  setup: ClientSetup,
+  setup: Equipped,
   context: Context,
   state: ClientState,
   replyTo: ReplyTo<void>,
 ): Promise<ClientState> {
   context.timers.cancelAll();
+  setup.wire.stop();
   setup.monitors.follow(setup.connectionId, undefined, () => {});
   try {
     const connection = await heldAtEnd(state);
@@ -264,21 +356,28 @@ async function heldAtEnd(state: ClientState): Promise<Connection | undefined> {
   return state.phase === 'requesting' ? (state.recovered ?? outcome?.known) : state.connection;
 }
 
+/** The wire carries packets again, and nothing else was wrong: nobody needs to be asked. */
+function resume(setup: Equipped, context: Context, state: Repairing): ClientState {
+  return established(setup, context, state, { connection: state.connection, isNew: false });
+}
+
 function established(
-  setup: ClientSetup,
+  setup: Equipped,
   context: Context,
   state: Live,
-  connection: Connection,
-): ClientState {
+  { connection, isNew }: { readonly connection: Connection; readonly isNew: boolean },
+): Established {
   const before = state.phase === 'established' ? state.hurried : 0;
   const { delayMs, hurried } = planRefresh(connection, setup.wallClock.epochMs(), before);
   // Refreshing up to a tenth early keeps clients that started together from staying together.
   const jitter = 1 - context.random.integer(1000) / 10_000;
   context.timers.cancel('request');
   context.timers.start('refresh', delayMs * jitter, { type: 'refreshDue' });
+  context.timers.start('steady', setup.retry.mostMs, { type: 'steady' });
   setup.monitors.follow(setup.connectionId, setup.connectTo, (message) =>
     context.self.tell(message),
   );
+  setup.wire.follow(connection, isNew, () => context.self.tell({ type: 'judged' }));
   if (state.phase !== 'established') {
     context.log.info('established', {
       networkService: setup.networkService,
@@ -286,23 +385,10 @@ function established(
     });
   }
   setup.onStatus({ phase: 'established', connection });
-  return transition(state, { phase: 'established', connection, hurried });
-}
-
-/** Doubles from the first pause to the longest, with up to half of it taken off at random. */
-function backoffMs(setup: ClientSetup, context: Context, attempts: number): number {
-  const full = Math.min(setup.retry.mostMs, setup.retry.firstMs * 2 ** Math.min(20, attempts - 1));
-  return full * (1 - context.random.integer(1000) / 2000);
-}
-
-const allowed: Readonly<Record<ClientState['phase'], readonly ClientState['phase'][]>> = {
-  requesting: ['established', 'closed'],
-  established: ['established', 'healing', 'closed'],
-  healing: ['established', 'closed'],
-  closed: ['closed'],
-};
-
-function transition<Next extends ClientState>(state: ClientState, next: Next): Next {
-  invariant(allowed[state.phase].includes(next.phase), `${state.phase} -> ${next.phase}`);
-  return next;
+  const heals = state.phase === 'requesting' ? 0 : state.heals;
+  const next: Established = { phase: 'established', connection, hurried, heals };
+  transition(state, next);
+  const moving = state.phase === 'requesting' || isNew ? undefined : state.moving;
+  if (moving === undefined) return next;
+  return state.phase === 'established' ? { ...next, moving } : move(setup, context, next);
 }

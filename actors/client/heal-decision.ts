@@ -1,18 +1,37 @@
-// Whether a failed repair speaks against the Endpoint, so that the client lets another one be chosen. Pure.
-// Trouble of the client's own node (its manager or forwarder starting again) says nothing about an Endpoint whose wire
-// still carries packets: choosing anew would only change the client's addresses.
+// What a client does about a connection in trouble. Pure; the table is docs/ARCHITECTURE.md, "Healing".
+// A lost control plane is no evidence against a wire that carries packets: it is repaired in place, however long that
+// takes. A dead wire, or a dead service behind it, is left at once. Where nothing is known of the data plane the client
+// repairs in place until a failure speaks against the Endpoint. Trouble of the client's own node (its manager or
+// forwarder starting again) does not: choosing anew would only change the client's addresses.
 
 import type { NsmError } from '../../protocols/errors.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { Verdict } from '../../protocols/ports/liveness.ts';
+
+/** `none`: leave it. `repair`: the same Request again. `reselect`: whichever Endpoint fits, the old one last. */
+export type Remedy = 'none' | 'repair' | 'reselect';
+
+export interface Evidence {
+  readonly dataPlane: Verdict['kind'];
+  readonly controlPlane: 'up' | 'lost';
+  /** Whether a failed repair has spoken against the Endpoint. */
+  readonly endpoint: 'trusted' | 'doubted';
+}
+
+export function remedyFor({ dataPlane, controlPlane, endpoint }: Evidence): Remedy {
+  if (dataPlane === 'dead') return 'reselect';
+  if (controlPlane === 'up') return 'none';
+  return dataPlane === 'unknown' && endpoint === 'doubted' ? 'reselect' : 'repair';
+}
 
 export interface Healing {
-  /** From now on the client asks for whichever Endpoint fits. */
-  readonly reselects: boolean;
+  /** A failed repair has spoken against the Endpoint. */
+  readonly doubtsEndpoint: boolean;
   /** Repairs that failed at the client's own manager; one that nobody answered in time counts several times. */
   readonly failedAtManager: number;
 }
 
-export const healingBegins: Healing = { reselects: false, failedAtManager: 0 };
+export const healingBegins: Healing = { doubtsEndpoint: false, failedAtManager: 0 };
 
 /**
  * Repairs that may fail at the manager, for want of the forwarder that holds the wire, before a reselect lets it
@@ -38,10 +57,10 @@ export function afterFailedRepair(
   const unanswered = error.code === 'DEADLINE_EXCEEDED' && hop === undefined;
   const lacksForwarder = error.code === 'UNAVAILABLE' || rule === 'select-forwarder';
   const atManager = hop !== undefined && hop === manager && lacksForwarder;
-  if (!unanswered && !atManager) return { ...healing, reselects: true };
+  if (!unanswered && !atManager) return { ...healing, doubtsEndpoint: true };
   const failedAtManager = healing.failedAtManager + (unanswered ? unansweredWeight : 1);
   return {
     failedAtManager,
-    reselects: healing.reselects || failedAtManager >= failedAtManagerMax,
+    doubtsEndpoint: healing.doubtsEndpoint || failedAtManager >= failedAtManagerMax,
   };
 }

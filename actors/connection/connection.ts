@@ -157,7 +157,10 @@ async function onRequest(
   } catch (thrown) {
     replyTo.fail(asNsmError(thrown));
     if (!(thrown instanceof NsmError)) throw thrown;
-    if (state.phase === 'established') return keepPrevious(setup, context, state, thrown);
+    if (state.phase === 'established') {
+      const kept = await keepPrevious(setup, context, state, thrown);
+      return speaksOfWire(message) ? withState(setup, context, kept, State.DOWN) : kept;
+    }
     setup.follow(setup.id, undefined);
     if (state.phase === 'closing' && built === undefined) return state;
     return dismiss(setup, context, state, built);
@@ -174,13 +177,14 @@ async function build(
   const { preferences, closeAtMs, call } = message;
   const connection = await withTokens(message.connection, call, setup.tokens);
   const previous = state.phase === 'established' ? state.intent : undefined;
+  const reselect = isReselect(connection);
   setup.expect(setup.id);
   const result = await setup.hop.request({
     connection,
     preferences,
     previous,
-    reselect: connection.state === State.RESELECT_REQUESTED,
-    call: toItsEnd(call),
+    reselect,
+    call: previous === undefined || reselect ? toItsEnd(call) : call,
     // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
     recordIntent: (memory) =>
       promise(setup, context, previous !== undefined, {
@@ -221,18 +225,26 @@ async function keep(
   return transition(state, { phase: 'established', intent });
 }
 
-/** A failed refresh leaves what works. */
+/** A failed Request leaves what works. */
 async function keepPrevious(
   setup: ConnectionSetup,
   context: Context,
   state: Extract<ConnectionState, { phase: 'established' }>,
   error: NsmError,
-): Promise<ConnectionState> {
+): Promise<Extract<ConnectionState, { phase: 'established' }>> {
   setup.follow(setup.id, state.intent.memory);
   // It may have recorded what it was about to make.
   if (setup.table.get(setup.id) !== state.intent) await record(setup, context, state.intent);
   context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
-  return withState(setup, context, state, State.DOWN);
+  return state;
+}
+
+/**
+ * Whether a failed Request says something of the wire that is there, and goes upstream: not that no other Endpoint was
+ * to be had, nor that the caller wants no answer any more.
+ */
+function speaksOfWire({ connection, call }: Extract<Message, { type: 'request' }>): boolean {
+  return !isReselect(connection) && !call.signal.aborted;
 }
 
 /** A Request that came to nothing. What it built is closed again; where it failed the hop has undone its part. */
@@ -446,10 +458,15 @@ function armExpiry(context: Context, intent: Intent): void {
   context.timers.start('expiry', delayMs, { type: 'expired' });
 }
 
+function isReselect({ state }: Connection): boolean {
+  return state === State.RESELECT_REQUESTED;
+}
+
 /**
- * The call with nobody to cancel it. A Request whose caller has gone runs to its end or its deadline and is undone
+ * The call with nobody to cancel it. A first Request whose caller has gone runs to its end or its deadline and is undone
  * then: cancelled on its way it might cross the answer of the next hop, and that hop would keep what only the
- * answer could have named.
+ * answer could have named. A refresh asks those who know of the connection anyway; given up, it makes way for what
+ * comes behind it.
  */
 function toItsEnd(call: Call): Call {
   return { ...call, signal: new AbortController().signal };

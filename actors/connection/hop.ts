@@ -60,6 +60,8 @@ export interface Hop {
 export interface Candidate {
   readonly name: string;
   readonly url: string;
+  /** Time for it while others are left; half of what is left otherwise. */
+  readonly hangMsMax?: number;
 }
 
 /** What has been sent on, or is to be. */
@@ -75,7 +77,8 @@ export interface NextHop {
   close(url: string, connection: Connection, call: Call): Promise<void>;
   /**
    * The first candidate that succeeds. One that fails is skipped; one that hangs may use half of the time that is
-   * left unless it is the last. Throws one error that names every candidate with its reason.
+   * left unless it is the last, and those behind the same URL come after all others then. Throws one error that names
+   * every candidate with its reason.
    */
   tryInOrder<Result>(
     candidates: readonly Candidate[],

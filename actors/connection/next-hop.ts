@@ -122,19 +122,28 @@ async function tryInOrder<Result>(
   { candidates, call, attempt }: Attempts<Result>,
 ): Promise<Result> {
   const failures: { candidate: Candidate; error: NsmError }[] = [];
-  for (const [position, candidate] of candidates.entries()) {
+  let waiting = candidates;
+  while (waiting.length > 0) {
+    const [candidate, ...others] = waiting as readonly [Candidate, ...Candidate[]];
     const remainingMs = call.deadlineMs - setup.clock.nowMs();
     if (remainingMs <= 0 || call.signal.aborted) break;
-    const isLast = position === candidates.length - 1;
-    const deadlineMs = isLast ? call.deadlineMs : call.deadlineMs - remainingMs / 2;
+    const shareMs = Math.min(remainingMs / 2, candidate.hangMsMax ?? Infinity);
+    const timeMs = others.length === 0 ? remainingMs : shareMs;
+    waiting = others;
     try {
-      return await attempt(candidate, { ...call, deadlineMs });
+      return await attempt(candidate, { ...call, deadlineMs: setup.clock.nowMs() + timeMs });
     } catch (thrown) {
       if (!(thrown instanceof NsmError)) throw thrown;
       failures.push({ candidate, error: asNsmError(thrown) });
+      // Whoever else is reached the same way hangs as well.
+      if (thrown.code === 'DEADLINE_EXCEEDED') waiting = behindOthers(others, candidate.url);
     }
   }
   throw allFailed(setup.name, candidates.length, failures);
+}
+
+function behindOthers(candidates: readonly Candidate[], url: string): readonly Candidate[] {
+  return candidates.toSorted((a, b) => Number(a.url === url) - Number(b.url === url));
 }
 
 /** Failures that are spelled out in one error. */

@@ -18,6 +18,9 @@ export interface SelectionSetup {
 /** Candidates that are tried before the Request is refused. */
 const candidatesTriedMax = 16;
 
+/** Time for a candidate behind the next hop that a reselect leaves; a live one answers in a few milliseconds. */
+const sameWayMsMax = 700;
+
 export interface SelectedEndpoints {
   readonly candidates: readonly Candidate[];
   /** `IP` or `ETHERNET`, from the service unless the client named the Endpoint itself. */
@@ -68,16 +71,21 @@ async function byService(setup: SelectionSetup, request: HopRequest): Promise<Se
   const candidates = choice.candidates.slice(0, candidatesTriedMax);
   const decision = record(setup, request, { view, choice, candidates });
   if (candidates.length === 0) throw decision.refused(nobodyFits(setup, request, { view, choice }));
-  return { candidates, payload: view.networkService.payload, decision };
+  const { payload } = view.networkService;
+  return { candidates: withHaste(candidates, request), payload, decision };
 }
 
-function choosingOf(setup: SelectionSetup, { connection }: HopRequest): Choosing {
+function choosingOf(
+  setup: SelectionSetup,
+  { connection, reselect, previous }: HopRequest,
+): Choosing {
   const { labels, path } = connection;
+  const left = reselect ? previous?.memory.nextName : undefined;
   return {
     labels,
     stickyKey: stickyKeyOf(labels, path?.pathSegments[0]?.name ?? ''),
     loadOf: setup.loadOf,
-    lastBecause: () => undefined,
+    lastBecause: ({ name }) => (name === left ? 'the client leaves it' : undefined),
   };
 }
 
@@ -131,6 +139,18 @@ function nobodyFits(
     remedy: 'compare the matches of the service with the labels of its Endpoints',
     connectionId: connection.id,
   });
+}
+
+/** Who is reached as the one that a reselect leaves has little time: its node may be what is lost. */
+function withHaste(
+  candidates: readonly Candidate[],
+  { reselect, previous }: HopRequest,
+): readonly Candidate[] {
+  const left = previous?.memory.nextUrl;
+  if (!reselect || left === undefined) return candidates;
+  return candidates.map(({ name, url }) =>
+    url === left ? { name, url, hangMsMax: sameWayMsMax } : { name, url },
+  );
 }
 
 function labelsText(labels: Readonly<Record<string, string>>): string {

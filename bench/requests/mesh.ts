@@ -1,7 +1,8 @@
 // A whole mesh for the benches: registry, managers, forwarders over the simulated data plane, and an Endpoint, in this
 // process over `memory:` or in processes of their own over NATS; and clients, each a real client actor.
 
-import { type ClientMessage, clientBehavior } from '../../actors/client/client.ts';
+import { clientBehavior } from '../../actors/client/client.ts';
+import type { ClientMessage } from '../../actors/client/client-setup.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { ActorRef } from '../../actors/runtime/api.ts';
 import { composeForwarder } from '../../bin/roles/compose-forwarder.ts';

@@ -70,14 +70,24 @@ export const duration = kind(
   'a duration such as 10m, 750ms or 1h30m',
   parsePositiveDuration,
 );
-/** A duration within bounds; `min` and `max` as they would be written. */
-export const durationBetween = (min: string, max: string): Kind<number> =>
-  kind('duration', `a duration from ${min} to ${max}`, (value) => {
-    const durationMs = parseDurationMs(value, noName);
-    const isWithin =
-      durationMs >= parseDurationMs(min, noName) && durationMs <= parseDurationMs(max, noName);
-    return isWithin ? durationMs : undefined;
-  });
+/** A duration within bounds; `min` and `max` as they would be written. `orNone`: 0 turns it off. */
+export const durationBetween = (min: string, max: string, orNone = false): Kind<number> =>
+  kind(
+    'duration',
+    `a duration from ${min} to ${max}${orNone ? ', or 0 for none' : ''}`,
+    (value) => {
+      const durationMs = parseDurationMs(value, noName);
+      const isWithin =
+        durationMs >= parseDurationMs(min, noName) && durationMs <= parseDurationMs(max, noName);
+      return isWithin || (orNone && durationMs === 0) ? durationMs : undefined;
+    },
+  );
+/** The port of `tcp:PORT`; 0 where nothing is named. */
+export const tcpProbe = kind('probe', 'empty, or tcp:PORT such as tcp:8080', (value) => {
+  if (value === '') return 0;
+  const port = Number(/^tcp:(\d{1,5})$/.exec(value)?.[1]);
+  return port >= 1 && port <= 65_535 ? port : undefined;
+});
 export const boolean = kind('boolean', 'true or false', (value) => parseBoolean(value, noName));
 export const texts = kind('list', 'texts separated by commas', (value) => parseList(value, noName));
 export const labels = kind(

@@ -3,7 +3,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ClientStatus } from '../../actors/client/client.ts';
+import type { ClientStatus } from '../../actors/client/client-setup.ts';
 import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { NsmError } from '../../protocols/errors.ts';

@@ -1,15 +1,13 @@
 // Puts a client together: one client actor per requested service, all through one manager.
 
-import {
-  type ClientMessage,
-  type ClientStatus,
-  clientBehavior,
-} from '../../actors/client/client.ts';
+import { clientBehavior } from '../../actors/client/client.ts';
+import type { ClientMessage, ClientStatus } from '../../actors/client/client-setup.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { ActorRef } from '../../actors/runtime/api.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
+import type { Liveness } from '../../protocols/ports/liveness.ts';
 import type { ServiceUrl } from '../../protocols/nsm/service-url.ts';
 import { nextHopsOf } from './next-hops.ts';
 import type { Platform } from './platform.ts';
@@ -26,6 +24,10 @@ export interface NscOptions {
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the client's own namespace. */
   readonly netns: string;
+  /** Binds the client to one Endpoint; healing keeps it. */
+  readonly endpointName?: string;
+  /** Absent: nothing is known of the data plane, and healing goes by what the control plane says. */
+  readonly liveness?: Liveness;
   readonly retry?: { readonly firstMs: number; readonly mostMs: number };
   readonly onStatus: (service: ServiceUrl, connectionId: string, status: ClientStatus) => void;
 }

@@ -1,11 +1,12 @@
 // `vwire nsc`: a client that keeps the requested services connected, with the reference's variables. Every change of
 // a connection is one JSON line on standard output.
 
-import type { ClientStatus } from '../../actors/client/client.ts';
+import type { ClientStatus } from '../../actors/client/client-setup.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNscConfig } from '../config/load.ts';
+import { livenessOf } from './client-liveness.ts';
 import { composeNsc } from './compose-nsc.ts';
 import { clientInfoLabels, runRoleProcess } from './role-process.ts';
 
@@ -33,6 +34,7 @@ export async function run(): Promise<number> {
             requestTimeoutMs: config.requestTimeoutMs,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             netns: namespaceInodeUrl('/proc/self/ns/net'),
+            ...livenessOf(config, platform()),
             onStatus: (service, connectionId, status) =>
               report(service.networkService, connectionId, {
                 status,
@@ -65,6 +67,8 @@ function report(
           interface: status.connection.mechanism?.parameters['name'],
         }
       : {}),
+    ...('attempts' in status ? { attempts: status.attempts } : {}),
+    ...('cause' in status ? { cause: status.cause } : {}),
     ...('lastError' in status ? { error: describeError(status.lastError) } : {}),
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -57,6 +57,11 @@ export class SimulatedWorld {
     return wires;
   }
 
+  /** Of all owners. */
+  *wires(): Generator<SimulatedWire> {
+    for (const wires of this.#wires.values()) yield* wires.values();
+  }
+
   /** Ends of wires, of all owners. */
   objectCount(): number {
     let count = 0;

@@ -3,7 +3,7 @@
 // One hand-driven clock, seeded randomness and one memory network serve them all, so that nothing here waits.
 
 import { expect } from 'vitest';
-import type { ClientStatus } from '../../actors/client/client.ts';
+import type { ClientStatus } from '../../actors/client/client-setup.ts';
 import { createActorSystem } from '../../actors/runtime/actor-system.ts';
 import type { ActorSystem } from '../../actors/runtime/api.ts';
 import { composeForwarder, type ForwarderOptions } from '../../bin/roles/compose-forwarder.ts';

@@ -5,7 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import { join } from 'node:path';
 
-import type { ClientStatus } from '../../actors/client/client.ts';
+import type { ClientStatus } from '../../actors/client/client-setup.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Mesh, MeshNode } from '../../bin/demo/mesh.ts';
 import { composeNsc } from '../../bin/roles/compose-nsc.ts';

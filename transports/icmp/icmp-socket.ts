@@ -16,6 +16,7 @@ const call = {
   socket: library.func('int socket(int, int, int)'),
   bind: library.func('int bind(int, const void *, uint32_t)'),
   connect: library.func('int connect(int, const void *, uint32_t)'),
+  setsockopt: library.func('int setsockopt(int, int, int, const void *, uint32_t)'),
   send: library.func('intptr_t send(int, const void *, size_t, int)'),
   recv: library.func('intptr_t recv(int, void *, size_t, int)'),
   setns: library.func('int setns(int, int)'),
@@ -33,6 +34,18 @@ const dontWait = 0x40;
 /** POLLIN. */
 const readable = 1;
 const refusals: readonly number[] = [1, 13];
+/** SOL_SOCKET and SO_BINDTODEVICE. */
+const socketLevel = 1;
+const bindToDevice = 25;
+/** SOL_RAW and ICMP_FILTER, IPPROTO_ICMPV6 and ICMPV6_FILTER: a set bit keeps a type away. */
+const filters = {
+  4: { level: 255, option: 1, blocked: new Uint32Array([~1]) },
+  6: {
+    level: 58,
+    option: 1,
+    blocked: new Uint32Array([~0, ~0, ~0, ~0, ~(1 << (129 - 128)), ~0, ~0, ~0]),
+  },
+} as const;
 
 export interface IcmpSocket {
   /** Raw sockets of IPv4 deliver the IP header too; ping sockets choose the identifier themselves. */
@@ -51,10 +64,18 @@ export function openIcmpSocket(options: {
   readonly namespace: string | undefined;
   readonly source: IpAddress | undefined;
   readonly destination: IpAddress;
+  /** The only interface to send through; absent: whichever leads there. */
+  readonly interfaceName?: string;
 }): IcmpSocket {
   const version = options.destination.bytes.length === 4 ? 4 : 6;
   const { descriptor, isRaw } = inNamespace(options.namespace, () => openAny(version));
   try {
+    if (options.interfaceName !== undefined) {
+      const name = new TextEncoder().encode(options.interfaceName);
+      const result = call.setsockopt(descriptor, socketLevel, bindToDevice, name, name.length);
+      check(result, `bind the ping socket to ${options.interfaceName}`);
+    }
+    if (isRaw) hearRepliesAlone(descriptor, version);
     if (options.source !== undefined) {
       const address = socketAddress(options.source);
       check(call.bind(descriptor, address, address.length), 'bind the ping socket to its source');
@@ -84,6 +105,13 @@ export function openIcmpSocket(options: {
       call.close(descriptor);
     },
   };
+}
+
+/** Everything else that the other end sends would only have to be thrown away. */
+function hearRepliesAlone(descriptor: number, version: 4 | 6): void {
+  const { level, option, blocked } = filters[version];
+  const bytes = new Uint8Array(blocked.buffer);
+  check(call.setsockopt(descriptor, level, option, bytes, bytes.length), 'filter echo replies');
 }
 
 function openAny(version: 4 | 6): { descriptor: number; isRaw: boolean } {

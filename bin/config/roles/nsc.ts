@@ -1,7 +1,17 @@
 // Configuration of the client, with the reference's names and defaults.
 
 import { commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
-import { boolean, duration, serviceUrls, text, texts, url } from '../kinds.ts';
+import {
+  boolean,
+  duration,
+  durationBetween,
+  integer,
+  serviceUrls,
+  tcpProbe,
+  text,
+  texts,
+  url,
+} from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const nscVariables = {
@@ -50,19 +60,43 @@ export const nscVariables = {
     'NSM_LIVENESS_CHECK_ENABLED',
     boolean,
     'true',
-    'ping the other end of every wire',
+    'ping the other end of every wire, and leave an Endpoint that does not answer',
   ),
   livenessCheckIntervalMs: variable(
     'NSM_LIVENESS_CHECK_INTERVAL',
-    duration,
+    durationBetween('1ms', '1h'),
     '200ms',
-    'pause between two pings',
+    'pause between two rounds of pings, where VWIRE_LIVENESS_INTERVAL is 0',
   ),
   livenessCheckTimeoutMs: variable(
     'NSM_LIVENESS_CHECK_TIMEOUT',
-    duration,
+    durationBetween('1ms', '1h'),
     '1s',
-    'a wire is broken after this long without an answer',
+    'a round of four pings without an answer for this long means a dead wire; a new wire has three times as long',
+  ),
+  livenessIntervalMs: variable(
+    'VWIRE_LIVENESS_INTERVAL',
+    durationBetween('10ms', '1m', true),
+    '50ms',
+    'between two pings that go on without an end; 0 for rounds as the reference makes them',
+  ),
+  livenessMissedMax: variable(
+    'VWIRE_LIVENESS_MISSED',
+    integer(2, 200),
+    '4',
+    'so many of those unanswered in a row mean a dead wire',
+  ),
+  serviceProbePort: variable(
+    'VWIRE_SERVICE_PROBE',
+    tcpProbe,
+    '',
+    'tcp:PORT of the Endpoint: an Endpoint whose service has stopped answering there is left',
+  ),
+  serviceProbeIntervalMs: variable(
+    'VWIRE_SERVICE_PROBE_INTERVAL',
+    durationBetween('10ms', '1m'),
+    '100ms',
+    'between two connects to it, and the time of each; three in a row that fail mean a dead service',
   ),
   ...commonVariables,
 } as const;

@@ -1,11 +1,8 @@
 // One client actor before a fake manager, with time by hand. Made anew for each test; `end` checks that nothing is left.
 
 import { expect } from 'vitest';
-import {
-  type ClientMessage,
-  type ClientStatus,
-  clientBehavior,
-} from '../../../actors/client/client.ts';
+import { clientBehavior } from '../../../actors/client/client.ts';
+import type { ClientMessage, ClientStatus } from '../../../actors/client/client-setup.ts';
 import { createNextHop } from '../../../actors/connection/next-hop.ts';
 import { createNextHopMonitors } from '../../../actors/connection/next-hop-monitors.ts';
 import { createOperations } from '../../../actors/connection/operations.ts';
@@ -13,6 +10,7 @@ import { emptyTokens } from '../../../actors/connection/tokens.ts';
 import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
 import type { ActorRef } from '../../../actors/runtime/api.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
+import type { Liveness } from '../../../protocols/ports/liveness.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { createManualClock } from '../../sandbox/manual-clock.ts';
 import { seededRandom } from '../runtime/fixture.ts';
@@ -23,6 +21,7 @@ const ownMechanism = kernelMechanism({ netnsUrl: ownNamespace, interfaceName: 'n
 
 interface Start {
   readonly endpointName?: string;
+  readonly liveness?: Liveness;
   readonly mechanism?: typeof ownMechanism;
 }
 
@@ -51,7 +50,7 @@ export async function createClientFixture() {
 
   const phases = () => statuses.map(({ phase }) => phase);
 
-  const start = ({ endpointName, mechanism = ownMechanism }: Start = {}): void => {
+  const start = ({ endpointName, liveness, mechanism = ownMechanism }: Start = {}): void => {
     const behavior = clientBehavior({
       name: 'nsc',
       dialer,
@@ -61,6 +60,7 @@ export async function createClientFixture() {
       connectionId: 'nsc-0',
       networkService: 'service',
       ...(endpointName === undefined ? {} : { endpointName }),
+      ...(liveness === undefined ? {} : { liveness }),
       labels: { app: 'test' },
       preferences: [mechanism],
       connectTo: 'memory:manager',

@@ -195,11 +195,9 @@ describe.each([
 describe('healing', () => {
   it('reselects once the repair in place has failed: no Endpoint, no mechanism, the same ids', async () => {
     await established();
-    manager.refusal = away();
+    manager.refusalOf = ({ state }) => (state === State.UP ? away() : undefined);
     await manager.say({ state: State.DOWN });
-    expect(states().at(-1)).toBe(State.UP);
-    manager.refusal = undefined;
-    await clock.advance(200);
+    expect(states().slice(1)).toEqual([State.UP, State.RESELECT_REQUESTED]);
     const last = manager.asked.at(-1)?.connection;
     expect(last?.state).toBe(State.RESELECT_REQUESTED);
     expect(last?.networkServiceEndpointName).toBe('');

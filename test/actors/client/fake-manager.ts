@@ -41,6 +41,8 @@ export class FakeManager {
   answersLiveMs = lifetimeMs;
   /** How many Requests it refuses from now on. */
   refusals = 0;
+  /** The Endpoint for whoever names none. */
+  picks = 'nse';
   /** What its monitor begins with. */
   held: Connection[] = [];
   /** One per subscriber of its monitor. */
@@ -78,7 +80,7 @@ export class FakeManager {
   view(change: Partial<Connection> = {}): Connection {
     const last = this.asked.at(-1)?.connection;
     if (last === undefined) throw new Error('the manager was not asked');
-    return { ...last, ...chosen(last), state: State.UP, ...change };
+    return { ...last, ...chosen(last, this.picks), state: State.UP, ...change };
   }
 
   /** Tells every subscriber about the connection. */
@@ -101,7 +103,9 @@ export class FakeManager {
         const refusal = this.refusal ?? this.refusalOf(own);
         if (refusal !== undefined) throw refusal;
         const expires = timestampFromEpochMs(this.#clock.epochMs() + this.answersLiveMs);
-        const answer = withSegment({ ...own, state: State.UP, ...chosen(own) }, 1, { expires });
+        const answer = withSegment({ ...own, state: State.UP, ...chosen(own, this.picks) }, 1, {
+          expires,
+        });
         return leavePath(answer, connection ?? own);
       },
       close: async (connection) => {
@@ -135,10 +139,10 @@ export class FakeManager {
 }
 
 /** The Endpoint that the manager picks, and the mechanism that it agrees on. */
-function chosen(asking: Connection): Partial<Connection> {
+function chosen(asking: Connection, picks: string): Partial<Connection> {
   const name = asking.networkServiceEndpointName;
   return {
-    networkServiceEndpointName: name === '' ? 'nse' : name,
+    networkServiceEndpointName: name === '' ? picks : name,
     mechanism: kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' }),
   };
 }

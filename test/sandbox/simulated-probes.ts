@@ -1,0 +1,60 @@
+// Whether a simulated wire carries packets from a client's address to its Endpoint's: along the ends that the
+// simulated kernels hold, from node to node, as a real packet would go.
+
+import { createEchoJudge, type EchoJudgeOptions } from '../../actors/client/echo-judge.ts';
+import { createEchoLiveness } from '../../actors/client/echo-liveness.ts';
+import type { SimulatedWire } from '../../dataplane/simulated/simulated-world.ts';
+import type { AddressPair } from '../../protocols/nsm/probed-wire.ts';
+import type { Liveness } from '../../protocols/ports/liveness.ts';
+import type { Mesh, Node } from './in-process-mesh.ts';
+import { type Fate, simulatedEchoes } from './simulated-echoes.ts';
+
+const usual: EchoJudgeOptions = { intervalMs: 50, missedMax: 4, firstAnswerMs: 1_000 };
+
+/** For the `liveness` of a client; `override` has the last word where it has one. */
+export function simulatedLiveness(
+  mesh: Mesh,
+  override: (pair: AddressPair) => Fate | undefined = () => undefined,
+  options: EchoJudgeOptions = usual,
+): Liveness {
+  const fate = (pair: AddressPair): Fate => override(pair) ?? fateOn(mesh.nodes, pair);
+  return createEchoLiveness({
+    clock: mesh.clock,
+    open: simulatedEchoes(mesh.clock, fate).open,
+    confirmMsMax: 500,
+    judge: (startMs) => createEchoJudge(options, startMs),
+  });
+}
+
+function fateOn(nodes: readonly Node[], { source, destination }: AddressPair): Fate {
+  for (const wire of wiresOf(nodes)) {
+    if (wire.client?.interface?.addresses.some((each) => isOf(each, source)) !== true) continue;
+    if (!wire.client.interface.isUp) return 'hindered';
+    return leadsTo(nodes, wire, destination) ? 'answered' : 'lost';
+  }
+  return 'hindered';
+}
+
+function leadsTo(nodes: readonly Node[], wire: SimulatedWire, destination: string): boolean {
+  if (!wire.isJoined || wire.endpoint === undefined) return false;
+  const { end, interface: last } = wire.endpoint;
+  if (end.kind === 'kernel') {
+    return last?.isUp === true && last.addresses.some((each) => isOf(each, destination));
+  }
+  for (const next of wiresOf(nodes)) {
+    const entry = next.client?.end;
+    if (entry?.kind !== 'vxlan' || entry.vni !== end.vni) continue;
+    if (entry.localIp === end.remoteIp && entry.remoteIp === end.localIp) {
+      return leadsTo(nodes, next, destination);
+    }
+  }
+  return false;
+}
+
+function* wiresOf(nodes: readonly Node[]): Generator<SimulatedWire> {
+  for (const { world } of nodes) yield* world.wires();
+}
+
+function isOf(cidr: string, address: string): boolean {
+  return cidr.split('/')[0] === address;
+}
