@@ -25,6 +25,7 @@ import { compact } from './compact.ts';
 import type { Intent } from './connection-table.ts';
 import type { Call, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
+import { isReselect, speaksOfWire, toItsEnd } from './request-kind.ts';
 import { supersede, type SupersedeSetup } from './supersede.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
 
@@ -239,14 +240,6 @@ async function keepPrevious(
   return state;
 }
 
-/**
- * Whether a failed Request says something of the wire that is there, and goes upstream: not that no other Endpoint was
- * to be had, nor that the caller wants no answer any more.
- */
-function speaksOfWire({ connection, call }: Extract<Message, { type: 'request' }>): boolean {
-  return !isReselect(connection) && !call.signal.aborted;
-}
-
 /** A Request that came to nothing. What it built is closed again; where it failed the hop has undone its part. */
 async function dismiss(
   setup: ConnectionSetup,
@@ -456,20 +449,6 @@ async function withConnection(
 function armExpiry(context: Context, intent: Intent): void {
   const delayMs = Math.max(0, intent.closeAtMs - context.clock.nowMs());
   context.timers.start('expiry', delayMs, { type: 'expired' });
-}
-
-function isReselect({ state }: Connection): boolean {
-  return state === State.RESELECT_REQUESTED;
-}
-
-/**
- * The call with nobody to cancel it. A first Request whose caller has gone runs to its end or its deadline and is undone
- * then: cancelled on its way it might cross the answer of the next hop, and that hop would keep what only the
- * answer could have named. A refresh asks those who know of the connection anyway; given up, it makes way for what
- * comes behind it.
- */
-function toItsEnd(call: Call): Call {
-  return { ...call, signal: new AbortController().signal };
 }
 
 function isOver(call: Call, context: Context): boolean {
