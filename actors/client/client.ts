@@ -29,7 +29,13 @@ import {
   type Requesting,
   transition,
 } from './client-state.ts';
-import { afterFailedRepair, healingBegins, type Remedy, remedyFor } from './heal-decision.ts';
+import {
+  afterFailedRepair,
+  refusesConnection,
+  healingBegins,
+  type Remedy,
+  remedyFor,
+} from './heal-decision.ts';
 import { failedMoves, hasStayed, move, moveLater, stay } from './moving.ts';
 import { isAboutOtherEnd, isAboutSame } from './next-hop-entry.ts';
 import { recoverConnection } from './recover.ts';
@@ -120,7 +126,7 @@ async function asked(
     case 'requesting': {
       const recover = state.recovers && state.recovered === undefined;
       const known = recover ? await recoverConnection(setup, context, signal) : state.recovered;
-      return { known, reselects: known?.state === State.DOWN };
+      return { known, reselects: known?.state === State.DOWN || state.healing.doubtsEndpoint };
     }
     case 'established':
       return { known: state.connection, reselects: state.moving?.isTrying === true };
@@ -225,9 +231,10 @@ function afterFailure(
   if (known === undefined || error.code === 'CANCELLED') return state;
   const healing = afterFailedRepair(state.healing, known, error);
   if (state.phase === 'healing') return { ...state, healing };
-  // What was true in the last life need not be true now: refused once, the client begins anew.
-  if (!healing.doubtsEndpoint) return { ...state, healing, recovered: known };
-  return { ...state, healing, recovered: undefined, recovers: false };
+  // What was true in the last life need not be true now; but to begin anew costs the interface that it left.
+  const isRefused = state.healing.doubtsEndpoint && refusesConnection(error);
+  if (!isRefused) return { ...state, healing, recovered: known };
+  return { ...state, healing: healingBegins, recovered: undefined, recovers: false };
 }
 
 function onNextHopChanged(

@@ -4,7 +4,7 @@
 // repairs in place until a failure speaks against the Endpoint. Trouble of the client's own node (its manager or
 // forwarder starting again) does not: choosing anew would only change the client's addresses.
 
-import type { NsmError } from '../../protocols/errors.ts';
+import { errorCodes, type NsmError } from '../../protocols/errors.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Verdict } from '../../protocols/ports/liveness.ts';
 
@@ -63,4 +63,12 @@ export function afterFailedRepair(
     failedAtManager,
     doubtsEndpoint: healing.doubtsEndpoint || failedAtManager >= failedAtManagerMax,
   };
+}
+
+/**
+ * Whether a refusal is about the connection itself, so that asking again, or for another Endpoint, would not help. Who
+ * finds no forwarder or no Endpoint, or cannot reach one, says nothing of the connection.
+ */
+export function refusesConnection({ code }: NsmError): boolean {
+  return !errorCodes[code].retryable;
 }

@@ -185,7 +185,7 @@ async function build(
     preferences,
     previous,
     reselect,
-    call: previous === undefined || reselect ? toItsEnd(call) : call,
+    call: previous === undefined || reselect ? toItsEnd(call, context) : call,
     // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
     recordIntent: (memory) =>
       promise(setup, context, previous !== undefined, {

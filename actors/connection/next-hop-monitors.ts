@@ -62,6 +62,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
   const hops = new Map<string, NextHop>();
   const urlOf = new Map<string, string>();
   const expected: Expected = new Map();
+  let isClosed = false;
 
   const open = (hop: NextHop): void => {
     void read(hop).then(
@@ -121,14 +122,13 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
       if (urlOf.get(id) === url) return;
       // Joining before leaving would be the same; leaving first keeps at most one hop per connection.
       leave(id);
-      if (url !== undefined) join(id, url, listener);
+      // Connections may end after the monitors do; nothing would ever close what they opened.
+      if (url !== undefined && !isClosed) join(id, url, listener);
       if (missed !== undefined) listener(missed);
     },
-    lost(url) {
-      const hop = hops.get(url);
-      if (hop !== undefined) tellLost(hop);
-    },
+    lost: (url) => tellLost(hops.get(url)),
     close() {
+      isClosed = true;
       for (const hop of hops.values()) drop(hop);
       urlOf.clear();
       expected.clear();
@@ -136,8 +136,8 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
   };
 }
 
-function tellLost(hop: NextHop): void {
-  for (const tell of hop.listeners.values()) tell({ type: 'nextHopLost' });
+function tellLost(hop: NextHop | undefined): void {
+  for (const tell of hop?.listeners.values() ?? []) tell({ type: 'nextHopLost' });
 }
 
 function newHop(url: string): NextHop {

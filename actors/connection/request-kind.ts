@@ -13,13 +13,13 @@ export function isReselect({ state }: Connection): boolean {
 }
 
 /**
- * The call with nobody to cancel it. A first Request whose caller has gone runs to its end or its deadline and is undone
+ * The call with nobody but its own actor's end to cancel it. A first Request whose caller has gone runs to its end or its deadline and is undone
  * then: cancelled on its way it might cross the answer of the next hop, and that hop would keep what only the
  * answer could have named. A refresh asks those who know of the connection anyway; given up, it makes way for what
- * comes behind it.
+ * comes behind it. A process that stops waits for neither.
  */
-export function toItsEnd(call: Call): Call {
-  return { ...call, signal: new AbortController().signal };
+export function toItsEnd(call: Call, actor: { readonly signal: AbortSignal }): Call {
+  return { ...call, signal: actor.signal };
 }
 
 /**

@@ -68,7 +68,7 @@ describe('a client that starts anew', () => {
     await fixture.close();
   });
 
-  it('forgets what its manager holds once that is refused, and never takes it up again', async () => {
+  it('keeps the wire that its manager holds while it leaves the Endpoint that is away', async () => {
     manager.refusalOf = ({ networkServiceEndpointName }) =>
       networkServiceEndpointName === 'nse-before' ? away() : undefined;
     await heldBefore();
@@ -77,7 +77,26 @@ describe('a client that starts anew', () => {
       'nse-before',
       '',
     ]);
+    const { state, path } = manager.asked[1]?.connection ?? {};
+    expect(state).toBe(State.RESELECT_REQUESTED);
+    expect(path?.pathSegments.map(({ id }) => id)).toEqual(['nsc-0', 'manager-id']);
     expect(fixture.phases()).toEqual(['requesting', 'established']);
+    await fixture.close();
+  });
+
+  it('begins anew once the connection itself is refused, and never takes it up again', async () => {
+    manager.refusalOf = ({ networkServiceEndpointName, state }) =>
+      networkServiceEndpointName === 'nse-before' || state === State.RESELECT_REQUESTED
+        ? new NsmError('INVALID_ARGUMENT', 'no', { hop: 'forwarder' })
+        : undefined;
+    await heldBefore();
+    await clock.advance(500);
+    expect(manager.asked.map(({ connection }) => connection.state)).toEqual([
+      State.UP,
+      State.RESELECT_REQUESTED,
+      State.UP,
+    ]);
+    expect(fixture.phases()).toEqual(['requesting', 'requesting', 'established']);
     await fixture.close();
   });
 

@@ -263,6 +263,14 @@ describe('a stream that is lost', () => {
     }
   });
 
+  it('is not opened for a connection that outlives the monitors', async () => {
+    monitors.close();
+    await follow('a');
+    await clock.advance(10_000);
+    expect(streams.length).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it('is not opened again for a connection that has left meanwhile', async () => {
     await follow('a');
     await cut('memory:next');
