@@ -73,6 +73,11 @@ export class SimulatedWorld {
     return count;
   }
 
+  /** VNIs in use, over all ports and address families. */
+  get tunnelCount(): number {
+    return this.#tunnels.size;
+  }
+
   interfaceIn(namespace: string, name: string): SimulatedInterface | undefined {
     return this.#namespaces.get(namespace)?.get(name);
   }

@@ -11,11 +11,13 @@ import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
+import { createSimulatedNetwork } from '../../transports/memory/simulated-network.ts';
 import { connectNats } from '../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
 import { startNatsServer } from '../../transports/nats/nats-server.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
+import { systemRandom } from '../../transports/process/system-random.ts';
 
 export const clock = systemClock;
 
@@ -59,6 +61,25 @@ export const memoryBinding: Binding = {
       url: 'memory:peer',
       emptyUrl: 'memory:nobody',
       close: () => dialer.close(),
+    });
+  },
+};
+
+/** The network of simulated meshes with nothing wrong on its links, between two processes of two machines. */
+export const simulatedBinding: Binding = {
+  name: 'the simulated network',
+  messageBytesMax: undefined,
+  open: () => {
+    const links = { carry: () => [1], cutSinceMs: () => undefined };
+    const network = createSimulatedNetwork({ clock, random: systemRandom, links });
+    const near = network.attach({ name: 'near', place: 'near', clock });
+    const far = network.attach({ name: 'far', place: 'far', clock });
+    return Promise.resolve({
+      dialer: near.dialer,
+      listener: far.listener,
+      url: 'memory:peer',
+      emptyUrl: 'memory:nobody',
+      close: () => near.dialer.close(),
     });
   },
 };

@@ -1,9 +1,21 @@
 // Protects the promise that code behind a handler or a client cannot tell which binding carried a call: one suite,
-// run over memory, a real nats-server, and gRPC on a unix socket and on TCP.
+// run over memory, the network of simulated meshes, a real nats-server, and gRPC on a unix socket and on TCP.
 
-import { grpcTcpBinding, grpcUnixBinding, memoryBinding, natsBinding } from './rpc-bindings.ts';
+import {
+  grpcTcpBinding,
+  grpcUnixBinding,
+  memoryBinding,
+  natsBinding,
+  simulatedBinding,
+} from './rpc-bindings.ts';
 import { rpcContract } from './rpc.ts';
 
-for (const binding of [memoryBinding, natsBinding, grpcUnixBinding, grpcTcpBinding]) {
+for (const binding of [
+  memoryBinding,
+  simulatedBinding,
+  natsBinding,
+  grpcUnixBinding,
+  grpcTcpBinding,
+]) {
   rpcContract(binding);
 }

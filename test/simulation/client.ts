@@ -1,0 +1,194 @@
+// One simulated client and its interface, watched through its whole life. It owns the promises that are made to a
+// client: once it has its interface it keeps it, the address goes with the Endpoint, and it is never told of an
+// Endpoint that it did not ask for. A client is a pod: a namespace that outlives its process, until it is destroyed.
+
+import type { ClientStatus } from '../../actors/client/client-setup.ts';
+import { composeNsc } from '../../bin/roles/compose-nsc.ts';
+import { describeError } from '../../protocols/errors.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { SimulatedInterface } from '../../dataplane/simulated/simulated-world.ts';
+import type { Ground } from './ground.ts';
+import type { Life } from './life.ts';
+import type { Node } from './mesh.ts';
+import { Part } from './part.ts';
+
+export const requestTimeoutMs = 15_000;
+/** A try ends by its deadline, after the recovery's; then comes the longest pause. */
+const quietMsMax = requestTimeoutMs + 2_000 + 5_000 + 5_000;
+
+export interface ClientOptions {
+  readonly name: string;
+  readonly service: string;
+  readonly node: Node;
+  readonly lifetimeMs: number;
+  /** Names of the Endpoints of that service, whichever were ever started. */
+  readonly endpointsOf: (service: string) => ReadonlySet<string>;
+}
+
+export class SimulatedClient {
+  readonly name: string;
+  readonly node: Node;
+  readonly service: string;
+  readonly netns: string;
+  readonly interfaceName = 'nsm-1';
+  readonly part: Part;
+  /** It has asked, and has not been told to close. */
+  wantsWire = false;
+  isPodAlive = true;
+  last: ClientStatus | undefined;
+  established: Connection | undefined;
+  establishedAtMs = Number.NEGATIVE_INFINITY;
+  statusAtMs = 0;
+  #first: SimulatedInterface | undefined;
+  readonly #ground: Ground;
+  readonly #options: ClientOptions;
+
+  constructor(ground: Ground, options: ClientOptions) {
+    this.#ground = ground;
+    this.#options = options;
+    this.name = options.name;
+    this.node = options.node;
+    this.service = options.service;
+    this.netns = `inode://4/${1_000 + Number(options.name.slice(4))}`;
+    this.part = new Part(ground, {
+      name: options.name,
+      place: options.node.name,
+      compose: async (life) => this.#compose(life),
+    });
+  }
+
+  start(): void {
+    this.wantsWire = true;
+    this.statusAtMs = this.#ground.time.nowMs();
+    this.part.start();
+  }
+
+  /** The workload ends as it should: it closes its connection. */
+  close(onStopped: () => void): void {
+    this.wantsWire = false;
+    // What it gives back may be given to others.
+    this.#first = undefined;
+    this.established = undefined;
+    this.part.stop(onStopped);
+  }
+
+  destroyPod(): void {
+    this.wantsWire = false;
+    this.isPodAlive = false;
+    this.part.kill('reset');
+    this.node.world.removeNamespace(this.netns);
+  }
+
+  /** Its wire may have ended by its expiry: nobody has refreshed it for that long. */
+  get mayHaveExpired(): boolean {
+    const { time } = this.#ground;
+    return time.nowMs() - this.establishedAtMs > this.#options.lifetimeMs / 3;
+  }
+
+  get interface(): SimulatedInterface | undefined {
+    return this.node.world.interfaceIn(this.netns, this.interfaceName);
+  }
+
+  onInterfaceRemoved(found: SimulatedInterface): void {
+    if (this.#first?.index !== found.index) return;
+    if (this.wantsWire && this.isPodAlive && !this.mayHaveExpired) {
+      this.#ground.fail('no healthy wire is removed', `${this.name} lost interface ${found.index}`);
+    }
+    this.#first = undefined;
+  }
+
+  onInterfaceChanged(before: SimulatedInterface, after: SimulatedInterface): void {
+    const isSame =
+      before.index === after.index &&
+      before.name === after.name &&
+      before.macAddress === after.macAddress;
+    if (!isSame && this.#first !== undefined) {
+      this.#ground.fail(
+        'a client keeps its interface',
+        `${this.name}: ${JSON.stringify([before, after])}`,
+      );
+    }
+  }
+
+  /** It says something of itself as often as it promises. */
+  checkAlive(): void {
+    const { time } = this.#ground;
+    if (!this.part.isRunning || this.last?.phase === 'established' || !this.wantsWire) return;
+    if (time.nowMs() - this.statusAtMs > quietMsMax) {
+      this.#ground.fail(
+        'a request is answered by its deadline',
+        `${this.name} waits since ${this.statusAtMs}`,
+      );
+    }
+  }
+
+  #compose(life: Life) {
+    return composeNsc(life.platform, {
+      name: this.name,
+      connectTo: this.node.managerUrl,
+      services: [
+        {
+          mechanismType: 'KERNEL',
+          networkService: this.service,
+          interfaceName: this.interfaceName,
+          labels: {},
+        },
+      ],
+      labels: {},
+      requestTimeoutMs,
+      maxTokenLifetimeMs: this.#options.lifetimeMs,
+      netns: this.netns,
+      onStatus: (_, __, status) => {
+        if (life.isAlive) this.#onStatus(status);
+      },
+    });
+  }
+
+  #onStatus(status: ClientStatus): void {
+    const { trace, time } = this.#ground;
+    this.last = status;
+    this.statusAtMs = time.nowMs();
+    const error =
+      'lastError' in status && status.lastError !== undefined ? status.lastError : undefined;
+    trace.add(
+      `${this.name} is ${status.phase}${error === undefined ? '' : ` ${describeError(error)}`}`,
+    );
+    if (status.phase === 'established') this.#onEstablished(status.connection);
+  }
+
+  #onEstablished(connection: Connection): void {
+    const { time, trace } = this.#ground;
+    const endpoint = connection.networkServiceEndpointName;
+    const [address] = connection.context?.ipContext?.srcIpAddrs ?? [];
+    trace.add(`${this.name} has ${address} from ${endpoint}`);
+    if (!this.#options.endpointsOf(this.service).has(endpoint)) {
+      this.#ground.fail('an Endpoint that was asked for', `${this.name} got ${endpoint}`);
+    }
+    this.#checkAddress(endpoint, address);
+    this.established = connection;
+    this.establishedAtMs = time.nowMs();
+    this.#checkInterface();
+  }
+
+  #checkAddress(endpoint: string, address: string | undefined): void {
+    const before = this.established;
+    const [had] = before?.context?.ipContext?.srcIpAddrs ?? [];
+    if (before?.networkServiceEndpointName !== endpoint || this.mayHaveExpired) return;
+    if (had === address) return;
+    const what = `${this.name}: ${had}, then ${address}`;
+    this.#ground.fail('the same client gets the same address', what);
+  }
+
+  #checkInterface(): void {
+    const found = this.interface;
+    if (found === undefined) {
+      this.#ground.fail('an established client has its interface', this.name);
+      return;
+    }
+    if (this.#first !== undefined && this.#first.index !== found.index) {
+      const what = `${this.name}: index ${this.#first.index}, then ${found.index}`;
+      this.#ground.fail('a client keeps its interface', what);
+    }
+    this.#first ??= found;
+  }
+}
