@@ -45,6 +45,8 @@ export interface ConnectionDirectory {
   request(entered: EnteredRequest): Promise<Connection>;
   /** An id that is not there counts as closed. */
   close(id: string, call: Call): Promise<void>;
+  /** Has a connection put back what somebody else took away; resolves with what that was. */
+  repair(id: string, call: Call): Promise<readonly string[]>;
   /** Takes up what the journal holds: goes on with what is established, closes behind what is not. */
   adopt(intents: readonly Intent[]): void;
   /** Tells one connection something; false where there is no such connection. */
@@ -107,6 +109,7 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
         { timeoutMs: remaining(call, setup.clock), signal: call.signal },
       ),
     close,
+    repair: (id, call) => askRepair(live.get(id), call, remaining(call, setup.clock)),
     adopt(intents) {
       for (const intent of intents) spawn(intent.connection.id);
     },
@@ -128,6 +131,17 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
       return live.size;
     },
   };
+}
+
+async function askRepair(
+  entry: LiveConnection | undefined,
+  call: Call,
+  timeoutMs: number,
+): Promise<readonly string[]> {
+  if (entry === undefined) return [];
+  return entry.ask<readonly string[]>((replyTo) => ({ type: 'repair', call, replyTo }), {
+    timeoutMs,
+  });
 }
 
 function remaining(call: Call, clock: Clock): number {

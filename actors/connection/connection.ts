@@ -25,6 +25,7 @@ import { compact } from './compact.ts';
 import type { Intent } from './connection-table.ts';
 import type { Call, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
+import { type Repair, repairAt } from './repair.ts';
 import { isReselect, speaksOfWire, toItsEnd } from './request-kind.ts';
 import { supersede, type SupersedeSetup } from './supersede.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
@@ -55,6 +56,8 @@ export type ConnectionMessage =
   | { readonly type: 'wireGone'; readonly reason: string }
   /** RESELECT_REQUESTED: this hop wishes the client elsewhere, which decides; UP: it no longer does. */
   | { readonly type: 'wish'; readonly wished: State }
+  /** Somebody else may have harmed what this hop has made: it is to be put back. Answers what was missing. */
+  | Repair
   /** Nobody waits for an answer any more; heeded by a connection that is over. */
   | { readonly type: 'retire' };
 
@@ -108,6 +111,8 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
           return onWish(setup, context, state, message.wished);
         case 'wireGone':
           return end(setup, context, state, message.reason);
+        case 'repair':
+          return repairAt(setup.hop, state, message);
         case 'expired':
           return end(setup, context, state, 'expired');
         case 'close':
@@ -405,11 +410,9 @@ function promise(
 async function record(setup: ConnectionSetup, context: Context, intent: Intent): Promise<void> {
   try {
     await setup.table.put(intent);
-  } catch (error) {
-    context.log.warn('the journal refused a change', {
-      connectionId: setup.id,
-      error: describeError(error),
-    });
+  } catch (thrown) {
+    const error = describeError(thrown);
+    context.log.warn('the journal refused a change', { connectionId: setup.id, error });
   }
 }
 

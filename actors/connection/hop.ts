@@ -54,6 +54,11 @@ export interface Hop {
    * this hop made itself could not be taken away, whatever became of the next hop. May be called again then.
    */
   close(connection: Connection, memory: HopMemory, call: Call): Promise<void>;
+  /**
+   * Puts back what somebody else has taken away of this hop's own part, and says what that was: nothing where all of it
+   * is there. Absent where a hop has no such part.
+   */
+  repair?(connection: Connection, memory: HopMemory, call: Call): Promise<readonly string[]>;
 }
 
 /** Somebody who may become the next hop. */

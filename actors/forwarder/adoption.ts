@@ -1,15 +1,14 @@
 // What a forwarder does with what an earlier life of it left: adopt what the journal intends, finish what is half
-// made of it, remove what the journal knows to be over, and quarantine what nothing explains. A missing intent is no
-// proof of an orphan: a quarantined wire stays untouched until a refresh claims it or the last expiry that it may
-// have had has passed.
+// made of it, remove what the journal knows to be over, and quarantine what nothing explains.
 
 import { asNsmError, describeError } from '../../protocols/errors.ts';
 import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
-import type { Clock, Timer } from '../../protocols/ports/clock.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
+import type { Quarantine } from './quarantine.ts';
 import type { VniTable } from './vni-table.ts';
 import { wireOf } from './wire-of.ts';
 
@@ -22,8 +21,7 @@ export interface AdoptionSetup {
   readonly log: Log;
   /** Time for one wire. */
   readonly wireTimeoutMs: number;
-  /** Longest that an unexplained wire may still be worth something: the maximum token lifetime. */
-  readonly quarantineMs: number;
+  readonly quarantine: Quarantine;
 }
 
 export interface Adoption {
@@ -32,10 +30,6 @@ export interface Adoption {
    * be closed behind this hop. Until then no Request may reach them. Never rejects.
    */
   readonly finished: Promise<readonly Intent[]>;
-  /** Wires that no intent explains, and that no refresh has claimed yet. */
-  quarantined(): readonly string[];
-  /** An object of the wire is gone: a quarantined one is then of no use to anybody and is removed. */
-  onObjectGone(id: string): void;
   /** Leaves the rest as it is. */
   close(): void;
 }
@@ -47,18 +41,11 @@ const parallelMax = 32;
 export async function adoptWires(setup: AdoptionSetup): Promise<Adoption> {
   const intents = await setup.table.load();
   const observed = await setup.dataplane.list({ timeoutMs: setup.wireTimeoutMs });
-  const unexplained = observed
-    .map(({ id }) => id)
-    .filter((id) => setup.table.get(id) === undefined);
+  setup.quarantine.hold(observed.filter(({ id }) => setup.table.get(id) === undefined));
   const stop = new AbortController();
-  const quarantined = quarantine(setup, unexplained);
   return {
     finished: settleAll(setup, intents, stop.signal),
-    ...quarantined,
-    close() {
-      stop.abort();
-      quarantined.close();
-    },
+    close: () => stop.abort(),
   };
 }
 
@@ -140,37 +127,4 @@ async function isAdopted(
     if (isGone) setup.vnis.release(connection.id);
     return !isGone;
   }
-}
-
-function quarantine(
-  setup: AdoptionSetup,
-  unexplained: readonly string[],
-): Pick<Adoption, 'quarantined' | 'onObjectGone' | 'close'> {
-  const held = new Set(unexplained);
-  const quarantined = (): readonly string[] =>
-    [...held].filter((id) => setup.table.get(id) === undefined);
-  const remove = (ids: readonly string[], why: string): void => {
-    for (const id of ids) held.delete(id);
-    setup.log.info(why, { wires: ids.length });
-    setup.dataplane.remove(ids, { timeoutMs: setup.wireTimeoutMs }).catch((error: unknown) => {
-      // Seen as quarantined again, so that a person finds them, and the end of the time does.
-      for (const id of ids) held.add(id);
-      setup.log.error('quarantined wires could not be removed', { error: describeError(error) });
-    });
-  };
-  const timer: Timer | undefined =
-    held.size === 0
-      ? undefined
-      : setup.clock.after(setup.quarantineMs, () =>
-          remove(quarantined(), 'quarantined wires ended: no expiry can still hold them'),
-        );
-  if (held.size > 0) setup.log.warn('wires that no intent explains', { wires: held.size });
-  return {
-    quarantined,
-    onObjectGone(id) {
-      if (!held.has(id) || setup.table.get(id) !== undefined) return;
-      remove([id], 'a quarantined wire ended: an end of it is gone');
-    },
-    close: () => timer?.cancel(),
-  };
 }

@@ -59,6 +59,7 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
       }
     },
     close: (connection, memory, call) => close(setup, connection, memory, call),
+    repair: (connection, memory, call) => repair(setup, connection, memory, call),
   };
 }
 
@@ -162,6 +163,22 @@ async function close(
   // Not before: while the tunnel is there nobody else may have its VNI.
   setup.vnis.release(connection.id);
   if (told.status === 'rejected') throw told.reason;
+}
+
+async function repair(
+  setup: ForwarderHopSetup,
+  connection: Connection,
+  memory: HopMemory,
+  call: Call,
+): Promise<readonly string[]> {
+  const { signal } = call;
+  const budget = () => ({ timeoutMs: timeLeft(setup, call), signal });
+  const missing = await setup.dataplane.inspect(connection.id, budget());
+  if (missing.length === 0) return missing;
+  const ends = { client: connection.mechanism, onward: memory.onwardMechanism };
+  const wire = wireOf({ answer: connection, ...ends, hop: setup.name });
+  await setup.dataplane.ensure(wire, budget());
+  return missing;
 }
 
 function notRemoved(setup: ForwarderHopSetup, connection: Connection, cause: unknown): NsmError {

@@ -172,7 +172,15 @@ function forwarderPart({ name, status, error, isForeign }: Forwarder): PartView 
     return wrong('forwarder', name, error, remedy);
   }
   const found = `${status.dataplane} data plane, ${status.connections} wires, process ${status.pid}`;
-  return ok('forwarder', name, found);
+  return ok('forwarder', name, `${found}${repairsText(status)}`);
+}
+
+/** What somebody else has done to its wires, and it has put right. */
+function repairsText({ repairs, lastRepair: last }: StatusReply): string {
+  if (last === undefined) return '';
+  const times = repairs === 1 ? 'one repair' : `${repairs} repairs`;
+  const ago = spanText(Number(last.agoMs));
+  return `, ${times}, the last ${ago} ago of ${last.connectionId}: ${last.found.join(', ')}`;
 }
 
 function connectionsPart(

@@ -3,28 +3,24 @@
 
 import { create } from '@bufbuild/protobuf';
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
-import {
-  type ConnectionTable,
-  createConnectionTable,
-} from '../../actors/connection/connection-table.ts';
+import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery } from '../../actors/discovery/discovery.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { type RegistryClients, registryClients } from '../../actors/registry/registry-clients.ts';
-import { type Adoption, adoptWires } from '../../actors/forwarder/adoption.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
+import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
 import { createVniTable } from '../../actors/forwarder/vni-table.ts';
-import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import type { Dataplane, DataplaneEvent } from '../../protocols/ports/dataplane.ts';
+import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
-import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { withLoads } from './endpoint-loads.ts';
+import { findWires, type ForwarderWires } from './forwarder-wires.ts';
 import { inspectionService } from './inspection.ts';
 import { nextHopsOf } from './next-hops.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
@@ -49,13 +45,15 @@ export interface ForwarderOptions {
   readonly underlayMtu: number;
   readonly dataplane: Dataplane;
   readonly journal?: Journal;
+  /** Pause between two looks over all wires, beside what the data plane tells at once. */
+  readonly reconcileIntervalMs?: number;
   /** Takes its wires down when it stops, instead of leaving them to the next life. */
   readonly closesAtStop?: boolean;
 }
 
 /** Time for ending one connection, or undoing, on the forwarder's own account. */
 const ownCallTimeoutMs = 15_000;
-const wireTimeoutMs = 10_000;
+const reconcileIntervalMsDefault = 30_000;
 const vxlanPortDefault = 4789;
 
 export async function composeForwarder(
@@ -76,15 +74,13 @@ export async function composeForwarder(
   const table = withAges(counted, clock);
   const decisions = createDecisions({ wallClock, random });
   const vnis = createVniTable();
-  const adoption = await adoptWires({
+  const wires = await findWires(platform, {
     name,
     table,
     dataplane,
     vnis,
-    clock,
-    log,
-    wireTimeoutMs,
     quarantineMs: maxTokenLifetimeMs,
+    reconcileIntervalMs: options.reconcileIntervalMs ?? reconcileIntervalMsDefault,
   });
   const clients = registryClients(dialer.dial(options.connectTo));
   const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
@@ -112,49 +108,25 @@ export async function composeForwarder(
     nextHopMonitors,
     ownCallTimeoutMs,
   });
-  const { adopted, unwatch } = takeUp(adoption, table, connections.directory, dataplane);
   return serveForwarder(platform, options, {
     connections,
     table,
-    adoption,
-    adopted,
+    wires,
+    adopted: wires.takeUp(connections.directory),
     clients,
     decisions,
     release() {
-      unwatch();
+      wires.unwatch();
       nextHopMonitors.close();
       discovery.close();
     },
   });
 }
 
-/** Hands the adopted connections to their actors, and to each from then on what happens to its wire. */
-function takeUp(
-  adoption: Adoption,
-  table: ConnectionTable,
-  directory: ConnectionDirectory,
-  dataplane: Dataplane,
-): { readonly adopted: Promise<void>; readonly unwatch: () => void } {
-  // What happens to a wire before its actor is there is told to it then.
-  let early: DataplaneEvent[] | undefined = [];
-  const unwatch = dataplane.watch((event) => {
-    if (event.kind === 'objectGone') adoption.onObjectGone(event.wireId);
-    if (early === undefined) onDataplaneEvent(table, directory, event);
-    else early.push(event);
-  });
-  const adopted = adoption.finished.then((intents) => {
-    directory.adopt(intents);
-    const missed = early ?? [];
-    early = undefined;
-    for (const event of missed) onDataplaneEvent(table, directory, event);
-  });
-  return { adopted, unwatch };
-}
-
 interface ForwarderParts {
   readonly connections: Connections;
   readonly table: AgedTable;
-  readonly adoption: Adoption;
+  readonly wires: ForwarderWires;
   /** Once its connections are taken up. */
   readonly adopted: Promise<void>;
   readonly clients: RegistryClients;
@@ -165,7 +137,7 @@ interface ForwarderParts {
 async function serveForwarder(
   platform: Platform,
   options: ForwarderOptions,
-  { connections, table, adoption, adopted, clients, decisions, release }: ForwarderParts,
+  { connections, table, wires, adopted, clients, decisions, release }: ForwarderParts,
 ): Promise<RunningRole> {
   const { name, node, dataplane, closesAtStop = false } = options;
   const { directory } = connections;
@@ -176,7 +148,11 @@ async function serveForwarder(
     node,
     table,
     decisions,
-    details: () => ({ dataplane: dataplane.kind, quarantined: [...adoption.quarantined()] }),
+    details: () => ({
+      dataplane: dataplane.kind,
+      quarantined: [...wires.quarantined()],
+      ...repairsOf(wires.repairs(), platform.clock.nowMs()),
+    }),
   });
   const services = [...servedAfter(adopted, connections.services), inspection];
   const listening = await listenOnAll(platform.listener, [options.listenOn], services);
@@ -193,7 +169,7 @@ async function serveForwarder(
     // As a rule stopping a forwarder leaves its wires: the next life adopts them, and traffic goes on meanwhile.
     async stop(timeoutMs) {
       const left = timeLeft(platform.clock, timeoutMs);
-      adoption.close();
+      wires.close();
       await adopted;
       await registration.stop(Math.min(timeoutMs, unregisterStopMs));
       if (closesAtStop) await directory.closeAll(left());
@@ -207,21 +183,11 @@ async function serveForwarder(
   };
 }
 
-/** A client whose namespace is gone needs no wire; everything else that is gone the client may leave or repair. */
-function onDataplaneEvent(
-  table: ConnectionTable,
-  directory: ConnectionDirectory,
-  event: DataplaneEvent,
-): void {
-  if (event.kind !== 'objectGone') return;
-  const clientType = table.get(event.wireId)?.connection.mechanism?.type;
-  const clientIsGone = event.side === 'client' && clientType === mechanismType.kernel;
-  directory.tell(
-    event.wireId,
-    clientIsGone
-      ? { type: 'wireGone', reason: 'the interface of the client is gone' }
-      : { type: 'nextHopLost' },
-  );
+function repairsOf({ count, last }: RepairReport, nowMs: number) {
+  if (last === undefined) return { repairs: count };
+  const { connectionId, found, atMs } = last;
+  const agoMs = BigInt(Math.round(nowMs - atMs));
+  return { repairs: count, lastRepair: { connectionId, found: [...found], agoMs } };
 }
 
 function registrationOf(

@@ -12,6 +12,8 @@ import { roleStopMs } from './stop-times.ts';
 import { underlayMtu } from './underlay-mtu.ts';
 
 const probeTimeoutMs = 10_000;
+/** A look over many wires costs some milliseconds; never one after the other without a pause. */
+const reconcileIntervalMsMin = 1_000;
 
 export async function run(): Promise<number> {
   const config = loadForwarderConfig(process.env);
@@ -52,6 +54,7 @@ export async function run(): Promise<number> {
             vxlanPort: config.vxlanPort,
             underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
             dataplane,
+            reconcileIntervalMs: Math.max(reconcileIntervalMsMin, config.reconcileIntervalMs),
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
           });

@@ -14,10 +14,10 @@ import {
 } from '../../protocols/netlink/link.ts';
 import { addClsact, setRedirect } from '../../protocols/netlink/traffic-control.ts';
 import type { Wire } from '../../protocols/ports/dataplane.ts';
-import { formatTag, linkName, tagVersion } from './owner.ts';
+import { formatTag, linkName } from './owner.ts';
 import type { ProgramBuilder } from './program-builder.ts';
 import type { EndPlan, PlanContext } from './wire-plan.ts';
-import type { CurrentWire, Side } from './wire-state.ts';
+import type { BridgeState, CurrentWire, Side } from './wire-state.ts';
 
 export interface Joint {
   readonly context: PlanContext;
@@ -29,8 +29,8 @@ export interface Joint {
 
 export interface CrossConnect {
   readonly kind: 'redirect' | 'bridge';
-  /** Everything that may happen before the new ends are up. Returns the name of a device of its own. */
-  prepare(program: ProgramBuilder, joint: Joint): string | undefined;
+  /** Everything that may happen before the new ends are up. Returns what it has of its own. */
+  prepare(program: ProgramBuilder, joint: Joint): Pick<BridgeState, 'name' | 'tag'> | undefined;
   /** The switch. */
   connect(program: ProgramBuilder, joint: Joint): void;
 }
@@ -46,7 +46,9 @@ export const redirectCrossConnect: CrossConnect = {
   prepare(program, { client, endpoint }) {
     program.enter();
     for (const { index, name } of [client, endpoint]) {
-      program.add(`add a filter hook to ${name}`, addClsact(index), { tolerate: [errno.exists] });
+      // EINVAL: somebody has put a hook of another kind there, which takes the filter as well.
+      const tolerate = [errno.exists, errno.invalid];
+      program.add(`add a filter hook to ${name}`, addClsact(index), { tolerate });
     }
     // An end that is new on both sides is joined before it is up, so that the node's stack never sees a frame.
     if (client.kept === undefined) redirect(program, client, endpoint.index);
@@ -87,8 +89,10 @@ export const bridgeCrossConnect: CrossConnect = {
     if (current.bridge !== undefined) {
       program.enter();
       const { index, name } = current.bridge;
-      program.add(`set ${name} up`, changeLink({ index, isUp: true, group }));
-      return name;
+      const tag = { ...current.bridge.tag, version: context.marks.tagVersion };
+      const alias = formatTag(owner, tag);
+      program.add(`set ${name} up`, changeLink({ index, isUp: true, group, alias }));
+      return { name, tag };
     }
     const choice = { role: 'bridge', generation: 0, attempt: current.attempt } as const;
     const name = linkName(context.marks, wire.id, choice);
@@ -96,12 +100,13 @@ export const bridgeCrossConnect: CrossConnect = {
     program.add(`create bridge ${name}`, createBridge({ name, group }), {
       undo: [deleteLinkByName(name)],
     });
-    const tag = { version: tagVersion, wireId: wire.id, role: 'bridge', isDone: false } as const;
+    const version = context.marks.tagVersion;
+    const tag = { version, wireId: wire.id, role: 'bridge', isDone: false } as const;
     const alias = formatTag(owner, tag);
     program.add(`tag ${name}`, changeLinkByName(name, { alias, isSilentIpv6: true }));
     program.query(`find ${name}`, getLinkByName(name), 'bridge');
     program.add(`set ${name} up`, changeLink({ index: { register: 'bridge' }, isUp: true }));
-    return name;
+    return { name, tag };
   },
 
   connect(program, joint) {

@@ -1,75 +1,92 @@
 // What `list` says about the links found under the owner's tags: one line per wire, and whether it is whole.
 
-import { errno } from '../../protocols/netlink/errno.ts';
-import {
-  dumpIngressFilters,
-  parseRedirectTarget,
-} from '../../protocols/netlink/traffic-control.ts';
 import type { Budget, ObservedWire } from '../../protocols/ports/dataplane.ts';
-import type { Netlink, NetlinkRequest } from '../../protocols/ports/netlink.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { type JointLink, type JointState, readJoints } from './joints.ts';
+import { missingOf, type SeenEnd } from './missing.ts';
 import type { Inventory, OwnedLink } from './observe.ts';
-import { run } from './run.ts';
+import { vxlanEndOf } from './observe.ts';
+import type { OwnerMarks } from './owner.ts';
+import { isNameOf } from './owner.ts';
+import type { Side } from './wire-state.ts';
 
-/** Filter dumps per program, so that others get their turn in between. */
-const batchMax = 256;
+export interface Describing {
+  readonly netlink: Netlink;
+  readonly marks: OwnerMarks;
+  /** Indexes of tunnels for which the filter of outer sources lacks something. */
+  readonly unfiltered: ReadonlySet<number>;
+  readonly budget: Budget;
+}
 
+/** The wires of the inventory with these ids; all of them by default. */
 export async function describeObserved(
-  netlink: Netlink,
+  describing: Describing,
   inventory: Inventory,
-  budget: Budget,
+  ids: readonly string[] = [...inventory.byWire.keys()],
 ): Promise<ObservedWire[]> {
-  const links = [...inventory.byWire.values()].flat();
-  const ends = links.filter(({ tag }) => tag.role !== 'bridge').map(({ link }) => link.index);
-  const targets = await redirectTargets(netlink, ends, budget);
-  return [...inventory.byWire].map(([id, owned]) => ({
+  const { netlink, budget } = describing;
+  const wires = ids.map((id) => [id, inventory.byWire.get(id) ?? []] as const);
+  const ends = wires.flatMap(([, owned]) => owned.filter(({ tag }) => tag.role !== 'bridge'));
+  const joints = await readJoints(netlink, ends.map(jointLinkOf), budget);
+  return wires.map(([id, owned]) => {
+    const missing = judge(describing, owned, joints);
+    return {
+      id,
+      version: Math.min(...owned.map(({ tag }) => tag.version)),
+      complete: missing.length === 0,
+      missing,
+      readable: true,
+      objects: owned.map(({ link }) => link.name),
+    };
+  });
+}
+
+/** What a later version of vwire made; nothing more can be said about it. */
+export function describeUnreadable({ unreadable }: Inventory): ObservedWire[] {
+  return [...unreadable].map(([id, owned]) => ({
     id,
-    version: Math.min(...owned.map(({ tag }) => tag.version)),
-    complete: isWhole(owned, targets),
+    version: Math.max(...owned.map(({ tag }) => tag.version)),
+    complete: false,
+    missing: ['a later version of vwire made it'],
+    readable: false,
     objects: owned.map(({ link }) => link.name),
   }));
 }
 
-async function redirectTargets(
-  netlink: Netlink,
-  indexes: readonly number[],
-  budget: Budget,
-): Promise<ReadonlyMap<number, number>> {
-  const targets = new Map<number, number>();
-  for (let start = 0; start < indexes.length; start += batchMax) {
-    const batch = indexes.slice(start, start + batchMax);
-    const requests: NetlinkRequest[] = batch.map((index) => ({
-      message: dumpIngressFilters(index),
-      what: `read the filters of link ${index}`,
-      tolerate: [errno.noDevice, errno.invalid, errno.noEntry],
-    }));
-    const answers = await run(netlink, [{ protocol: 'route', requests }], budget);
-    for (const [position, index] of batch.entries()) {
-      for (const message of answers[0]?.[position]?.messages ?? []) {
-        const target = parseRedirectTarget(message);
-        if (target !== undefined) targets.set(index, target);
-      }
-    }
-  }
-  return targets;
+function jointLinkOf({ link, tag }: OwnedLink): JointLink {
+  const { index } = link;
+  return link.vxlan === undefined ? { index } : { index, tunnel: vxlanEndOf(link, tag) };
 }
 
-/** One link per side, marked as made, up, and joined both ways. */
-function isWhole(owned: readonly OwnedLink[], targets: ReadonlyMap<number, number>): boolean {
-  const clients = owned.filter(({ tag }) => tag.role === 'client');
-  const endpoints = owned.filter(({ tag }) => tag.role === 'endpoint');
-  const bridge = owned.find(({ tag }) => tag.role === 'bridge');
-  const [client] = clients;
-  const [endpoint] = endpoints;
-  if (client === undefined || endpoint === undefined) return false;
-  if (clients.length > 1 || endpoints.length > 1) return false;
-  const ends = [client.link, endpoint.link];
-  if (!client.tag.isDone || !endpoint.tag.isDone) return false;
-  if (!ends.every(({ isUp }) => isUp)) return false;
-  if (bridge !== undefined) {
-    return bridge.link.isUp && ends.every(({ master }) => master === bridge.link.index);
-  }
-  return (
-    targets.get(client.link.index) === endpoint.link.index &&
-    targets.get(endpoint.link.index) === client.link.index
-  );
+/** One link per side, as it was made, marked as made, up, and joined both ways. */
+function judge(
+  { marks, unfiltered }: Describing,
+  owned: readonly OwnedLink[],
+  joints: ReadonlyMap<number, JointState>,
+): string[] {
+  const of = (role: Side) => owned.filter(({ tag }) => tag.role === role);
+  const seen = (role: Side, found: OwnedLink | undefined): SeenEnd | undefined => {
+    if (found === undefined) return undefined;
+    const { link, tag, lostTag = false } = found;
+    return {
+      name: link.name,
+      link,
+      hasTag: !lostTag,
+      hasName: isNameOf(marks, role, link.name),
+      isDone: tag.isDone,
+      joint: joints.get(link.index) ?? {},
+      isFiltered: !unfiltered.has(link.index),
+    };
+  };
+  const [client, ...oldClients] = of('client');
+  const [endpoint, ...oldEndpoints] = of('endpoint');
+  const bridge = owned.find(({ tag }) => tag.role === 'bridge')?.link;
+  const seenClient = seen('client', client);
+  const seenEndpoint = seen('endpoint', endpoint);
+  return missingOf({
+    ...(seenClient === undefined ? {} : { client: seenClient }),
+    ...(seenEndpoint === undefined ? {} : { endpoint: seenEndpoint }),
+    ...(bridge === undefined ? {} : { bridge }),
+    leftOver: [...oldClients, ...oldEndpoints].map(({ link }) => link.name),
+  });
 }

@@ -8,10 +8,13 @@ import type { Inventory } from './observe.ts';
 import { vxlanEndOf } from './observe.ts';
 import { run } from './run.ts';
 import {
+  type FoundFilter,
   dumpFilter,
   filterBase,
+  findEntries,
   forbidSource,
-  pruneFilter,
+  readEntries,
+  readFilter,
   removeFilter,
 } from './source-filter.ts';
 import type { EndState } from './wire-state.ts';
@@ -29,86 +32,142 @@ export interface FilterUse {
     remaining: readonly EndState[],
     budget: Budget,
   ): Promise<void>;
-  /** Takes away what belongs to no tunnel that is there. */
-  prune(inventory: Inventory, budget: Budget): Promise<void>;
+  /** Takes away what belongs to no tunnel that is there. Returns the indexes of tunnels that it does not cover. */
+  prune(inventory: Inventory, since: number, budget: Budget): Promise<ReadonlySet<number>>;
+  /** Taken before an inventory and handed to `prune` with it: what has been made since is not in it. */
+  readonly mark: number;
+  /** Whether the filter works for the tunnel. */
+  covers(end: VxlanEnd, budget: Budget): Promise<boolean>;
+  /** Those of the tunnels that it does not work for. */
+  uncovered(ends: readonly VxlanEnd[], budget: Budget): Promise<readonly VxlanEnd[]>;
 }
 
 export function createFilterUse(netlink: Netlink, table: string): FilterUse {
-  let isReady = false;
-  let underWay = 0;
+  return new TableUse(netlink, table);
+}
+
+class TableUse implements FilterUse {
+  readonly #netlink: Netlink;
+  readonly #table: string;
+  #isReady = false;
+  #underWay = 0;
+  /** Programs that have been handed over. */
+  #handedOver = 0;
   /** Before everything of ours has been listed, tunnels of an earlier process may rely on the table. */
-  let hasSeenAll = false;
+  #hasSeenAll = false;
   /** Live tunnels by the key of their device. */
-  const live = new Set<string>();
+  readonly #live = new Set<string>();
 
-  const base = (): NetlinkStep[] =>
-    isReady ? [] : [{ protocol: 'netfilter', requests: filterBase(table) }];
+  constructor(netlink: Netlink, table: string) {
+    this.#netlink = netlink;
+    this.#table = table;
+  }
 
-  const isUnused = (): boolean => hasSeenAll && live.size === 0 && underWay === 0;
+  get mark(): number {
+    return this.#handedOver;
+  }
 
-  return {
-    async execute(program, wanted, budget) {
-      underWay++;
-      const prefix = base();
-      let outcome: NetlinkOutcome;
-      try {
-        outcome = await netlink.execute([...prefix, ...program], budget);
-      } finally {
-        underWay--;
-      }
-      if (outcome.ok) {
-        isReady = true;
-        // In the same turn: whoever ends another tunnel meanwhile must not take this one's table along.
-        for (const end of wanted) live.add(deviceKey(end));
-        return { ok: true, answers: outcome.answers.slice(prefix.length) };
-      }
-      if (isUnused()) {
-        isReady = false;
-        await netlink.execute([removeFilter(table)], budget);
-      }
-      const { failure } = outcome;
-      return { ok: false, failure: { ...failure, step: failure.step - prefix.length } };
-    },
+  async execute(
+    program: readonly NetlinkStep[],
+    wanted: readonly VxlanEnd[],
+    budget: Budget,
+  ): Promise<NetlinkOutcome> {
+    this.#underWay++;
+    this.#handedOver++;
+    const prefix = this.#base();
+    let outcome: NetlinkOutcome;
+    try {
+      outcome = await this.#netlink.execute([...prefix, ...program], budget);
+    } finally {
+      this.#underWay--;
+    }
+    if (outcome.ok) {
+      this.#isReady = true;
+      // In the same turn: whoever ends another tunnel meanwhile must not take this one's table along.
+      for (const end of wanted) this.#live.add(deviceKey(end));
+      return { ok: true, answers: outcome.answers.slice(prefix.length) };
+    }
+    // Somebody else may have taken anything away: the next tunnel makes all of it sure.
+    this.#isReady = false;
+    if (this.#isUnused()) await this.#netlink.execute([removeFilter(this.#table)], budget);
+    const { failure } = outcome;
+    return { ok: false, failure: { ...failure, step: failure.step - prefix.length } };
+  }
 
-    async release(ended, remaining, budget) {
-      for (const end of tunnels(remaining)) live.add(deviceKey(end));
-      const kept = new Set(tunnels(remaining).map(sourceKey));
-      const keptDevices = new Set(tunnels(remaining).map(deviceKey));
-      const gone = tunnels(ended).filter((end) => !kept.has(sourceKey(end)));
-      if (gone.length === 0) return;
-      const steps = gone.flatMap((end) => {
-        const keepsVni = keptDevices.has(deviceKey(end));
-        if (!keepsVni) live.delete(deviceKey(end));
-        return forbidSource(table, end, keepsVni);
-      });
-      const isLast = isUnused();
-      if (isLast) isReady = false;
-      await run(netlink, isLast ? [removeFilter(table)] : steps, budget);
-    },
+  async release(
+    ended: readonly EndState[],
+    remaining: readonly EndState[],
+    budget: Budget,
+  ): Promise<void> {
+    for (const end of tunnels(remaining)) this.#live.add(deviceKey(end));
+    const kept = new Set(tunnels(remaining).map(sourceKey));
+    const keptDevices = new Set(tunnels(remaining).map(deviceKey));
+    const gone = tunnels(ended).filter((end) => !kept.has(sourceKey(end)));
+    if (gone.length === 0) return;
+    const steps = gone.flatMap((end) => {
+      const keepsVni = keptDevices.has(deviceKey(end));
+      if (!keepsVni) this.#live.delete(deviceKey(end));
+      return forbidSource(this.#table, end, keepsVni);
+    });
+    const isLast = this.#isUnused();
+    if (isLast) this.#isReady = false;
+    await run(this.#netlink, isLast ? [removeFilter(this.#table)] : steps, budget);
+  }
 
-    async prune(inventory, budget) {
-      hasSeenAll = true;
-      const ends = [...inventory.byWire.values()].flatMap((links) =>
-        links.flatMap(({ link, tag }) => (link.vxlan === undefined ? [] : [vxlanEndOf(link, tag)])),
-      );
-      for (const end of ends) live.add(deviceKey(end));
-      // Tunnels that are being made have entries before they can be seen.
-      if (underWay > 0) return;
-      if (ends.length === 0) {
-        live.clear();
-        isReady = false;
-        await run(netlink, [removeFilter(table)], budget);
-        return;
-      }
-      const dumped = await run(netlink, [dumpFilter(table)], budget);
-      const steps = pruneFilter(
-        table,
-        (dumped[0] ?? []).map(({ messages }) => messages),
-        ends,
-      );
-      if (steps.length > 0 && underWay === 0) await run(netlink, steps, budget);
-    },
-  };
+  async prune(inventory: Inventory, since: number, budget: Budget): Promise<ReadonlySet<number>> {
+    this.#hasSeenAll = true;
+    const found = [...inventory.byWire.values()].flatMap((links) =>
+      links.flatMap(({ link, tag }) =>
+        link.vxlan === undefined ? [] : [{ index: link.index, end: vxlanEndOf(link, tag) }],
+      ),
+    );
+    const ends = found.map(({ end }) => end);
+    // Tunnels that have been made meanwhile, or are being made, have entries and are not in the inventory.
+    const isStill = () => this.#underWay === 0 && this.#handedOver === since;
+    if (isStill()) this.#live.clear();
+    for (const end of ends) this.#live.add(deviceKey(end));
+    if (ends.length === 0) {
+      if (!isStill()) return new Set();
+      this.#isReady = false;
+      await run(this.#netlink, [removeFilter(this.#table)], budget);
+      return new Set();
+    }
+    const filter = await this.#read(budget);
+    const steps = filter.prune(ends);
+    if (steps.length > 0 && isStill()) await run(this.#netlink, steps, budget);
+    const lacking = found.filter(({ end }) => !filter.hasRules || !filter.allows(end));
+    return new Set(lacking.map(({ index }) => index));
+  }
+
+  async covers(end: VxlanEnd, budget: Budget): Promise<boolean> {
+    const answers = await run(this.#netlink, [findEntries(this.#table, end)], budget);
+    const isCovered = readEntries(answers[0] ?? []);
+    if (!isCovered) this.#isReady = false;
+    return isCovered;
+  }
+
+  async uncovered(ends: readonly VxlanEnd[], budget: Budget): Promise<readonly VxlanEnd[]> {
+    const filter = await this.#read(budget);
+    return filter.hasRules ? ends.filter((end) => !filter.allows(end)) : ends;
+  }
+
+  #base(): NetlinkStep[] {
+    return this.#isReady ? [] : [{ protocol: 'netfilter', requests: filterBase(this.#table) }];
+  }
+
+  #isUnused(): boolean {
+    return this.#hasSeenAll && this.#live.size === 0 && this.#underWay === 0;
+  }
+
+  async #read(budget: Budget): Promise<FoundFilter> {
+    const dumped = await run(this.#netlink, [dumpFilter(this.#table)], budget);
+    const found = readFilter(
+      this.#table,
+      (dumped[0] ?? []).map(({ messages }) => messages),
+    );
+    if (!found.hasRules) this.#isReady = false;
+    return found;
+  }
 }
 
 function tunnels(ends: readonly EndState[]): VxlanEnd[] {

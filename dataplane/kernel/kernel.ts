@@ -3,7 +3,7 @@
 // Invariants: the client's end lives as long as the wire; an operation either succeeds or leaves what was there
 // before; the kernel's links and tags are the truth, memory only saves looking; others' objects are never touched.
 
-import { NsmError } from '../../protocols/errors.ts';
+import type { NsmError } from '../../protocols/errors.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type {
@@ -16,13 +16,14 @@ import type {
   Wire,
   WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
-import type { LinkEvent, Netlink, NetlinkFailure } from '../../protocols/ports/netlink.ts';
+import type { Netlink, NetlinkFailure } from '../../protocols/ports/netlink.ts';
 import { checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import { bridgeCrossConnect, redirectCrossConnect } from './cross-connect.ts';
 import { createFilterUse } from './filter-use.ts';
-import type { Inventory } from './observe.ts';
-import { bareState, observeWire, takeInventory } from './observe.ts';
+import { type Inspected, inspectWire } from './inspect-wire.ts';
+import type { Inventory, OwnedLink } from './observe.ts';
+import { bareState, observeWire, takeInventory, vxlanEndOf } from './observe.ts';
 import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
@@ -31,7 +32,9 @@ import { createRemovals } from './removals.ts';
 import { failureError } from './run.ts';
 import { readStatistics } from './statistics.ts';
 import { chooseMtu } from './underlay-mtu.ts';
-import { describeObserved } from './describe-observed.ts';
+import { createDamageWatch } from './damage-watch.ts';
+import { describeObserved, describeUnreadable } from './describe-observed.ts';
+import { laterVersionError, takenError, withNamespaceRule } from './refusals.ts';
 import { createWireLocks } from './wire-lock.ts';
 import type { PlanContext } from './wire-plan.ts';
 import { planWire } from './wire-plan.ts';
@@ -63,6 +66,7 @@ class KernelDataplane implements Dataplane {
   readonly #locks = createWireLocks();
   readonly #removals;
   readonly #filter;
+  readonly #damage;
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
   #features: Promise<KernelFeatures> | undefined;
   #stopWatching: (() => void) | undefined;
@@ -76,6 +80,17 @@ class KernelDataplane implements Dataplane {
     this.#marks = marksOf(options);
     this.#removals = createRemovals({ ...options, marks: this.#marks });
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
+    this.#damage = createDamageWatch({
+      netlink: options.netlink,
+      wires: this.#wires,
+      locks: this.#locks,
+      filter: this.#filter,
+      inspect: async (id) =>
+        this.#inspected(id, await this.#knownFeatures(probeBudget), probeBudget),
+      inventory: () => this.#inventory(probeBudget),
+      list: () => this.list(probeBudget),
+      publish: (event) => this.#publish(event),
+    });
   }
 
   async probe(budget: Budget): Promise<DataplaneCapabilities> {
@@ -100,17 +115,39 @@ class KernelDataplane implements Dataplane {
 
   async list(budget: Budget): Promise<readonly ObservedWire[]> {
     const features = await this.#knownFeatures(probeBudget);
-    const inventory = await this.#cleanInventory(budget);
-    for (const [wireId, links] of inventory.byWire) {
-      // Of an earlier life: an `ensure` that took it for absent would fail first.
-      if (this.#wires.get(wireId) === undefined) this.#wires.doubt(wireId);
-      for (const { link, tag } of links) {
-        if (tag.role === 'bridge' || this.#wires.isWatched(link.index)) continue;
-        this.#wires.watch(link.index, { wireId, side: tag.role, isDown: !link.isRunning });
-      }
+    const forgotten = this.#wires.beginLook();
+    try {
+      const { mark } = this.#filter;
+      const inventory = await this.#cleanInventory(budget);
+      const unfiltered = features.sourceFilter
+        ? await this.#filter.prune(inventory, mark, budget)
+        : new Set<number>();
+      const describing = { ...this.#looking(budget), unfiltered };
+      const observed = await describeObserved(describing, inventory);
+      const remaining = observed.filter(({ id }) => !forgotten.has(id));
+      for (const each of remaining) this.#remember(each, inventory.byWire.get(each.id) ?? []);
+      return [...remaining, ...describeUnreadable(inventory)];
+    } finally {
+      this.#wires.endLook(forgotten);
     }
-    if (features.sourceFilter) await this.#filter.prune(inventory, budget);
-    return describeObserved(this.#netlink, inventory, budget);
+  }
+
+  async inspect(id: string, budget: Budget): Promise<readonly string[]> {
+    const features = await this.#knownFeatures(probeBudget);
+    return this.#locks.hold(
+      [id],
+      async () => (await this.#inspected(id, features, budget)).missing,
+    );
+  }
+
+  /** Watches what was found, and doubts what is not as it is remembered. */
+  #remember({ id, complete }: ObservedWire, links: readonly OwnedLink[]): void {
+    // Of an earlier life: an `ensure` that took it for absent would fail first.
+    if (!complete || this.#wires.get(id) === undefined) this.#wires.doubt(id);
+    for (const { link, tag } of links) {
+      if (this.#wires.watched(link.index) !== undefined) continue;
+      this.#wires.watch(link.index, { wireId: id, tag, name: link.name, isDown: !link.isRunning });
+    }
   }
 
   async statistics(
@@ -125,7 +162,7 @@ class KernelDataplane implements Dataplane {
         wires.set(id, endsOf(known));
         continue;
       }
-      inventory ??= await takeInventory(this.#netlink, this.#marks, budget);
+      inventory ??= await this.#inventory(budget);
       const ends = this.#bareEnds(id, inventory);
       if (ends.length > 0) wires.set(id, ends);
     }
@@ -134,8 +171,9 @@ class KernelDataplane implements Dataplane {
 
   watch(listener: (event: DataplaneEvent) => void): () => void {
     this.#listeners.add(listener);
-    this.#stopWatching ??= this.#netlink.watchLinks(this.#marks.namePrefix, (event) =>
-      this.#onLinkEvent(event),
+    const { namePrefix, filterTable } = this.#marks;
+    this.#stopWatching ??= this.#netlink.watchLinks({ namePrefix, filterTable }, (event) =>
+      this.#damage.onEvent(event),
     );
     return () => {
       this.#listeners.delete(listener);
@@ -162,7 +200,21 @@ class KernelDataplane implements Dataplane {
 
   async #ensureLocked(wire: Wire, features: KernelFeatures, budget: Budget): Promise<void> {
     const known = this.#wires.get(wire.id);
-    let current = known === undefined ? absentWire : this.#fitting(known, wire);
+    const current = known === undefined ? absentWire : this.#fitting(known, wire);
+    try {
+      await this.#convergeFrom(current, wire, features, budget);
+    } catch (error) {
+      throw withNamespaceRule(wire, error);
+    }
+  }
+
+  async #convergeFrom(
+    start: CurrentWire | undefined,
+    wire: Wire,
+    features: KernelFeatures,
+    budget: Budget,
+  ): Promise<void> {
+    let current = start;
     for (let attempt = 1; ; attempt++) {
       current ??= await this.#look(wire, budget);
       const failure = await this.#converge(wire, features, current, budget);
@@ -193,8 +245,11 @@ class KernelDataplane implements Dataplane {
 
   async #look(wire: Wire, budget: Budget): Promise<CurrentWire & { readonly isFresh: true }> {
     const inventory = await this.#sharedInventory(budget);
-    const context = { netlink: this.#netlink, marks: this.#marks, budget };
-    return { ...(await observeWire(context, wire, inventory)), isFresh: true };
+    const [unreadable] = inventory.unreadable.get(wire.id) ?? [];
+    if (unreadable !== undefined) {
+      throw laterVersionError(wire.id, unreadable.tag.version, this.#marks.tagVersion);
+    }
+    return { ...(await observeWire(this.#looking(budget), wire, inventory)), isFresh: true };
   }
 
   /** One look for all that ask before it begins: many wires are adopted in few looks. */
@@ -209,9 +264,37 @@ class KernelDataplane implements Dataplane {
     return look;
   }
 
+  #inventory(budget: Budget): Promise<Inventory> {
+    const known = (index: number) => this.#wires.watched(index)?.tag;
+    return takeInventory(this.#netlink, this.#marks, known, budget);
+  }
+
+  #looking(budget: Budget) {
+    return { netlink: this.#netlink, marks: this.#marks, budget };
+  }
+
+  /** What is missing of a wire. Its lock is held. */
+  async #inspected(id: string, features: KernelFeatures, budget: Budget): Promise<Inspected> {
+    const known = this.#wires.get(id);
+    if (known !== undefined && known !== 'unknown') {
+      const filter = features.sourceFilter ? { filter: this.#filter } : {};
+      return inspectWire({ ...this.#looking(budget), ...filter }, known);
+    }
+    const inventory = await this.#sharedInventory(budget);
+    const unfiltered = new Set<number>();
+    for (const { link, tag } of features.sourceFilter ? (inventory.byWire.get(id) ?? []) : []) {
+      if (link.vxlan === undefined) continue;
+      const isCovered = await this.#filter.covers(vxlanEndOf(link, tag), budget);
+      if (!isCovered) unfiltered.add(link.index);
+    }
+    const describing = { ...this.#looking(budget), unfiltered };
+    const [observed] = await describeObserved(describing, inventory, [id]);
+    return { missing: observed?.missing ?? [], gone: [] };
+  }
+
   /** What is there, after what a crash left untagged has been removed. */
   async #cleanInventory(budget: Budget): Promise<Inventory> {
-    const inventory = await takeInventory(this.#netlink, this.#marks, budget);
+    const inventory = await this.#inventory(budget);
     const leftovers = inventory.halfMade.map(({ index }) => index);
     await this.#removals.remove(leftovers, budget);
     return inventory;
@@ -316,54 +399,7 @@ class KernelDataplane implements Dataplane {
   /** The kernel's refusal in the terms of the port. */
   async #explained(wire: Wire, failure: NetlinkFailure, budget: Budget): Promise<NsmError> {
     if (failure.errno !== errno.exists) return failureError(failure, wire.id);
-    const { byWire } = await takeInventory(this.#netlink, this.#marks, budget);
-    const vxlan = /^create VXLAN (\d+)/.exec(failure.what);
-    if (vxlan !== null) {
-      const holder = [...byWire].find(([, links]) =>
-        links.some(({ link }) => link.vxlan?.vni === Number(vxlan[1])),
-      );
-      return new NsmError('ALREADY_EXISTS', `VNI ${vxlan[1]} is taken on this node`, {
-        rule: 'vni',
-        expected: 'a VNI that is free for this UDP port and address family',
-        found: `${failure.found}${holder === undefined ? '' : `, held by wire ${holder[0]}`}`,
-        remedy: 'draw another VNI or listen on another UDP port',
-        connectionId: wire.id,
-      });
-    }
-    return new NsmError('ALREADY_EXISTS', `could not ${failure.what}: the name is taken`, {
-      rule: 'interface name',
-      expected: 'a name that no other interface of the namespace has',
-      found: failure.found,
-      remedy: 'choose another interface name, or remove the interface that has it',
-      connectionId: wire.id,
-    });
-  }
-
-  #onLinkEvent(event: LinkEvent): void {
-    if (event.kind === 'lost') {
-      void this.#afterLostEvents();
-      return;
-    }
-    const news = this.#wires.interpret(event);
-    if (news !== undefined) this.#publish(news);
-  }
-
-  /** Compares what is watched with what is there, as if each difference had been an event. */
-  async #afterLostEvents(): Promise<void> {
-    let inventory: Inventory;
-    try {
-      inventory = await takeInventory(this.#netlink, this.#marks, probeBudget);
-    } catch {
-      // The next operation on a wire finds out by itself.
-      return;
-    }
-    const links = [...inventory.byWire.values()].flat();
-    const byIndex = new Map(links.map(({ link }) => [link.index, link]));
-    for (const index of this.#wires.watchedIndexes()) {
-      const link = byIndex.get(index);
-      const kind = link === undefined ? 'gone' : link.isRunning ? 'running' : 'notRunning';
-      this.#onLinkEvent({ kind, index, name: link?.name ?? '' });
-    }
+    return takenError(wire, failure, await this.#inventory(budget));
   }
 
   #publish(event: DataplaneEvent): void {

@@ -1,6 +1,7 @@
 // Looking at what this owner has in the kernel: links by their tags, and one wire's ends in detail.
-// Invariants: only links with this owner's tag, or (half made by a crash) with its name and group, are reported;
-// programs run one at a time, so an untagged link of ours can only be left over.
+// Invariants: only links with this owner's tag, those known to have lost it, and (half made by a crash) those without
+// any tag but with its name and group are reported; programs run one at a time, so a link of ours that nobody knows
+// and that has no tag can only be left over.
 
 import {
   dumpAddresses,
@@ -23,40 +24,61 @@ import { nothingConfigured, sides } from './wire-state.ts';
 export interface OwnedLink {
   readonly link: Link;
   readonly tag: Tag;
+  /** Set where somebody took the tag off or wrote another text. */
+  readonly lostTag?: true;
 }
 
 export interface Inventory {
   readonly byWire: ReadonlyMap<string, readonly OwnedLink[]>;
+  /** Of this owner, with a tag of a later version: never touched. */
+  readonly unreadable: ReadonlyMap<string, readonly OwnedLink[]>;
   /** Left untagged by a crash between creation and tagging. */
   readonly halfMade: readonly Link[];
-  /** Every other name in use in the node's namespace. */
-  readonly names: ReadonlyMap<string, Link>;
+  /** Every other name in use in the node's namespace, with the wire of ours that has it. */
+  readonly names: ReadonlyMap<string, string | undefined>;
 }
+
+/** The tag that the link with this index is known to have had. */
+export type KnownTags = (index: number) => Tag | undefined;
 
 export async function takeInventory(
   netlink: Netlink,
   marks: OwnerMarks,
+  known: KnownTags,
   budget: Budget,
 ): Promise<Inventory> {
   const request = { message: dumpLinks(), what: 'list the links of the node' };
   const answers = await run(netlink, [{ protocol: 'route', requests: [request] }], budget);
   const byWire = new Map<string, OwnedLink[]>();
+  const unreadable = new Map<string, OwnedLink[]>();
   const halfMade: Link[] = [];
-  const names = new Map<string, Link>();
+  const names = new Map<string, string | undefined>();
   for (const message of answers[0]?.[0]?.messages ?? []) {
     const link = parseLink(message);
     if (link === undefined) continue;
-    const tag = parseTag(marks.owner, link.alias);
-    if (tag === undefined && link.group === marks.group && link.name.startsWith(marks.namePrefix)) {
+    const owned = ownedLink(marks, known, link);
+    if (owned === undefined && isHalfMade(marks, link)) {
       halfMade.push(link);
       continue;
     }
-    names.set(link.name, link);
-    if (tag !== undefined) {
-      byWire.set(tag.wireId, [...(byWire.get(tag.wireId) ?? []), { link, tag }]);
-    }
+    names.set(link.name, owned?.tag.wireId);
+    if (owned === undefined) continue;
+    const { version, wireId } = owned.tag;
+    const wires = version > marks.tagVersion ? unreadable : byWire;
+    wires.set(wireId, [...(wires.get(wireId) ?? []), owned]);
   }
-  return { byWire, halfMade, names };
+  return { byWire, unreadable, halfMade, names };
+}
+
+function ownedLink(marks: OwnerMarks, known: KnownTags, link: Link): OwnedLink | undefined {
+  const tag = parseTag(marks.owner, link.alias);
+  if (tag !== undefined) return { link, tag };
+  const lost = known(link.index);
+  return lost === undefined ? undefined : { link, tag: lost, lostTag: true };
+}
+
+function isHalfMade(marks: OwnerMarks, link: Link): boolean {
+  return link.alias === '' && link.group === marks.group && link.name.startsWith(marks.namePrefix);
 }
 
 /** What of the wanted wire is there. */
@@ -76,18 +98,21 @@ export async function observeWire(
       else states.push(found.state);
     }
   }
-  const bridge = owned.find(({ tag }) => tag.role === 'bridge')?.link;
+  const bridge = owned.find(({ tag }) => tag.role === 'bridge');
+  const { name = '', index = 0 } = bridge?.link ?? {};
   return {
     ...kept,
-    ...(bridge === undefined ? {} : { bridge: { name: bridge.name, index: bridge.index } }),
+    ...(bridge === undefined ? {} : { bridge: { name, index, tag: bridge.tag } }),
     replaced: states,
     attempt: freeAttempt(marks, wire.id, inventory),
   };
 }
 
 /** A wire's link as a state, when nothing more is known than the link itself. */
-export function bareState(marks: OwnerMarks, side: Side, { link, tag }: OwnedLink): EndState {
+export function bareState(marks: OwnerMarks, side: Side, owned: OwnedLink): EndState {
+  const { link, tag, lostTag } = owned;
   return {
+    ...(lostTag === undefined ? {} : { lostTag }),
     side,
     generation: generationOf(marks, side, link.name),
     name: link.name,
@@ -114,11 +139,8 @@ export function vxlanEndOf(link: Link, tag: Tag): VxlanEnd {
 
 /** The first way of naming this wire's links that clashes with nobody else's. */
 function freeAttempt(marks: OwnerMarks, wireId: string, inventory: Inventory): number {
-  const isOthers = (name: string) => {
-    const link = inventory.names.get(name);
-    if (link === undefined) return false;
-    return parseTag(marks.owner, link.alias)?.wireId !== wireId;
-  };
+  const { names } = inventory;
+  const isOthers = (name: string) => names.has(name) && names.get(name) !== wireId;
   for (let attempt = 0; attempt < 16; attempt++) {
     const roles = ['client', 'endpoint', 'bridge'] as const;
     const names = roles.flatMap((role) =>

@@ -9,11 +9,14 @@ import { hashText } from '../../protocols/nsm/derived-mac.ts';
 export interface Owner {
   readonly installation: string;
   readonly forwarder: string;
+  /** Version of the tags that are written; earlier ones are read and rewritten, later ones left alone. */
+  readonly tagVersion?: number;
 }
 
 /** What the owner's objects have in common. */
 export interface OwnerMarks {
   readonly owner: Owner;
+  readonly tagVersion: number;
   /** Every node-side link's name begins so: 7 characters. */
   readonly namePrefix: string;
   /** Group of live links: what marks a link as ours between creation and tagging. */
@@ -41,7 +44,8 @@ export interface Tag {
   readonly isDone: boolean;
 }
 
-export const tagVersion = 1;
+/** What this release writes. Fields `i`, `f`, `w` and `e` mean the same in every version. */
+const currentTagVersion = 1;
 /** IFALIASZ of linux/if.h less the closing NUL. */
 const tagLengthMax = 255;
 const nameSeed = 0x7669;
@@ -60,6 +64,7 @@ export function marksOf(owner: Owner): OwnerMarks {
   const groups = hashText(key, groupSeed);
   return {
     owner,
+    tagVersion: owner.tagVersion ?? currentTagVersion,
     namePrefix: `vw${base32(hash.low, hash.high, 5)}`,
     // Kept within 31 bits (iproute2 shows groups as signed) and away from 0, the default group.
     group: (groups.high & 0x7fffffff) | 1,
@@ -77,6 +82,12 @@ export function linkName(
   const hash = hashText(`${wireId}#${choice.attempt}`, nameSeed);
   const letter = letters[choice.role][choice.generation % letters[choice.role].length];
   return `${marks.namePrefix}${letter}${base32(hash.low, hash.high, 7)}`;
+}
+
+/** Whether a link of this role may be called so. */
+export function isNameOf(marks: OwnerMarks, role: LinkRole, name: string): boolean {
+  const letter = name[marks.namePrefix.length] ?? '';
+  return name.startsWith(marks.namePrefix) && letters[role].includes(letter);
 }
 
 /** How many links of a role can exist side by side while one replaces the other. */

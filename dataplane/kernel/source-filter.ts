@@ -15,14 +15,16 @@ import {
   deleteElement,
   deleteTable,
   dumpElements,
+  dumpRules,
   ensureInputChain,
   ensureSet,
   ensureTable,
   flushChain,
+  getElement,
   parseElementKeys,
 } from '../../protocols/netlink/nftables.ts';
 import type { VxlanEnd } from '../../protocols/ports/dataplane.ts';
-import type { NetlinkRequest, NetlinkStep } from '../../protocols/ports/netlink.ts';
+import type { NetlinkAnswer, NetlinkRequest, NetlinkStep } from '../../protocols/ports/netlink.ts';
 
 const chain = 'input';
 /** NF_IP_PRI_RAW: before connection tracking spends anything on a forged packet. */
@@ -102,31 +104,56 @@ export function removeFilter(table: string): NetlinkStep {
   return { protocol: 'netfilter', requests: [request] };
 }
 
-/** Reads every set; a table that is not there has no entries. */
+/** Reads the rules and every set; a table that is not there has none. */
 export function dumpFilter(table: string): NetlinkStep {
-  const requests = setNames.map((set) => ({
-    message: dumpElements(table, set),
-    what: `read the VXLAN source filter ${table}`,
-    tolerate: [errno.noEntry, errno.invalid, errno.notSupported],
-  }));
-  return { protocol: 'netfilter', requests };
+  const messages = [dumpRules(table, chain), ...setNames.map((set) => dumpElements(table, set))];
+  return { protocol: 'netfilter', requests: messages.map((message) => reading(table, message)) };
 }
 
-/** Removes every entry that belongs to none of the ends. `dumped` holds the answers to `dumpFilter`, by set. */
-export function pruneFilter(
+/** What the answers to `dumpFilter` say. */
+export interface FoundFilter {
+  /** False where a rule is missing, and so nothing is filtered. */
+  readonly hasRules: boolean;
+  /** Whether both entries of the end are there. */
+  allows(end: VxlanEnd): boolean;
+  /** Removes every entry that belongs to none of the ends. */
+  prune(ends: readonly VxlanEnd[]): NetlinkStep[];
+}
+
+export function readFilter(
   table: string,
-  dumped: readonly (readonly NetlinkMessage[])[],
-  ends: readonly VxlanEnd[],
-): NetlinkStep[] {
-  const wanted = new Set(
-    ends.flatMap((end) => elementsOf(table, end).map(({ set, key }) => `${set} ${key.join()}`)),
+  [rules = [], ...sets]: readonly (readonly NetlinkMessage[])[],
+): FoundFilter {
+  const text = ({ set, key }: Pick<Element, 'set' | 'key'>) => `${set} ${key.join()}`;
+  const found = setNames.flatMap((set, index) =>
+    (sets[index] ?? []).flatMap(parseElementKeys).map((key) => ({ table, set, key })),
   );
-  return setNames.flatMap((set, index) =>
-    (dumped[index] ?? [])
-      .flatMap((message) => parseElementKeys(message))
-      .filter((key) => !wanted.has(`${set} ${key.join()}`))
-      .map((key) => removeElement({ table, set, key })),
-  );
+  const texts = new Set(found.map(text));
+  return {
+    hasRules: rules.length >= families.length,
+    allows: (end) => elementsOf(table, end).every((element) => texts.has(text(element))),
+    prune(ends) {
+      const wanted = new Set(ends.flatMap((end) => elementsOf(table, end).map(text)));
+      return found.filter((element) => !wanted.has(text(element))).map(removeElement);
+    },
+  };
+}
+
+/** Reads the rules and what one end has in the sets; `readEntries` says what the answers mean. */
+export function findEntries(table: string, end: VxlanEnd): NetlinkStep {
+  const messages = [dumpRules(table, chain), ...elementsOf(table, end).map(getElement)];
+  return { protocol: 'netfilter', requests: messages.map((message) => reading(table, message)) };
+}
+
+/** Whether the filter works for the end that `findEntries` asked about. */
+export function readEntries([rules, ...elements]: readonly NetlinkAnswer[]): boolean {
+  const hasRules = (rules?.messages.length ?? 0) >= families.length;
+  return hasRules && elements.every(({ errno: number }) => number === 0);
+}
+
+function reading(table: string, message: EncodedMessage): NetlinkRequest {
+  const what = `read the VXLAN source filter ${table}`;
+  return { message, what, tolerate: [errno.noEntry, errno.invalid, errno.notSupported] };
 }
 
 const setNames = families.flatMap(({ allowed, guarded }) => [allowed, guarded]);

@@ -23,7 +23,7 @@ import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/d
 import { configurationOf, configureEnd } from './configure-end.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import type { OwnerMarks, Tag } from './owner.ts';
-import { formatTag, generationsOf, linkName, tagVersion } from './owner.ts';
+import { formatTag, generationsOf, isNameOf, linkName } from './owner.ts';
 import type { Program, ProgramBuilder } from './program-builder.ts';
 import { buildProgram } from './program-builder.ts';
 import { allowSource } from './source-filter.ts';
@@ -98,7 +98,7 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
       };
       if (bridge === undefined) return states;
       const index = current.bridge?.index ?? indexes.get('bridge') ?? 0;
-      return { ...states, bridge: { name: bridge, index } };
+      return { ...states, bridge: { ...bridge, index } };
     },
   };
 }
@@ -106,9 +106,12 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
 function planEnd(context: PlanContext, wire: Wire, current: CurrentWire, side: Side): EndPlan {
   const end = wire[side];
   const kept = current[side];
-  const tag = tagFor(wire, side);
+  const tag = tagFor(context.marks.tagVersion, wire, side);
   if (kept !== undefined) {
-    const { name, generation, index, peerIndex = 0 } = kept;
+    const { generation, index, peerIndex = 0 } = kept;
+    const choice = { role: side, generation, attempt: current.attempt };
+    const isOurs = isNameOf(context.marks, side, kept.name);
+    const name = isOurs ? kept.name : linkName(context.marks, wire.id, choice);
     return { side, end, kept, name, generation, tag, index, peerIndex };
   }
   const taken = new Set(
@@ -125,9 +128,9 @@ function planEnd(context: PlanContext, wire: Wire, current: CurrentWire, side: S
   return { side, end, kept, name, generation, tag, index, peerIndex: { register: `${side} peer` } };
 }
 
-function tagFor(wire: Wire, side: Side): Tag {
+function tagFor(version: number, wire: Wire, side: Side): Tag {
   const end = wire[side];
-  const base = { version: tagVersion, wireId: wire.id, role: side, isDone: false };
+  const base = { version, wireId: wire.id, role: side, isDone: false };
   return end.kind === 'kernel'
     ? { ...base, interfaceName: end.interfaceName, macAddress: end.macAddress.toLowerCase() }
     : { ...base, remoteIp: end.remoteIp, remotePort: end.remotePort };
@@ -191,6 +194,11 @@ function adjustEnd(
 ): void {
   const { end, kept, name, index } = plan;
   program.add(`find ${name}`, getLink(index));
+  // Kernels before 6.2 rename no link that is up; it comes up again with the rest.
+  if (kept.name !== name) {
+    program.add(`set ${kept.name} down`, changeLink({ index, isUp: false }));
+    program.add(`rename ${kept.name} to ${name}`, changeLink({ index, name }));
+  }
   if (context.mtu !== kept.mtu) {
     program.add(`set MTU ${context.mtu} on ${name}`, changeLink({ index, mtu: context.mtu }), {
       undo: [changeLink({ index, mtu: kept.mtu })],
@@ -199,7 +207,7 @@ function adjustEnd(
   if (end.kind === 'vxlan') moveRemote(program, { index, end, kept });
   const before = formatTag(context.marks.owner, kept.tag);
   const alias = formatTag(context.marks.owner, { ...plan.tag, isDone: kept.tag.isDone });
-  if (before !== alias) {
+  if (before !== alias || kept.lostTag === true) {
     program.add(`tag ${name}`, changeLink({ index, alias }), {
       undo: [changeLink({ index, alias: before })],
     });

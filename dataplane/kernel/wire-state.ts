@@ -24,6 +24,8 @@ export interface EndState {
   readonly name: string;
   readonly index: number;
   readonly tag: Tag;
+  /** Set where the link carries another text than this tag: somebody changed it. */
+  readonly lostTag?: boolean;
   readonly mtu: number;
   /** As last ensured; absent where it was only looked at. */
   readonly end?: WireEnd;
@@ -35,6 +37,7 @@ export interface EndState {
 export interface BridgeState {
   readonly name: string;
   readonly index: number;
+  readonly tag: Tag;
 }
 
 /** Where planning starts from. */

@@ -1,38 +1,56 @@
 // What the driver remembers of its wires, so that the usual operation needs no look at the kernel first, and
 // which wire a link event is about.
 // Invariants: a wire whose state is in doubt is `unknown` and is looked at before the next operation; what the
-// driver removes itself is forgotten first and therefore causes no event.
+// driver removes itself is forgotten first and therefore causes no event; what is removed during a look at
+// everything is not remembered again because of it.
 
 import type { DataplaneEvent } from '../../protocols/ports/dataplane.ts';
-import type { LinkEvent } from '../../protocols/ports/netlink.ts';
-import type { CurrentWire, Side } from './wire-state.ts';
+import type { ChangeOfLink } from '../../protocols/ports/netlink.ts';
+import type { Tag } from './owner.ts';
+import type { CurrentWire } from './wire-state.ts';
 import { sides } from './wire-state.ts';
 
 export interface WatchedLink {
   readonly wireId: string;
-  readonly side: Side;
+  readonly tag: Tag;
+  readonly name: string;
   isDown: boolean;
 }
+
+/** What an event means: news, or that the wire has to be looked at. */
+export type Meaning = { readonly news: DataplaneEvent } | { readonly suspect: string } | undefined;
 
 export class WireTable {
   readonly #wires = new Map<string, CurrentWire | 'unknown'>();
   readonly #watched = new Map<number, WatchedLink>();
   /** Watched links by wire. */
   readonly #indexes = new Map<string, readonly number[]>();
+  /** Of each look that is under way: what has been forgotten since it began. */
+  readonly #looks = new Set<Set<string>>();
+  /** Wires whose damage has been told. */
+  readonly #told = new Set<string>();
 
   get(id: string): CurrentWire | 'unknown' | undefined {
     return this.#wires.get(id);
   }
 
+  /** Ids of the wires whose state is known. */
+  *known(): Generator<readonly [string, CurrentWire]> {
+    for (const [id, wire] of this.#wires) if (wire !== 'unknown') yield [id, wire];
+  }
+
   set(id: string, wire: CurrentWire): void {
-    const before = this.forget(id);
+    const before = this.#unwatch(id);
     this.#wires.set(id, wire);
+    this.#told.delete(id);
+    const watch = (index: number, name: string, tag: Tag) => {
+      this.watch(index, { wireId: id, tag, name, isDown: before.get(index)?.isDown ?? false });
+    };
     for (const side of sides) {
       const end = wire[side];
-      if (end === undefined) continue;
-      const isDown = before.get(end.index)?.isDown ?? false;
-      this.watch(end.index, { wireId: id, side, isDown });
+      if (end !== undefined) watch(end.index, end.name, end.tag);
     }
+    if (wire.bridge !== undefined) watch(wire.bridge.index, wire.bridge.name, wire.bridge.tag);
   }
 
   /** The next operation looks at the kernel first. */
@@ -40,18 +58,30 @@ export class WireTable {
     this.#wires.set(id, 'unknown');
   }
 
-  /** Returns what was watched of the wire. */
-  forget(id: string): ReadonlyMap<number, WatchedLink> {
+  forget(id: string): void {
     this.#wires.delete(id);
-    const indexes = this.#indexes.get(id) ?? [];
-    this.#indexes.delete(id);
-    const forgotten = new Map<number, WatchedLink>();
-    for (const index of indexes) {
-      const link = this.#watched.get(index);
-      if (link !== undefined) forgotten.set(index, link);
-      this.#watched.delete(index);
-    }
+    this.#told.delete(id);
+    this.#unwatch(id);
+    for (const forgotten of this.#looks) forgotten.add(id);
+  }
+
+  /** Doubts a wire because of its damage. False where that is known already. */
+  tell(id: string): boolean {
+    this.doubt(id);
+    const isNews = !this.#told.has(id);
+    this.#told.add(id);
+    return isNews;
+  }
+
+  /** Begins a look at everything: the ids that are forgotten from now until `endLook`. */
+  beginLook(): ReadonlySet<string> {
+    const forgotten = new Set<string>();
+    this.#looks.add(forgotten);
     return forgotten;
+  }
+
+  endLook(forgotten: ReadonlySet<string>): void {
+    this.#looks.delete(forgotten as Set<string>);
   }
 
   /** Reports events of a link whose wire was only listed. */
@@ -60,8 +90,8 @@ export class WireTable {
     this.#indexes.set(link.wireId, [...(this.#indexes.get(link.wireId) ?? []), index]);
   }
 
-  isWatched(index: number): boolean {
-    return this.#watched.has(index);
+  watched(index: number): WatchedLink | undefined {
+    return this.#watched.get(index);
   }
 
   watchedIndexes(): number[] {
@@ -69,18 +99,42 @@ export class WireTable {
   }
 
   /** What a link event means, if it is about a wire and news. */
-  interpret(event: Exclude<LinkEvent, { kind: 'lost' }>): DataplaneEvent | undefined {
+  interpret(event: ChangeOfLink): Meaning {
     const link = this.#watched.get(event.index);
     if (link === undefined) return undefined;
-    const { wireId, side } = link;
-    if (event.kind === 'gone') {
-      this.#watched.delete(event.index);
-      this.doubt(wireId);
-      return { kind: 'objectGone', wireId, side };
+    const { wireId, tag } = link;
+    const side = tag.role === 'bridge' ? undefined : tag.role;
+    switch (event.kind) {
+      case 'changed':
+        return { suspect: wireId };
+      case 'gone':
+        this.#watched.delete(event.index);
+        return { suspect: wireId };
+      case 'namespaceGone':
+        if (side === undefined) return undefined;
+        this.#watched.delete(event.index);
+        this.doubt(wireId);
+        return { news: { kind: 'namespaceGone', wireId, side } };
+      case 'running':
+      case 'notRunning': {
+        const isDown = event.kind === 'notRunning';
+        if (side === undefined || link.isDown === isDown) return undefined;
+        link.isDown = isDown;
+        return { news: { kind: isDown ? 'linkDown' : 'linkUp', wireId, side } };
+      }
     }
-    const isDown = event.kind === 'notRunning';
-    if (link.isDown === isDown) return undefined;
-    link.isDown = isDown;
-    return { kind: isDown ? 'linkDown' : 'linkUp', wireId, side };
+  }
+
+  /** Returns what was watched of the wire. */
+  #unwatch(id: string): ReadonlyMap<number, WatchedLink> {
+    const indexes = this.#indexes.get(id) ?? [];
+    this.#indexes.delete(id);
+    const before = new Map<number, WatchedLink>();
+    for (const index of indexes) {
+      const link = this.#watched.get(index);
+      if (link !== undefined) before.set(index, link);
+      this.#watched.delete(index);
+    }
+    return before;
   }
 }

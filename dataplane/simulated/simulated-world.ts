@@ -17,27 +17,38 @@ export interface SimulatedInterface {
   readonly isUp: boolean;
 }
 
+/** What somebody can do to the node's side of an end, beside deleting it; in words, as it is reported. */
+export const simulatedHarm = {
+  down: 'is down',
+  renamed: 'has another name',
+  untagged: 'has lost its tag',
+  remoteless: 'has lost its remote',
+  unfiltered: 'is not in the filter of outer sources',
+} as const;
+export type SimulatedHarm = keyof typeof simulatedHarm;
+
 /** One end of a wire as it is, with the interface it has in a namespace or the tunnel that it is. */
 export interface SimulatedEnd {
   readonly end: KernelEnd | VxlanEnd;
   readonly interface?: SimulatedInterface;
+  readonly harm?: readonly SimulatedHarm[];
 }
 
 export interface SimulatedWire {
   readonly client?: SimulatedEnd;
   readonly endpoint?: SimulatedEnd;
+  /** Version of its tag. */
+  readonly version: number;
   readonly isJoined: boolean;
   /** Ends that a retarget has left and not yet removed. */
   readonly replaced: readonly SimulatedEnd[];
   readonly counters: Partial<Record<SimulatedSide, WireCounters>>;
 }
 
-export type WorldEvent = {
-  readonly kind: 'objectGone' | 'linkDown' | 'linkUp';
-  readonly owner: string;
-  readonly wireId: string;
-  readonly side: SimulatedSide;
-};
+export type WorldEvent = { readonly owner: string; readonly wireId: string } & (
+  | { readonly kind: 'namespaceGone' | 'linkDown' | 'linkUp'; readonly side: SimulatedSide }
+  | { readonly kind: 'damaged' }
+);
 
 /** MTU of a wire that asks for none, and of one over a tunnel (54 and 74 bytes less, as NSM counts). */
 const plainMtu = 1500;
@@ -142,7 +153,7 @@ export class SimulatedWorld {
       if (end?.kind !== 'kernel' || end.netns !== url) return;
       const { [side]: _, ...rest } = wire;
       this.wiresOf(owner).set(wireId, { ...rest, isJoined: false });
-      this.#publish({ kind: 'objectGone', owner, wireId, side });
+      this.#publish({ kind: 'namespaceGone', owner, wireId, side });
     });
   }
 
@@ -158,6 +169,39 @@ export class SimulatedWorld {
     });
   }
 
+  /** Somebody deletes the node's side of an end: the interface in the workload's namespace goes with it. */
+  deleteEnd(owner: string, wireId: string, side: SimulatedSide): void {
+    this.#harm(owner, wireId, (wire) => {
+      const end = wire[side];
+      if (end === undefined) return wire;
+      this.dropEnd(end);
+      const { [side]: _, ...rest } = wire;
+      return { ...rest, isJoined: false };
+    });
+  }
+
+  /** Somebody takes the cross connect of a wire away. */
+  unjoin(owner: string, wireId: string): void {
+    this.#harm(owner, wireId, (wire) => ({ ...wire, isJoined: false }));
+  }
+
+  harmEnd(owner: string, wireId: string, side: SimulatedSide, harm: SimulatedHarm): void {
+    this.#harm(owner, wireId, (wire) => {
+      const end = wire[side];
+      return end === undefined ? wire : { ...wire, [side]: { ...end, harm: [harm] } };
+    });
+  }
+
+  /** The workload deletes its own interface; the node's side goes with it. */
+  deleteInterface(url: string, name: string): void {
+    const index = this.#namespaces.get(url)?.get(name)?.index;
+    this.#forEachEnd((owner, wireId, side, wire) => {
+      if (index !== undefined && wire[side]?.interface?.index === index) {
+        this.deleteEnd(owner, wireId, side);
+      }
+    });
+  }
+
   /** An interface that nobody's driver made. */
   addForeignInterface(url: string, name: string): void {
     const interfaces = this.#namespaces.get(url) ?? new Map<string, SimulatedInterface>();
@@ -165,6 +209,14 @@ export class SimulatedWorld {
     const details = { index: this.#lastIndex, mtu: plainMtu, macAddress: '', addresses: [] };
     interfaces.set(name, { ...details, name, isUp: true });
     this.#namespaces.set(url, interfaces);
+  }
+
+  #harm(owner: string, wireId: string, change: (wire: SimulatedWire) => SimulatedWire): void {
+    const wires = this.wiresOf(owner);
+    const wire = wires.get(wireId);
+    if (wire === undefined) return;
+    wires.set(wireId, change(wire));
+    this.#publish({ kind: 'damaged', owner, wireId });
   }
 
   #forEachEnd(

@@ -4,14 +4,15 @@
 
 import { NsmError } from '../../protocols/errors.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
-import type {
-  Budget,
-  Dataplane,
-  DataplaneEvent,
-  ObservedWire,
-  Wire,
-  WireEnd,
-  WireStatistics,
+import {
+  type Budget,
+  type Dataplane,
+  type DataplaneEvent,
+  namespaceRules,
+  type ObservedWire,
+  type Wire,
+  type WireEnd,
+  type WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
 import { checkWire } from '../../protocols/netlink/check-wire.ts';
 import type {
@@ -20,7 +21,7 @@ import type {
   SimulatedWire,
   SimulatedWorld,
 } from './simulated-world.ts';
-import { simulatedMtu } from './simulated-world.ts';
+import { simulatedHarm, simulatedMtu } from './simulated-world.ts';
 
 /** What happens at a step: it fails and is undone, or the process is killed there. */
 export type SimulatedFault = 'fail' | 'crash';
@@ -30,6 +31,8 @@ export interface SimulatedDataplaneOptions {
   readonly clock: Clock;
   readonly installation: string;
   readonly forwarder: string;
+  /** Version of the tags that it writes; wires with a later one are left alone. Default 1. */
+  readonly tagVersion?: number;
   /** Asked before each step. */
   readonly fault?: (operation: string, step: string) => SimulatedFault | undefined;
   /** How long each operation takes, in ms; default 0. */
@@ -65,7 +68,8 @@ class SimulatedDataplane implements Dataplane {
     await this.#begin('ensure', budget);
     const { world } = this.#options;
     const wires = world.wiresOf(this.#owner);
-    const before = wires.get(wire.id) ?? { isJoined: false, replaced: [], counters: {} };
+    const before = wires.get(wire.id) ?? nothing;
+    if (!this.#isReadable(before)) throw laterVersion(wire.id);
     const undos: (() => void)[] = [];
     const set = (change: Partial<SimulatedWire>) => {
       wires.set(wire.id, { ...(wires.get(wire.id) ?? before), ...change });
@@ -79,7 +83,7 @@ class SimulatedDataplane implements Dataplane {
         set({ [side]: placed, replaced: [...replaced], isJoined: false });
       }
       this.#step('ensure', 'join');
-      set({ isJoined: true });
+      set({ isJoined: true, version: this.#tagVersion });
       this.#step('ensure', 'remove what was replaced');
       for (const end of replaced) world.dropEnd(end);
       set({ replaced: [] });
@@ -99,6 +103,7 @@ class SimulatedDataplane implements Dataplane {
     for (const id of ids) {
       this.#step('remove', `remove ${id}`);
       const wire = wires.get(id);
+      if (wire !== undefined && !this.#isReadable(wire)) continue;
       wires.delete(id);
       for (const side of sides) {
         const end = wire?.[side];
@@ -112,10 +117,18 @@ class SimulatedDataplane implements Dataplane {
     await this.#begin('list', budget);
     return [...this.#options.world.wiresOf(this.#owner)].map(([id, wire]) => ({
       id,
-      version: 1,
-      complete: isWhole(wire),
+      version: wire.version,
+      complete: this.#isReadable(wire) && missingOf(wire).length === 0,
+      missing: this.#isReadable(wire) ? missingOf(wire) : ['a later version of vwire made it'],
+      readable: this.#isReadable(wire),
       objects: sides.filter((side) => wire[side] !== undefined).map((side) => `${id} ${side}`),
     }));
+  }
+
+  async inspect(id: string, budget: Budget): Promise<readonly string[]> {
+    await this.#begin('inspect', budget);
+    const wire = this.#options.world.wiresOf(this.#owner).get(id);
+    return missingOf(wire ?? nothing);
   }
 
   async statistics(
@@ -138,8 +151,15 @@ class SimulatedDataplane implements Dataplane {
   }
 
   watch(listener: (event: DataplaneEvent) => void): () => void {
-    const stop = this.#options.world.watch(({ owner, ...event }) => {
-      if (owner === this.#owner && !this.#isClosed) listener(event);
+    const { world } = this.#options;
+    const stop = world.watch(({ owner, ...event }) => {
+      if (owner !== this.#owner || this.#isClosed) return;
+      if (event.kind !== 'damaged') {
+        listener(event);
+        return;
+      }
+      const wire = world.wiresOf(owner).get(event.wireId);
+      listener({ ...event, found: missingOf(wire ?? nothing) });
     });
     this.#stops.add(stop);
     return () => {
@@ -178,10 +198,27 @@ class SimulatedDataplane implements Dataplane {
       undos.push(() => world.adjustEnd(adjusted, old.end, old.interface?.mtu ?? mtu));
       return adjusted;
     }
-    const made = world.makeEnd(end, mtu);
+    const made = this.#make(side, end, mtu);
     undos.push(() => world.dropEnd(made));
     if (old !== undefined) replaced.push(old);
     return made;
+  }
+
+  get #tagVersion(): number {
+    return this.#options.tagVersion ?? 1;
+  }
+
+  #isReadable({ version }: SimulatedWire): boolean {
+    return version <= this.#tagVersion;
+  }
+
+  #make(side: SimulatedSide, end: WireEnd, mtu: number): SimulatedEnd {
+    try {
+      return this.#options.world.makeEnd(end, mtu);
+    } catch (error) {
+      if (!(error instanceof NsmError) || error.code !== 'NOT_FOUND') throw error;
+      throw new NsmError(error.code, error.message, { rule: namespaceRules[side], cause: error });
+    }
   }
 
   async #begin(operation: string, budget: Budget): Promise<void> {
@@ -212,8 +249,23 @@ class SimulatedDataplane implements Dataplane {
   }
 }
 
-function isWhole({ client, endpoint, isJoined, replaced }: SimulatedWire): boolean {
-  return client !== undefined && endpoint !== undefined && isJoined && replaced.length === 0;
+function laterVersion(wireId: string): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'a later version made this wire', {
+    rule: 'tag version',
+    connectionId: wireId,
+  });
+}
+
+const nothing: SimulatedWire = { version: 0, isJoined: false, replaced: [], counters: {} };
+
+function missingOf(wire: SimulatedWire): string[] {
+  const missing = sides.flatMap((side) => {
+    const end = wire[side];
+    if (end === undefined) return [`the link towards the ${side} is gone`];
+    return (end.harm ?? []).map((harm) => `the link towards the ${side} ${simulatedHarm[harm]}`);
+  });
+  if (!wire.isJoined) missing.push('the ends are not joined');
+  return [...missing, ...wire.replaced.map(({ end }) => `an end of kind ${end.kind} is left over`)];
 }
 
 /** The process was killed at a step: nothing is undone. */

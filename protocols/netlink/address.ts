@@ -2,7 +2,7 @@
 // Everything that vwire sets carries its protocol number, so that it is told from what others set.
 
 import type { EncodedMessage, NetlinkMessage, NetlinkNumber } from './codec.ts';
-import { NetlinkWriter, parseAttributes, readU32 } from './codec.ts';
+import { NetlinkWriter, parseAttributes, readBe16, readU32 } from './codec.ts';
 import {
   addressAttribute,
   family,
@@ -20,13 +20,15 @@ import {
   vwireProtocol,
 } from './constants.ts';
 import type { IpAddress, IpPrefix } from './ip-address.ts';
-import { formatPrefix, networkOf } from './ip-address.ts';
+import { formatIp, formatPrefix, networkOf } from './ip-address.ts';
 
 const acknowledged = flag.request | flag.ack;
 /** ifaddrmsg: family, prefix length, flags, scope (u8 each), index u32. */
 const addressHeaderLength = 8;
 /** rtmsg: family, destination and source length, tos, table, protocol, scope, type (u8 each), flags u32. */
 const routeHeaderLength = 12;
+/** ndmsg: family u8, pads, index i32, state u16, flags u8, type u8. */
+const neighborHeaderLength = 12;
 
 /** Adds an address that must not be there yet (EEXIST where it is); IPv6 without duplicate address detection. */
 export function addAddress(index: NetlinkNumber, prefix: IpPrefix): EncodedMessage {
@@ -160,6 +162,32 @@ export function deleteVxlanRemote(index: NetlinkNumber, remote: VxlanRemote): En
   return vxlanRemoteMessage({ type: messageType.delNeighbor, flags: acknowledged, index, remote });
 }
 
+/** Every forwarding entry of one VXLAN device. */
+export function dumpVxlanRemotes(index: NetlinkNumber): EncodedMessage {
+  return neighborHeader(messageType.getNeighbor, {
+    flags: flag.request | flag.dump,
+    family: family.bridge,
+    index,
+    state: 0,
+  }).finish();
+}
+
+/** Where the entry of the all-zero address sends to; no port means the one that the device listens on. */
+export function parseVxlanRemote(
+  message: NetlinkMessage,
+): { readonly ip: string; readonly port: number | undefined } | undefined {
+  const { payload } = message;
+  if (message.type !== messageType.newNeighbor || payload.length < neighborHeaderLength) {
+    return undefined;
+  }
+  const attributes = parseAttributes(payload, neighborHeaderLength);
+  const bytes = attributes.get(neighborAttribute.destination);
+  const linkAddress = attributes.get(neighborAttribute.linkAddress);
+  if (bytes === undefined || linkAddress?.some((byte) => byte !== 0) !== false) return undefined;
+  if (bytes.length !== 4 && bytes.length !== 16) return undefined;
+  return { ip: formatIp(bytes), port: readBe16(attributes.get(neighborAttribute.port)) };
+}
+
 function addressMessage(options: {
   readonly type: number;
   readonly flags: number;
@@ -211,7 +239,6 @@ function routeMessage(type: number, flags: number, options: RouteOptions): Encod
     .finish();
 }
 
-/** ndmsg: family u8, pads, index i32, state u16, flags u8, type u8. */
 function neighborHeader(
   type: number,
   options: {

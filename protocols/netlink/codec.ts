@@ -32,12 +32,15 @@ export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
+  /** In an answer the socket that asked; in some events the one that caused it; else 0. */
+  readonly port: number;
   readonly payload: Uint8Array;
 }
 
 /** nlmsghdr: length u32, type u16, flags u16, sequence u32, port id u32. */
 export const headerLength = 16;
 export const sequenceOffset = 8;
+const portOffset = 12;
 const attributeHeaderLength = 4;
 /** NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
 const attributeTypeMask = 0x3fff;
@@ -196,6 +199,7 @@ export function parseMessages(bytes: Uint8Array): NetlinkMessage[] {
       type: view.getUint16(offset + 4, isLittleEndian),
       flags: view.getUint16(offset + 6, isLittleEndian),
       sequence: view.getUint32(offset + sequenceOffset, isLittleEndian),
+      port: view.getUint32(offset + portOffset, isLittleEndian),
       payload: bytes.subarray(offset + headerLength, offset + length),
     });
     offset += align(length);

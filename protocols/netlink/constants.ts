@@ -27,8 +27,19 @@ export const messageType = {
   newFilter: 44,
   delFilter: 45,
   getFilter: 46,
+  delNamespaceId: 89,
   getNamespaceId: 90,
 } as const;
+
+/** RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_TC and RTNLGRP_NSID as bits of a socket's address. */
+export const routeGroup = {
+  link: 1,
+  neighbor: 1 << 2,
+  trafficControl: 1 << 3,
+  namespaceId: 1 << 27,
+};
+/** NFNLGRP_NFTABLES as a bit. */
+export const nftablesGroup = 1 << 6;
 
 export const flag = {
   request: 0x1,

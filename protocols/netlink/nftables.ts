@@ -3,7 +3,7 @@
 // Invariant: everything is in network byte order and inside a batch, so that it takes effect at once or not at all.
 
 import type { EncodedMessage, NetlinkMessage } from './codec.ts';
-import { NetlinkWriter, parseAttributeList, parseAttributes } from './codec.ts';
+import { NetlinkWriter, parseAttributeList, parseAttributes, readText } from './codec.ts';
 import { flag } from './constants.ts';
 
 const subsystem = 10;
@@ -14,11 +14,14 @@ const type = {
   delTable: 2,
   newChain: 3,
   newRule: 6,
+  getRule: 7,
   delRule: 8,
   newSet: 9,
   newSetElement: 12,
   getSetElement: 13,
   delSetElement: 14,
+  /** NFT_MSG_NEWGEN: tells of no table. */
+  newGeneration: 15,
 } as const;
 /** NFPROTO_INET: one table for both address families. */
 const inetFamily = 1;
@@ -117,6 +120,26 @@ export function dumpElements(table: string, set: string): EncodedMessage {
     .textAttribute(1, table)
     .textAttribute(2, set)
     .finish();
+}
+
+/** Finds the element; ENOENT where it, its set or its table is not there. */
+export function getElement(options: ElementOptions): EncodedMessage {
+  return elementMessage(type.getSetElement, 0, options);
+}
+
+export function dumpRules(table: string, chain: string): EncodedMessage {
+  return nftMessage(type.getRule, flag.dump)
+    .textAttribute(1, table)
+    .textAttribute(2, chain)
+    .finish();
+}
+
+/** The table that an event is about: every object names its table first. */
+export function tableOfEvent(message: NetlinkMessage): string | undefined {
+  const { payload } = message;
+  const isOurSubsystem = message.type >> 8 === subsystem;
+  if (!isOurSubsystem || (message.type & 0xff) === type.newGeneration) return undefined;
+  return payload.length < 4 ? undefined : readText(parseAttributes(payload, 4).get(1));
 }
 
 /** The keys in one message of a dump. */

@@ -66,6 +66,10 @@ export interface ObservedWire {
   readonly version: number;
   /** False where a part is missing: `ensure` completes it, `remove` takes the rest away. */
   readonly complete: boolean;
+  /** What is missing or not as it was made, one line each, for people. */
+  readonly missing: readonly string[];
+  /** False where a later version of vwire wrote the tag: it must be left alone. */
+  readonly readable: boolean;
   /** Names of the objects found, for people. */
   readonly objects: readonly string[];
 }
@@ -92,24 +96,47 @@ export interface DataplaneCapabilities {
   readonly missing: readonly string[];
 }
 
-/** Something happened to a wire that this driver did not do. */
-export interface DataplaneEvent {
-  readonly kind: 'objectGone' | 'linkDown' | 'linkUp';
-  readonly wireId: string;
-  readonly side: 'client' | 'endpoint';
-}
+/**
+ * Something happened to a wire that this driver did not do. `namespaceGone`: the workload's namespace has ended, so the
+ * end of the wire is of no use to anybody. `damaged`: somebody took away or changed what is ours, `ensure` puts it back;
+ * told once until then. `linkDown`, `linkUp`: an end carries nothing, or again.
+ */
+export type DataplaneEvent =
+  | {
+      readonly kind: 'namespaceGone' | 'linkDown' | 'linkUp';
+      readonly wireId: string;
+      readonly side: 'client' | 'endpoint';
+    }
+  | {
+      readonly kind: 'damaged';
+      readonly wireId: string;
+      /** One line for each thing that is missing or not as it was made. */
+      readonly found: readonly string[];
+    };
+
+/** `details.rule` where `ensure` found no namespace at one of the ends. */
+export const namespaceRules = {
+  client: 'namespace of the client',
+  endpoint: 'namespace of the Endpoint',
+} as const;
 
 export interface Dataplane {
   readonly kind: 'kernel' | 'ovs' | 'vpp' | 'simulated';
   probe(budget: Budget): Promise<DataplaneCapabilities>;
   /**
-   * Creates, completes or retargets the wire. Errors: NOT_FOUND (namespace), INVALID_ARGUMENT (name, address),
-   * ALREADY_EXISTS (interface name taken, or VNI taken with `rule: 'vni'`), UNIMPLEMENTED (mechanism).
+   * Creates, completes, repairs or retargets the wire. Errors: NOT_FOUND (namespace, with a rule of `namespaceRules`),
+   * INVALID_ARGUMENT (name, address), ALREADY_EXISTS (interface name taken, or VNI taken with `rule: 'vni'`),
+   * UNIMPLEMENTED (mechanism), FAILED_PRECONDITION (a later version of vwire made it).
    */
   ensure(wire: Wire, budget: Budget): Promise<void>;
   /** Removes everything under these ids; an unknown id is no error. */
   remove(ids: readonly string[], budget: Budget): Promise<void>;
   list(budget: Budget): Promise<readonly ObservedWire[]>;
+  /**
+   * What is missing of the wire, or not as the driver made it: empty where it is whole. Looks at the node's own side
+   * alone; what a workload does to its interface is its own affair.
+   */
+  inspect(id: string, budget: Budget): Promise<readonly string[]>;
   statistics(ids: readonly string[], budget: Budget): Promise<ReadonlyMap<string, WireStatistics>>;
   watch(listener: (event: DataplaneEvent) => void): () => void;
   close(): Promise<void>;

@@ -66,14 +66,28 @@ export type NetlinkOutcome =
   | { readonly ok: true; readonly answers: readonly (readonly NetlinkAnswer[])[] }
   | { readonly ok: false; readonly failure: NetlinkFailure };
 
-/** A link of the node's namespace. `running` and `notRunning` are transitions; `lost` means events were missed. */
+/** Which links and which nf_tables table of the node's namespace are watched. */
+export interface WatchScope {
+  /** A link is watched from when it is first seen with a name that begins so, whatever it is called later. */
+  readonly namePrefix: string;
+  readonly filterTable: string;
+}
+
+/**
+ * What happened in the node's namespace, as far as it is watched. `running` and `notRunning` are transitions. `changed`: a link that had been
+ * finished was set down, renamed, tagged anew or taken off its bridge, or its filters or forwarding entries were changed
+ * by somebody else. `namespaceGone`: the namespace that the link's other side lives in ends, and the link with it.
+ * `filterChanged`: somebody else changed the table. `lost`: events were missed.
+ */
 export type LinkEvent =
-  | {
-      readonly kind: 'running' | 'notRunning' | 'gone';
-      readonly index: number;
-      readonly name: string;
-    }
+  | ChangeOfLink
+  | { readonly kind: 'filterChanged' }
   | { readonly kind: 'lost' };
+
+export interface ChangeOfLink {
+  readonly kind: 'running' | 'notRunning' | 'gone' | 'changed' | 'namespaceGone';
+  readonly index: number;
+}
 
 export interface Netlink {
   /**
@@ -81,7 +95,7 @@ export interface Netlink {
    * (queue full), UNAVAILABLE (closed). A program that the kernel refused resolves with its failure.
    */
   execute(program: readonly NetlinkStep[], budget: Budget): Promise<NetlinkOutcome>;
-  /** Events of the links of the node's namespace whose name begins so. Returns how to stop. */
-  watchLinks(namePrefix: string, listener: (event: LinkEvent) => void): () => void;
+  /** Tells what others do to the node's own side of wires. Returns how to stop. */
+  watchLinks(scope: WatchScope, listener: (event: LinkEvent) => void): () => void;
   close(): Promise<void>;
 }

@@ -7,6 +7,7 @@ import { parseAddress, dumpAddresses } from '../../protocols/netlink/address.ts'
 import {
   changeLinkByName,
   createVeth,
+  deleteLinkByName,
   dumpLinks,
   getLinkByName,
   parseLink,
@@ -16,9 +17,11 @@ import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
+import { harmWire } from '../sandbox/harm-wire.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
-import type { DataplaneFixture, TestNamespace } from './dataplane.ts';
 import { dataplaneContract } from './dataplane.ts';
+import { dataplaneDamageContract } from './dataplane-damage.ts';
+import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
 
@@ -42,9 +45,9 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<Datapla
   };
 
   return {
-    driver({ installation = 'ours', forwarder = 'first' } = {}) {
+    driver({ installation = 'ours', forwarder = 'first', tagVersion = 1 } = {}) {
       const clock = systemClock;
-      const owner = { installation, forwarder };
+      const owner = { installation, forwarder, tagVersion };
       const driver = createKernelDataplane({ netlink, clock, ...owner, crossConnect });
       drivers.push(driver);
       return driver;
@@ -97,6 +100,10 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<Datapla
     crashAt: (position) => netlink.crashAt(position),
     hasStruck: () => netlink.hasStruck,
     heal: () => netlink.heal(),
+    harm: (harm, wire, side) => harmWire({ netlink: real, node: node.url }, harm, { wire, side }),
+    async deleteInterface({ url }, name) {
+      await query([{ message: deleteLinkByName(name), what: `delete ${name}` }], url);
+    },
     tunnelIp: '127.0.0.1',
     async close() {
       for (const driver of drivers) await driver.close();
@@ -110,6 +117,8 @@ const reason = whyNoNamespaces();
 if (reason === undefined) {
   dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 200 });
   dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 50 });
+  dataplaneDamageContract('kernel, redirect', () => makeFixture('redirect'));
+  dataplaneDamageContract('kernel, bridge', () => makeFixture('bridge'));
 } else {
   describe('data plane contract: kernel', () => {
     test.skip(`needs network namespaces: ${reason}`, () => {});

@@ -3,13 +3,15 @@
 import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
-import type { DataplaneFixture } from './dataplane.ts';
 import { dataplaneContract } from './dataplane.ts';
+import { dataplaneDamageContract } from './dataplane-damage.ts';
+import type { DataplaneFixture } from './dataplane-fixture.ts';
 
 async function makeFixture(): Promise<DataplaneFixture> {
   const world = new SimulatedWorld();
   let plan: { kind: 'fail' | 'crash'; left: number } | undefined;
   let hasStruck = false;
+  const owner = 'ours first';
   let foreign = 0;
   let namespaceCount = 0;
   const strike = (kind: 'fail' | 'crash') => (position: number) => {
@@ -17,9 +19,10 @@ async function makeFixture(): Promise<DataplaneFixture> {
     hasStruck = false;
   };
   return {
-    driver: ({ installation = 'ours', forwarder = 'first' } = {}) =>
+    driver: ({ installation = 'ours', forwarder = 'first', tagVersion = 1 } = {}) =>
       createSimulatedDataplane({
         world,
+        tagVersion,
         clock: systemClock,
         installation,
         forwarder,
@@ -48,9 +51,16 @@ async function makeFixture(): Promise<DataplaneFixture> {
     heal() {
       plan = undefined;
     },
+    async harm(harm, { id }, side) {
+      if (harm === 'deleted') world.deleteEnd(owner, id, side);
+      else if (harm === 'unjoined') world.unjoin(owner, id);
+      else world.harmEnd(owner, id, side, harm);
+    },
+    deleteInterface: async ({ url }, name) => world.deleteInterface(url, name),
     tunnelIp: '127.0.0.1',
     close: async () => {},
   };
 }
 
 dataplaneContract('simulated', makeFixture, { wireCount: 1000 });
+dataplaneDamageContract('simulated', makeFixture);

@@ -3,45 +3,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { NsmError } from '../../protocols/errors.ts';
-import type { Dataplane, DataplaneEvent, Wire } from '../../protocols/ports/dataplane.ts';
+import type { DataplaneEvent, Wire } from '../../protocols/ports/dataplane.ts';
+import { eventually } from '../sandbox/eventually.ts';
 import { endpointEnd, localWire, tunnel } from '../sandbox/wires.ts';
-
-/** An interface as the workload sees it. */
-export interface SeenInterface {
-  readonly index: number;
-  readonly macAddress: string;
-  readonly addresses: readonly string[];
-  readonly mtu: number;
-}
-
-export interface TestNamespace {
-  readonly url: string;
-  close(): void;
-}
-
-/** One node with a data plane that can be restarted, broken and looked at from outside. */
-export interface DataplaneFixture {
-  /** A new driver on the same node, as a restarted or a second forwarder makes it. */
-  driver(owner?: { readonly installation?: string; readonly forwarder?: string }): Dataplane;
-  namespace(): TestNamespace;
-  interfaceIn(namespace: TestNamespace, name: string): Promise<SeenInterface | undefined>;
-  setInterfaceUp(namespace: TestNamespace, name: string, isUp: boolean): Promise<void>;
-  /** Gives the workload's interface an address of the workload's own. */
-  addAddress?(namespace: TestNamespace, name: string, address: string): Promise<void>;
-  /** Names of everything that wires of any owner have on the node. */
-  objectCount(): Promise<number>;
-  /** Makes objects that no driver made; `foreignCount` says how many are there. */
-  addForeign(namespace: TestNamespace): Promise<void>;
-  foreignCount(): Promise<number>;
-  /** Number of the request or step, of those that drivers do from now on. */
-  failAt(position: number): void;
-  crashAt(position: number): void;
-  hasStruck(): boolean;
-  heal(): void;
-  /** Local address that tunnels may use. */
-  readonly tunnelIp: string;
-  close(): Promise<void>;
-}
+import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
 
 const budget = { timeoutMs: 20_000 };
 
@@ -319,9 +284,15 @@ export function dataplaneContract(
         notify = resolve;
       });
       client.close();
-      expect(await heard).toEqual({ kind: 'objectGone', wireId: wire.id, side: 'client' });
-      expect(await driver.list(budget)).toMatchObject([{ id: wire.id, complete: false }]);
-      await expect(driver.ensure(wire, budget)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      expect(await heard).toEqual({ kind: 'namespaceGone', wireId: wire.id, side: 'client' });
+      // The news comes before the kernel has taken the interface away.
+      await eventually('the end is gone', 10_000, async () =>
+        expect(await driver.list(budget)).toMatchObject([{ id: wire.id, complete: false }]),
+      );
+      await expect(driver.ensure(wire, budget)).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+        details: { rule: 'namespace of the client' },
+      });
       await driver.remove([wire.id], budget);
       expect(await fixture.objectCount()).toBe(0);
     });
@@ -330,8 +301,9 @@ export function dataplaneContract(
       const driver = fixture.driver();
       const heard: string[] = [];
       let wanted: { count: number; resolve: () => void } | undefined;
-      driver.watch(({ kind, side }) => {
-        heard.push(`${side} ${kind}`);
+      driver.watch((event) => {
+        if (event.kind !== 'linkDown' && event.kind !== 'linkUp') return;
+        heard.push(`${event.side} ${event.kind}`);
         if (wanted !== undefined && heard.length >= wanted.count) wanted.resolve();
       });
       await driver.ensure(wire, budget);

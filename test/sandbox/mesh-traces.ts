@@ -22,7 +22,7 @@ export async function tracesIn(
     const links = await linksOf(netlink, node.namespace.url);
     const ours = links.filter(({ alias, name }) => isTagged(alias) || isNamed(name));
     found.push(...ours.map(({ name, alias }) => `${node.name} link ${name} ${alias}`));
-    for (const table of await tablesIn(netlink, node)) {
+    for (const table of await tablesIn(netlink, node.namespace.url)) {
       found.push(`${node.name} table ${table}`);
       for (const entry of await entriesOf(netlink, node, table)) {
         found.push(`${node.name} table ${table} ${entry}`);
@@ -37,9 +37,13 @@ const isTagged = (alias: string): boolean => alias.startsWith('vwire/');
 const isNamed = (name: string): boolean =>
   /^vw[0-9a-hjkmnp-tv-z]{5}[abcdx][0-9a-hjkmnp-tv-z]{7}$/.test(name);
 
-async function tablesIn(netlink: Netlink, node: MeshNode): Promise<readonly string[]> {
+/** The nf_tables tables of vwire in a namespace. */
+export async function tablesIn(netlink: Netlink, namespace: string): Promise<readonly string[]> {
   const message = new NetlinkWriter(getTables, flag.request | flag.dump).u8(0).u8(0).be16(0);
-  const tables = await dump(netlink, node, { message: message.finish(), what: 'list nf_tables' });
+  const tables = await dump(netlink, namespace, {
+    message: message.finish(),
+    what: 'list nf_tables',
+  });
   return tables
     .map(({ payload }) => readText(parseAttributes(payload, 4).get(1)) ?? '')
     .filter((name) => name.startsWith('vwire-'));
@@ -49,16 +53,19 @@ async function entriesOf(netlink: Netlink, node: MeshNode, table: string): Promi
   const entries: string[] = [];
   for (const set of setNames) {
     const what = `list ${set} of ${table}`;
-    const messages = await dump(netlink, node, { message: dumpElements(table, set), what });
+    const messages = await dump(netlink, node.namespace.url, {
+      message: dumpElements(table, set),
+      what,
+    });
     const keys = messages.flatMap((message) => parseElementKeys(message));
     entries.push(...keys.map((key) => `${set} ${key.join('.')}`));
   }
   return entries;
 }
 
-async function dump(netlink: Netlink, node: MeshNode, request: NetlinkRequest) {
+async function dump(netlink: Netlink, namespace: string, request: NetlinkRequest) {
   const step = {
-    namespace: node.namespace.url,
+    namespace,
     protocol: 'netfilter' as const,
     requests: [request],
   };

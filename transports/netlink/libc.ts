@@ -24,6 +24,7 @@ interface Calls {
   ): number;
   send(socket: Descriptor, bytes: Uint8Array, length: number, flags: number): number;
   recv(socket: Descriptor, bytes: Uint8Array, length: number, flags: number): number;
+  getsockname(socket: Descriptor, address: Uint8Array, length: Uint8Array): number;
   connect(socket: Descriptor, address: Uint8Array, length: number): number;
   close(descriptor: Descriptor): number;
   setns(descriptor: Descriptor, kind: number): number;
@@ -43,6 +44,7 @@ const prototypes: Record<keyof Calls, string> = {
   setsockopt: 'int setsockopt(int, int, int, const void *, uint32_t)',
   send: 'intptr_t send(int, const void *, size_t, int)',
   recv: 'intptr_t recv(int, void *, size_t, int)',
+  getsockname: 'int getsockname(int, void *, void *)',
   connect: 'int connect(int, const void *, uint32_t)',
   close: 'int close(int)',
   setns: 'int setns(int, int)',

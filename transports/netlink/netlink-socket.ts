@@ -53,6 +53,14 @@ export function openNetlinkSocket(protocol: number, groups = 0): number {
   return socket;
 }
 
+/** The port under which the kernel knows the socket. */
+export function portOf(socket: number): number {
+  const address = new Uint8Array(12);
+  const length = new Uint8Array(new Uint32Array([address.length]).buffer);
+  checked(libc.getsockname(socket, address, length), 'read the port of a netlink socket');
+  return viewOf(address).getUint32(4, isLittleEndian);
+}
+
 let sequence = 0;
 
 /** Sends one request and reads its whole answer. `bytes` is changed: it gets its sequence number. */

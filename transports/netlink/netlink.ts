@@ -15,16 +15,21 @@ export interface NetlinkOptions {
 }
 
 export function createNetlink(options: NetlinkOptions = {}): Netlink {
-  const data = options.namespace === undefined ? {} : { namespace: options.namespace };
+  // Written by the worker of the programs, read by that of the events: whose doing a change is.
+  const ownPorts = new Uint32Array(new SharedArrayBuffer(8));
+  const data = {
+    ownPorts,
+    ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
+  };
   const queue = createProgramQueue(data, options.queueLengthMax ?? 4096);
   const watches = new Set<() => void>();
   let isClosed = false;
   return {
     execute: (program, budget) => queue.execute(program, budget),
 
-    watchLinks(namePrefix, listener) {
+    watchLinks(scope, listener) {
       if (isClosed) throw closedError();
-      const stop = startWatch({ ...data, namePrefix }, listener);
+      const stop = startWatch({ ...data, scope }, listener);
       watches.add(stop);
       return () => {
         watches.delete(stop);
@@ -52,9 +57,8 @@ function startWatch(
     libc.write(wakeDescriptor, new Uint8Array(new BigUint64Array([1n]).buffer), 8);
   };
   process.on('exit', wake);
-  worker.on('message', (event: LinkEvent | { kind: 'ready' }) => {
-    // What happened before the worker listened may have been missed.
-    if (!isStopped) listener(event.kind === 'ready' ? { kind: 'lost' } : event);
+  worker.on('message', (events: readonly LinkEvent[]) => {
+    for (const event of events) if (!isStopped) listener(event);
   });
   worker.on('error', () => {
     if (!isStopped) listener({ kind: 'lost' });

@@ -18,8 +18,14 @@ export interface ProgramReply {
   readonly error?: string;
 }
 
-const { namespace } = workerData as { readonly namespace?: string };
-const node = createNodeSockets(namespace);
+const { namespace, ownPorts } = workerData as {
+  readonly namespace?: string;
+  /** Where the ports of the node's sockets are told: route, netfilter. */
+  readonly ownPorts: Uint32Array;
+};
+const node = createNodeSockets(namespace, (protocol, port) => {
+  Atomics.store(ownPorts, protocol === 'route' ? 0 : 1, port);
+});
 
 parentPort?.on('message', ({ id, program }: ProgramRequest) => {
   let reply: ProgramReply;

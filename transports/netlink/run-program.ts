@@ -22,7 +22,7 @@ import { libc, privilegeRemedy } from './libc.ts';
 import { inNamespace } from './namespace-switch.ts';
 import { openNamespace } from './namespace-url.ts';
 import type { Exchange } from './netlink-socket.ts';
-import { exchange, isPermission, openNetlinkSocket, transact } from './netlink-socket.ts';
+import { exchange, isPermission, openNetlinkSocket, portOf, transact } from './netlink-socket.ts';
 
 /** What programs share: the sockets in the node's own namespace, opened at first use. */
 export interface NodeSockets {
@@ -30,7 +30,10 @@ export interface NodeSockets {
   close(): void;
 }
 
-export function createNodeSockets(namespaceUrl: string | undefined): NodeSockets {
+export function createNodeSockets(
+  namespaceUrl: string | undefined,
+  tellPort: (protocol: NetlinkStep['protocol'], port: number) => void,
+): NodeSockets {
   const sockets = new Map<string, number>();
   return {
     socketFor(protocol) {
@@ -38,6 +41,7 @@ export function createNodeSockets(namespaceUrl: string | undefined): NodeSockets
       if (known !== undefined) return known;
       const socket = openIn(namespaceUrl, () => openNetlinkSocket(protocolNumber(protocol)));
       sockets.set(protocol, socket);
+      tellPort(protocol, portOf(socket));
       return socket;
     },
     close() {

@@ -45,6 +45,12 @@ export const forwarderVariables = {
     '0',
     'UDP port of VXLAN; 0 stands for 4789',
   ),
+  reconcileIntervalMs: variable(
+    'VWIRE_RECONCILE_INTERVAL',
+    duration,
+    '30s',
+    'pause between two looks over all wires; what others do to one is noticed at once, whatever this says',
+  ),
   ...commonVariables,
 } as const;
 

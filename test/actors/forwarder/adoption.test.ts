@@ -9,6 +9,7 @@ import {
   type Intent,
 } from '../../../actors/connection/connection-table.ts';
 import { adoptWires } from '../../../actors/forwarder/adoption.ts';
+import { createQuarantine } from '../../../actors/forwarder/quarantine.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
 import { createSimulatedDataplane } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
@@ -72,12 +73,26 @@ async function leave(left: Intent, parts: { recorded?: boolean; made?: boolean }
   if (recorded) await table.put(left);
 }
 
+function setupOf(plane: Dataplane) {
+  const shared = { table, dataplane: plane, clock, log: silentLog, wireTimeoutMs: 1_000 };
+  return { ...shared, name: 'f', vnis, quarantine: createQuarantine({ ...shared, quarantineMs }) };
+}
+
 async function adopt() {
   table = newTable();
   dataplane = newDataplane();
-  const setup = { name: 'f', table, dataplane, vnis, clock, log: silentLog };
-  const adoption = await adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
-  return { ...adoption, adopted: await adoption.finished };
+  const setup = setupOf(dataplane);
+  const adoption = await adoptWires(setup);
+  const { quarantine } = setup;
+  return {
+    adopted: await adoption.finished,
+    quarantine,
+    quarantined: () => quarantine.ids(),
+    close() {
+      adoption.close();
+      quarantine.close();
+    },
+  };
 }
 
 const wires = async () => (await dataplane.list(budget)).map(({ id }) => id).toSorted();
@@ -150,8 +165,7 @@ describe('adoption', () => {
         atWork -= 1;
       },
     };
-    const setup = { name: 'f', table, dataplane: slow, vnis, clock, log: silentLog };
-    const adoption = await adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+    const adoption = await adoptWires(setupOf(slow));
     release();
     expect(await adoption.finished).toHaveLength(100);
     expect(atWorkMost).toBeGreaterThan(8);
@@ -169,8 +183,7 @@ describe('adoption', () => {
       list: (...args) => simulated.list(...args),
       remove: () => Promise.reject(new Error('no buffer space')),
     };
-    const setup = { name: 'f', table, dataplane: failing, vnis, clock, log: silentLog };
-    const adoption = await adoptWires({ ...setup, wireTimeoutMs: 1_000, quarantineMs });
+    const adoption = await adoptWires(setupOf(failing));
     expect(adoptedIds({ adopted: await adoption.finished })).toEqual([['a', false]]);
     expect((await journal.load()).size).toBe(1);
   });
@@ -213,7 +226,9 @@ describe('a wire that no intent explains', () => {
       await leave(intent('lost'), { recorded: false });
       await leave(intent('a'));
       const adoption = await adopt();
-      const unwatch = dataplane.watch(({ wireId }) => adoption.onObjectGone(wireId));
+      const unwatch = dataplane.watch((event) => {
+        if (event.kind === 'namespaceGone') adoption.quarantine.onNamespaceGone(event.wireId);
+      });
       world.removeNamespace(side === 'client' ? netnsOf('lost') : 'inode://5/1');
       await clock.advance(100);
       unwatch();

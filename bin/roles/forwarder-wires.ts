@@ -1,0 +1,139 @@
+// What a forwarder does with its wires beside what it is asked for: it adopts those of an earlier life, hands them to
+// their connections, keeps them repaired, and tells a connection when a namespace of its wire has ended.
+// Invariant: what happens to a wire before its connection is there is told to it then.
+
+import { type Adoption, adoptWires } from '../../actors/forwarder/adoption.ts';
+import { createQuarantine, type Quarantine } from '../../actors/forwarder/quarantine.ts';
+import {
+  createReconciler,
+  type RepairReport,
+  type Side,
+} from '../../actors/forwarder/reconciler.ts';
+import type { VniTable } from '../../actors/forwarder/vni-table.ts';
+import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
+import type { ConnectionTable } from '../../actors/connection/connection-table.ts';
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { Platform } from './platform.ts';
+
+export interface WiresSetup {
+  readonly name: string;
+  readonly table: ConnectionTable;
+  readonly dataplane: Dataplane;
+  readonly vnis: VniTable;
+  /** Longest that a wire without a record may still be worth something. */
+  readonly quarantineMs: number;
+  readonly reconcileIntervalMs: number;
+}
+
+export interface ForwarderWires {
+  /** Hands the adopted connections to their actors once all are adopted, and looks after them from then on. */
+  takeUp(directory: ConnectionDirectory): Promise<void>;
+  quarantined(): readonly string[];
+  repairs(): RepairReport;
+  /** Adopts and repairs no more; wires stay as they are. */
+  close(): void;
+  unwatch(): void;
+}
+
+/** Time for one wire. */
+const wireTimeoutMs = 10_000;
+
+/** Resolves as soon as it is known what there is. */
+export async function findWires(platform: Platform, setup: WiresSetup): Promise<ForwarderWires> {
+  const { clock, log } = platform;
+  const { name, table, dataplane, vnis, quarantineMs } = setup;
+  const shared = { table, dataplane, clock, log, wireTimeoutMs };
+  const quarantine = createQuarantine({ ...shared, quarantineMs });
+  const adoption = await adoptWires({ ...shared, name, vnis, quarantine });
+  return new Wires(platform, setup, { quarantine, adoption });
+}
+
+interface Found {
+  readonly quarantine: Quarantine;
+  readonly adoption: Adoption;
+}
+
+interface DeadEnd {
+  readonly id: string;
+  readonly side: Side;
+}
+
+class Wires implements ForwarderWires {
+  readonly #setup: WiresSetup;
+  readonly #found: Found;
+  readonly #reconciler;
+  readonly unwatch: () => void;
+  #directory: ConnectionDirectory | undefined;
+  /** Ends that died before their connections were there. */
+  #early: DeadEnd[] = [];
+
+  constructor(platform: Platform, setup: WiresSetup, found: Found) {
+    this.#setup = setup;
+    this.#found = found;
+    const { clock, log, random } = platform;
+    const { table, dataplane, reconcileIntervalMs } = setup;
+    this.#reconciler = createReconciler({
+      table,
+      dataplane,
+      clock,
+      log,
+      random,
+      quarantine: found.quarantine,
+      intervalMs: reconcileIntervalMs,
+      lookTimeoutMs: wireTimeoutMs,
+      repair: async (id) => {
+        const { signal } = new AbortController();
+        const call = { deadlineMs: clock.nowMs() + wireTimeoutMs, signal, headers: {} };
+        return (await this.#directory?.repair(id, call)) ?? [];
+      },
+      onNamespaceGone: (id, side) => this.#onNamespaceGone({ id, side }),
+    });
+    this.unwatch = dataplane.watch((event) => {
+      if (event.kind === 'damaged') this.#reconciler.onDamaged(event.wireId);
+      if (event.kind !== 'namespaceGone') return;
+      found.quarantine.onNamespaceGone(event.wireId);
+      this.#onNamespaceGone({ id: event.wireId, side: event.side });
+    });
+  }
+
+  async takeUp(directory: ConnectionDirectory): Promise<void> {
+    directory.adopt(await this.#found.adoption.finished);
+    this.#directory = directory;
+    const missed = this.#early;
+    this.#early = [];
+    for (const end of missed) this.#onNamespaceGone(end);
+    this.#reconciler.start();
+  }
+
+  quarantined(): readonly string[] {
+    return this.#found.quarantine.ids();
+  }
+
+  repairs(): RepairReport {
+    return this.#reconciler.report();
+  }
+
+  close(): void {
+    this.#found.adoption.close();
+    this.#found.quarantine.close();
+    this.#reconciler.close();
+  }
+
+  /** A client whose namespace is gone needs no wire; an Endpoint whose namespace is gone the client may leave. */
+  #onNamespaceGone(end: DeadEnd): void {
+    const { id, side } = end;
+    if (this.#directory === undefined) {
+      this.#early.push(end);
+      return;
+    }
+    const clientType = this.#setup.table.get(id)?.connection.mechanism?.type;
+    const clientIsGone = side === 'client' && clientType === mechanismType.kernel;
+    this.#directory.tell(
+      id,
+      clientIsGone
+        ? { type: 'wireGone', reason: 'the namespace of the client is gone' }
+        : { type: 'nextHopLost' },
+    );
+  }
+}

@@ -1,0 +1,55 @@
+// The kernel's refusals in the terms of the port: which rule, what was found, what to do.
+
+import { NsmError } from '../../protocols/errors.ts';
+import { namespaceRules, type Wire } from '../../protocols/ports/dataplane.ts';
+import type { NetlinkFailure } from '../../protocols/ports/netlink.ts';
+import type { Inventory } from './observe.ts';
+import { sides } from './wire-state.ts';
+
+/** Something of the wire's is there already, and is another's. */
+export function takenError(wire: Wire, failure: NetlinkFailure, { byWire }: Inventory): NsmError {
+  const vxlan = /^create VXLAN (\d+)/.exec(failure.what);
+  if (vxlan !== null) {
+    const holder = [...byWire].find(([, links]) =>
+      links.some(({ link }) => link.vxlan?.vni === Number(vxlan[1])),
+    );
+    return new NsmError('ALREADY_EXISTS', `VNI ${vxlan[1]} is taken on this node`, {
+      rule: 'vni',
+      expected: 'a VNI that is free for this UDP port and address family',
+      found: `${failure.found}${holder === undefined ? '' : `, held by wire ${holder[0]}`}`,
+      remedy: 'draw another VNI or listen on another UDP port',
+      connectionId: wire.id,
+    });
+  }
+  return new NsmError('ALREADY_EXISTS', `could not ${failure.what}: the name is taken`, {
+    rule: 'interface name',
+    expected: 'a name that no other interface of the namespace has',
+    found: failure.found,
+    remedy: 'choose another interface name, or remove the interface that has it',
+    connectionId: wire.id,
+  });
+}
+
+export function laterVersionError(wireId: string, found: number, readable: number): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'a later version of vwire made this wire', {
+    rule: 'tag version',
+    expected: `at most ${readable}`,
+    found: String(found),
+    remedy: 'start the later version again, or close the connection there first',
+    connectionId: wireId,
+  });
+}
+
+/** An error with the rule of the end whose namespace was not found; any other one as it is. */
+export function withNamespaceRule(wire: Wire, error: unknown): unknown {
+  if (!(error instanceof NsmError) || error.code !== 'NOT_FOUND') return error;
+  const { rule = '' } = error.details;
+  // What failed names the namespace last: "enter URL", "create nsm-1 in URL".
+  const side = sides.find((each) => {
+    const end = wire[each];
+    return end.kind === 'kernel' && rule.endsWith(` ${end.netns}`);
+  });
+  if (side === undefined) return error;
+  const details = { ...error.details, rule: namespaceRules[side], connectionId: wire.id };
+  return new NsmError(error.code, error.message, { ...details, cause: error });
+}
