@@ -13,6 +13,10 @@ export interface ClientReport {
   readonly addresses?: readonly string[];
   readonly peerAddresses?: readonly string[];
   readonly interface?: string;
+  /** Tries that have failed. */
+  readonly attempts?: number;
+  /** What set off a healing. */
+  readonly cause?: string;
   readonly error?: string;
 }
 

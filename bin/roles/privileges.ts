@@ -12,6 +12,8 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   forwarder: ['net_admin', 'sys_admin', 'sys_ptrace'],
   // Starts a forwarder, and cannot hand on what it does not have.
   node: ['net_admin', 'sys_admin', 'sys_ptrace', 'setpcap'],
+  // Pings the other end of its wires.
+  nsc: ['net_raw'],
   // Makes namespaces with their loopback up and starts Endpoints in them, which get nothing of it.
   supplier: ['net_admin', 'sys_admin', 'setpcap'],
 };

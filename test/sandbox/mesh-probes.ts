@@ -145,6 +145,28 @@ function tcpSocket(namespace: NetworkNamespace, address: string, how: 'bind' | '
   return socket;
 }
 
+export interface GapPing {
+  readonly latest: GapReport;
+  stop(): Promise<GapReport>;
+}
+
+interface GapReport {
+  readonly sent: number;
+  readonly received: number;
+  readonly longestGapMs: number;
+}
+
+/** 1,000 pings a second that go on whatever becomes of them; from a process of its own. */
+export async function startGapPing(from: NetworkNamespace, destination: string): Promise<GapPing> {
+  const { latest, stop } = await startPinging<GapReport>(from, 'gap-ping-child.ts', destination);
+  return {
+    get latest() {
+      return latest();
+    },
+    stop,
+  };
+}
+
 export interface SteadyPing {
   /** Answered so far. */
   readonly received: number;
@@ -157,21 +179,37 @@ export async function startSteadyPing(
   from: NetworkNamespace,
   destination: string,
 ): Promise<SteadyPing> {
-  const child = fileURLToPath(new URL('steady-ping-child.ts', import.meta.url));
+  const { latest, stop } = await startPinging<{ sent: number; received: number }>(
+    from,
+    'steady-ping-child.ts',
+    destination,
+  );
+  return {
+    get received() {
+      return latest().received;
+    },
+    stop,
+  };
+}
+
+async function startPinging<Report>(
+  from: NetworkNamespace,
+  program: string,
+  destination: string,
+): Promise<{ readonly latest: () => Report; readonly stop: () => Promise<Report> }> {
+  const child = fileURLToPath(new URL(program, import.meta.url));
   const command = [process.execPath, '--import', 'tsx', child, destination] as const;
   const process_ = spawnInNamespace(from.url, [...command], { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(process_, 'exit');
-  let total = { sent: 0, received: 0 };
   const lines = createInterface({ input: process_.stdout ?? process.stdin });
-  lines.on('line', (line) => {
-    total = JSON.parse(line) as typeof total;
-  });
+  const first = once(lines, 'line') as Promise<[string]>;
   const ended = once(lines, 'close');
-  await once(lines, 'line');
+  let total = JSON.parse((await first)[0]) as Report;
+  lines.on('line', (line) => {
+    total = JSON.parse(line) as Report;
+  });
   return {
-    get received() {
-      return total.received;
-    },
+    latest: () => total,
     async stop() {
       process_.stdin?.end();
       await Promise.all([exited, ended]);
