@@ -78,7 +78,9 @@ export function machineOf(): string {
 
 function natsVersion(): string {
   try {
-    return execFileSync('nats-server', ['--version'], { encoding: 'utf8' }).trim();
+    return execFileSync(process.env['VWIRE_NATS_SERVER'] ?? 'nats-server', ['--version'], {
+      encoding: 'utf8',
+    }).trim();
   } catch {
     return 'no nats-server';
   }

@@ -1,13 +1,14 @@
 // `npm run bench`: runs the suites one after the other, each in a process of its own, and prints one table.
-// `--suite name` (may be repeated) runs only those; `--write` renews docs/benchmarks.md.
+// `--suite name` (may be repeated) runs only those; `--write` renews the top of docs/benchmarks.md.
 // A missed target is a figure like any other: only a suite that breaks makes the exit code 1.
 
 import { fork } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { withTop } from './document-section.ts';
 import type { Figure } from './figure.ts';
 import { documentOf, machineOf, remarksOf, type SuiteResult, tableOf } from './report.ts';
 import type { SuiteMessage } from './suite-process.ts';
@@ -92,7 +93,7 @@ async function main(): Promise<number> {
   process.stdout.write(`\n${machine}\n\n${tableOf(results)}\n`);
   for (const remark of remarksOf(results)) process.stdout.write(`${remark}\n`);
   if (values.write === true && values.suite === undefined && broken === 0) {
-    await writeFile(page, documentOf(machine, results));
+    await writeFile(page, withTop(await readFile(page, 'utf8'), documentOf(machine, results)));
     say(`${page} written`);
   }
   return broken === 0 ? 0 : 1;

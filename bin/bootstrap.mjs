@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // What `npm test` and `npm run demo` start: brings this clone into a state in which vwire runs, then runs the
 // command. Plain JavaScript without a dependency, since it runs before the npm packages exist.
-// Usage: node bin/bootstrap.mjs <prepare | test | any vwire command> [arguments]
+// Usage: node bin/bootstrap.mjs <prepare | test | chaos | any vwire command> [arguments]
 // Invariants: stdout belongs to the command; signals and the exit code pass through; nothing is installed outside
 // node_modules/, dist/ and the cache directory.
 
@@ -11,7 +11,7 @@ import { accessSync, constants, mkdirSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, buildIsFresh } from './bootstrap/build.mjs';
+import { build, buildBenches, buildIsFresh } from './bootstrap/build.mjs';
 import { provideDebianParts } from './bootstrap/debian.mjs';
 import { withLock } from './bootstrap/lock.mjs';
 import { installPackages, packagesAreInstalled } from './bootstrap/packages.mjs';
@@ -61,15 +61,21 @@ async function prepareClone(cache) {
   });
 }
 
+/** Programs that are no part of the product: compiled apart, and given no command's name. */
+const measuring = {
+  chaos: 'node_modules/.cache/bench/out/bench/chaos/run.js',
+};
+
 function commandLine(command, args) {
-  const script = command === 'test' ? 'node_modules/vitest/vitest.mjs' : 'dist/bin/vwire.js';
-  return [join(root, script), ...(command === 'test' ? ['run'] : [command]), ...args];
+  if (command === 'test') return [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...args];
+  if (Object.hasOwn(measuring, command)) return [join(root, measuring[command]), ...args];
+  return [join(root, 'dist/bin/vwire.js'), command, ...args];
 }
 
 /** Runs the command in place of this process: same stdio, same signals, same end. */
 async function run(command, args, env) {
   const child = spawn(process.execPath, commandLine(command, args), {
-    cwd: command === 'test' ? root : process.cwd(),
+    cwd: command === 'test' || Object.hasOwn(measuring, command) ? root : process.cwd(),
     env: { ...process.env, ...env },
     stdio: 'inherit',
   });
@@ -100,6 +106,7 @@ async function main() {
   const cache = findCacheFolder();
   const prepared = leaveOnSignals();
   await prepareClone(cache);
+  if (Object.hasOwn(measuring, command)) await buildBenches(root);
   const parts = await provideDebianParts(command, cache);
   prepared();
   return command === 'prepare' ? 0 : run(command, args, parts);

@@ -2,6 +2,7 @@
 // file is noticed. Invariant: the compiler's record of what it emitted never outlives dist/ itself.
 
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -48,4 +49,18 @@ export async function build(root) {
   mkdirSync(join(root, 'dist'), { recursive: true });
   writeFileSync(join(root, stampName), startedAt.toISOString());
   utimesSync(join(root, stampName), startedAt, startedAt);
+}
+
+/** Benches, chaos and soak with all that they use, apart from dist/. */
+export async function buildBenches(root) {
+  const folder = join(root, 'node_modules/.cache/bench');
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(join(root, 'package.json'), join(folder, 'package.json'));
+  await runStep({
+    title: 'compiling the benches',
+    file: process.execPath,
+    args: [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.bench.json'],
+    timeoutMs: 3 * 60_000,
+    cwd: root,
+  });
 }

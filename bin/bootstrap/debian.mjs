@@ -25,7 +25,7 @@ const debianParts = [
   {
     package: 'nats-server',
     programs: { VWIRE_NATS_SERVER: 'nats-server' },
-    commands: ['prepare', 'test', 'demo', 'up'],
+    commands: ['prepare', 'test', 'demo', 'up', 'chaos'],
   },
   {
     package: 'openvswitch-switch',

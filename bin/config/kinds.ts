@@ -98,9 +98,14 @@ export const labels = kind(
 export const url = kind('URL', `empty, or a URL ${urlExample}`, parseUrlOrNothing);
 export const urls = kind('list of URLs', `URLs ${urlExample}, separated by commas`, parseUrls);
 
-/** Where nats-server is reached, with credentials if it wants them. */
-export const natsServerUrl = kind('URL', 'a URL such as nats://127.0.0.1:4222', (value) =>
-  /^(?:nats|tls|ws|wss):\/\/[^\s/]+$/.test(value) ? value : undefined,
+/** Where nats-server is reached, with credentials if it wants them; several for a cluster. */
+export const natsServerUrl = kind(
+  'list of URLs',
+  'URLs such as nats://127.0.0.1:4222, separated by commas',
+  (value) =>
+    value.split(',').every((each) => /^(?:nats|tls|ws|wss):\/\/[^\s/,]+$/.test(each))
+      ? value
+      : undefined,
 );
 
 /** What a client requests; checked here, kept as texts. */

@@ -1,0 +1,72 @@
+// What happens to clients and Endpoints themselves: their processes die and come back in a namespace that lives, die
+// for good, or are gone with their namespace while another Endpoint is there.
+
+import type { ChaosCase } from '../case.ts';
+import { monotonicMs } from '../probe.ts';
+import { localAndRemote, nodeOf } from './wires.ts';
+
+const windowMs = 4_000;
+const quickWindowMs = 2_000;
+
+export const clientRestart: ChaosCase = {
+  name: 'kill-client',
+  title: 'client processes: kill -9, started again',
+  windowMs,
+  quickWindowMs,
+  bound: { lost: 0 },
+  setUp: localAndRemote,
+  async fault({ wires }) {
+    await Promise.all(wires.map((wire) => wire.killClient()));
+    return undefined;
+  },
+};
+
+export const endpointRestart: ChaosCase = {
+  name: 'kill-endpoint',
+  title: 'Endpoint processes: kill -9, started again in their living namespaces',
+  windowMs,
+  quickWindowMs,
+  bound: { lost: 0 },
+  setUp: localAndRemote,
+  async fault({ endpoints }) {
+    await Promise.all(
+      endpoints.map(async (endpoint) => {
+        await endpoint.kill();
+        await endpoint.start();
+      }),
+    );
+    return undefined;
+  },
+};
+
+const places = ['local', 'remote'] as const;
+const numberOf = { local: 1, remote: 2 } as const;
+
+/** The Endpoint and its namespace are gone; the other one was there all the time. */
+export const destroyedEndpoints: readonly ChaosCase[] = places.flatMap((lost) =>
+  places.map(
+    (other): ChaosCase => ({
+      name: `destroy-endpoint-${lost}-to-${other}`,
+      title: `Endpoint and its namespace destroyed, ${lost}, another one ${other}`,
+      windowMs,
+      ...(lost === other ? {} : { quickWindowMs }),
+      bound: { restored: { worst: 500, median: 150 }, addressesMayChange: true },
+      isFreshEachRound: true,
+      async setUp(scene) {
+        const wire = await scene.addWire({
+          service: lost,
+          endpointNode: nodeOf(scene, numberOf[lost]),
+        });
+        await scene.addEndpoint(nodeOf(scene, numberOf[other]), wire.service);
+      },
+      async fault(scene) {
+        const [wire] = scene.wires;
+        if (wire === undefined) throw new Error('the case has a wire');
+        const victim = scene.endpointOf(wire);
+        const faultMs = monotonicMs();
+        await victim.destroy();
+        return faultMs;
+      },
+    }),
+  ),
+);

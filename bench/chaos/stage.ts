@@ -1,0 +1,160 @@
+// The machine room of a chaos run: a hub with bus and registry, nodes on a switch, all of them real processes in
+// namespaces. Invariant: whatever happened to them, closing ends every process, a stopped one too, lets go of every
+// namespace, and names what is left.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { lastLogLines } from '../../bin/demo/last-log-lines.ts';
+import { type Census, findLeftovers, takeCensus } from '../../bin/demo/leftovers.ts';
+import { type Environment, Mesh, type MeshNode } from '../../bin/demo/mesh.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { tracesIn } from '../../test/sandbox/mesh-traces.ts';
+import { Workloads } from '../../test/sandbox/mesh-workloads.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import {
+  createNetworkNamespace,
+  type NetworkNamespace,
+} from '../../transports/netlink/network-namespace.ts';
+import { Bus } from './bus.ts';
+import { type Part, partsOf } from './parts.ts';
+import { createUnderlay, type Underlay } from './underlay.ts';
+
+export interface StageOptions {
+  readonly nodes: 2 | 3;
+  readonly busServers: 1 | 3;
+  /** For every process. */
+  readonly env?: Environment;
+  /** The compiled or source file to run; this very program by default. */
+  readonly executable?: string;
+}
+
+export interface Stage {
+  readonly netlink: Netlink;
+  readonly nodes: readonly MeshNode[];
+  readonly underlay: Underlay;
+  readonly bus: Bus;
+  readonly mesh: Mesh;
+  readonly workloads: Workloads;
+  readonly parts: readonly Part[];
+  readonly stateDir: string;
+  readonly namespace: () => NetworkNamespace;
+  /** Never the same twice, so that nothing is taken for what was before. */
+  readonly unique: (name: string) => string;
+  /** What vwire has in the nodes' namespaces; one line per object. */
+  traces(): Promise<readonly string[]>;
+  /** Last warnings and errors of every process. */
+  logLines(): readonly string[];
+  /** Ends everything; what is left is named. */
+  close(): Promise<readonly string[]>;
+}
+
+let stages = 0;
+
+export async function createStage(options: StageOptions): Promise<Stage> {
+  const netlink = createNetlink();
+  const before = await takeCensus(netlink);
+  const room = new Room(options, netlink, before);
+  try {
+    return await room.start();
+  } catch (error) {
+    process.stderr.write(`${room.logLines().join('\n')}\n`);
+    await room.close();
+    throw error;
+  }
+}
+
+class Room {
+  readonly #netlink: Netlink;
+  readonly #before: Census;
+  readonly #namespaces: NetworkNamespace[] = [];
+  readonly #stateDir = mkdtempSync(join(tmpdir(), 'vwire-chaos-'));
+  readonly #hub: MeshNode;
+  readonly #nodes: readonly MeshNode[];
+  readonly #bus: Bus;
+  readonly #mesh: Mesh;
+  readonly #workloads: Workloads;
+  #parts: readonly Part[] = [];
+  #names = 0;
+
+  constructor(options: StageOptions, netlink: Netlink, before: Census) {
+    this.#netlink = netlink;
+    this.#before = before;
+    this.#hub = { name: 'hub', namespace: this.#namespace(), tunnelIp: '172.31.255.254' };
+    this.#nodes = Array.from({ length: options.nodes }, (_, at) => ({
+      name: `node-${at + 1}`,
+      namespace: this.#namespace(),
+      tunnelIp: `172.31.255.${at + 1}`,
+    }));
+    const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
+    const stateDir = this.#stateDir;
+    this.#bus = new Bus({ hub: this.#hub, servers: options.busServers, stateDir, natsServer });
+    const name = `chaos-${process.pid}-${(stages += 1)}`;
+    this.#mesh = new Mesh({
+      domain: name,
+      installation: name,
+      hub: this.#hub,
+      busPort: 4222,
+      stateDir,
+      natsServer,
+      env: { VWIRE_NATS_URL: this.#bus.url, ...options.env },
+      ...(options.executable === undefined ? {} : { executable: options.executable }),
+    });
+    this.#workloads = new Workloads({
+      processes: this.#mesh,
+      stateDir,
+      namespace: () => this.#namespace(),
+    });
+  }
+
+  async start(): Promise<Stage> {
+    const underlay = await createUnderlay(this.#netlink, this.#hub, this.#nodes);
+    await this.#bus.startAll();
+    await this.#mesh.startRegistry();
+    await Promise.all(this.#nodes.map((node) => this.#mesh.startNode(node)));
+    this.#parts = partsOf({ mesh: this.#mesh, bus: this.#bus, nodes: this.#nodes });
+    return {
+      netlink: this.#netlink,
+      nodes: this.#nodes,
+      underlay,
+      bus: this.#bus,
+      mesh: this.#mesh,
+      workloads: this.#workloads,
+      parts: this.#parts,
+      stateDir: this.#stateDir,
+      namespace: () => this.#namespace(),
+      unique: (name) => `${name}-${(this.#names += 1)}`,
+      traces: () => tracesIn(this.#netlink, this.#nodes),
+      logLines: () => this.logLines(),
+      close: () => this.close(),
+    };
+  }
+
+  logLines(): readonly string[] {
+    return lastLogLines(this.#stateDir);
+  }
+
+  async close(): Promise<readonly string[]> {
+    for (const part of this.#parts) part.signal('SIGCONT');
+    await this.#workloads.end().catch(() => {});
+    await this.#mesh.stop();
+    await this.#bus.stop();
+    rmSync(this.#stateDir, { recursive: true, force: true });
+    for (const namespace of this.#namespaces) namespace.close();
+    const left = await findLeftovers({
+      before: this.#before,
+      netlink: this.#netlink,
+      pids: [...this.#mesh.pids, ...this.#bus.pids],
+      namespaces: this.#namespaces.map(({ inodeUrl }) => `net:[${inodeUrl.split('/').at(-1)}]`),
+      paths: [this.#stateDir],
+    });
+    await this.#netlink.close();
+    return left;
+  }
+
+  #namespace(): NetworkNamespace {
+    const made = createNetworkNamespace();
+    this.#namespaces.push(made);
+    return made;
+  }
+}
