@@ -1,8 +1,10 @@
 // Protects the reselect, named after the reference's own cases: it works after any part of the control plane has been
 // started again, the way that works is kept where another one is not to be had, and nothing depends on a registry.
 
+import { create } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Connection, State } from '../../protocols/nsm/gen/connection_pb.ts';
+import { Draining, DrainRequestSchema } from '../../protocols/nsm/gen/vwire_drain_pb.ts';
 import {
   type ClientPart,
   createMesh,
@@ -129,6 +131,29 @@ describe.each(places)('reselect, $where', ({ nodes }) => {
     refuses = false;
     const refreshed = await mesh.run(mesh.request(near.managerUrl, mesh.refreshOf(first)));
     await mesh.run(mesh.close(near.managerUrl, refreshed));
+  });
+
+  it('of an Endpoint that drains: the client moves without healing, and back', async () => {
+    await start(nodes);
+    const client = await addClient();
+    const held = interfaceOf(await client.established());
+    await addSpare();
+    const drain = (endpoint: string, undo: boolean) => {
+      const draining = mesh.dialer.dial(near.managerUrl).client(Draining);
+      const request = create(DrainRequestSchema, { endpoint, undo });
+      return mesh.run(draining.drain(request, { timeoutMs: 5_000 }));
+    };
+    const isAt = (name: string) =>
+      mesh.until(async () => endpointOf(await client.established()) === name, 8_000);
+    await drain('nse', false);
+    await isAt('spare');
+    await drain('nse', true);
+    await drain('spare', false);
+    await isAt('nse');
+    await mesh.clock.advance(20_000);
+    expect(client.statuses('nsc-0').map(({ phase }) => phase)).not.toContain('healing');
+    expect(interfaceOf(await client.established())?.index).toBe(held?.index);
+    await drain('spare', true);
   });
 
   it('close with the registry dead: nothing is left', async () => {

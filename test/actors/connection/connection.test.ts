@@ -183,6 +183,48 @@ describe('a connection', () => {
     expect([...table.all()].map(({ connection }) => connection.state)).toEqual([State.DOWN]);
   });
 
+  it('keeps what works when a reselect fails, and says nothing', async () => {
+    let refuse = false;
+    const { client, table } = await hopUnderTest({
+      request: async ({ connection }) => {
+        if (refuse) throw new NsmError('NOT_FOUND', 'no other Endpoint');
+        return { connection, memory: { nextName: 'nse' } };
+      },
+    });
+    const answer = await client.request(request(asked('c-0')), { timeoutMs: 2_000 });
+    const before = [...table.all()];
+    refuse = true;
+    const reselect = request({ ...answer, state: State.RESELECT_REQUESTED });
+    await expect(client.request(reselect, { timeoutMs: 2_000 })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    expect([...table.all()]).toEqual(before);
+    expect(before.map(({ connection }) => connection.state)).toEqual([State.UP]);
+  });
+
+  it('lets a refresh that its caller gives up make way for what comes behind it', async () => {
+    const { client, table } = await hopUnderTest({
+      request: ({ connection, previous, reselect, call }) => {
+        if (previous === undefined || reselect) return Promise.resolve({ connection, memory: {} });
+        return new Promise((_, reject) => {
+          const isOver = (): void => reject(new NsmError('CANCELLED', 'given up'));
+          call.signal.addEventListener('abort', isOver);
+        });
+      },
+    });
+    const answer = await client.request(request(asked('c-0')), { timeoutMs: 2_000 });
+    const giveUp = new AbortController();
+    const options = { timeoutMs: 15_000, signal: giveUp.signal };
+    const refreshing = client.request(request(answer), options);
+    refreshing.catch(() => {});
+    const reselect = request({ ...answer, state: State.RESELECT_REQUESTED });
+    const moving = client.request(reselect, { timeoutMs: 15_000 });
+    giveUp.abort();
+    await expect(refreshing).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect((await moving).id).toBe('c-0');
+    expect([...table.all()].map(({ connection }) => connection.state)).toEqual([State.UP]);
+  });
+
   it('leaves nothing of a first Request that fails', async () => {
     const { client, table, directory } = await hopUnderTest({
       request: () => Promise.reject(new NsmError('NOT_FOUND', 'no Endpoint')),

@@ -115,6 +115,25 @@ describe('several candidates', () => {
     expect(deadlines).toEqual([7_500, 11_250, 15_000]);
   });
 
+  it('get no more than they may hang, and one that is reached as one that hung comes last', async () => {
+    const tried: string[] = [];
+    const attempt = async ({ name }: { name: string }, each: Call): Promise<string> => {
+      tried.push(name);
+      if (name === 'c') return name;
+      await clock.advance(each.deadlineMs - clock.nowMs());
+      throw new NsmError('DEADLINE_EXCEEDED', 'it hung');
+    };
+    const lost = { url: 'memory:lost', hangMsMax: 700 };
+    const among = [
+      { name: 'a', ...lost },
+      { name: 'b', ...lost },
+      { name: 'c', url: 'memory:c' },
+    ];
+    expect(await nextHop.tryInOrder(among, call(), attempt)).toBe('c');
+    expect(tried).toEqual(['a', 'c']);
+    expect(clock.nowMs()).toBe(700);
+  });
+
   it('are all named where all refuse; the code is theirs where they agree', async () => {
     const trying = nextHop.tryInOrder(
       candidates,
