@@ -1,9 +1,16 @@
 // A registry store in a JetStream KV bucket, written to the features of nats-server 2.9.
 // NSM concept: the replicated index of a registry domain. Invariants: revisions are stream sequences; a watch
 // never ends by itself: it resumes behind the last revision seen, and where the stream was lost or has lost its
-// end it says `reset`; 2.9 has no life time per key, so expiry is the registry's business and deletion markers are purged here.
+// end, or entries that nobody deleted, it says `reset`; 2.9 has no life time per key, so expiry is the registry's business and
+// deletion markers are purged here.
 
-import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import {
+  jetstream,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+} from '@nats-io/jetstream';
 import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
 import { describeError, NsmError } from '../../protocols/errors.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
@@ -13,6 +20,7 @@ import type {
   StoredEntry,
 } from '../../protocols/ports/registry-store.ts';
 import type { NatsBus } from './nats-bus.ts';
+import { type BucketState, Checks, lossOf } from './bucket-check.ts';
 import { asStoreError } from './registry-store-errors.ts';
 import { decodeStoreKey, encodeStoreKey } from './registry-store-keys.ts';
 
@@ -27,6 +35,8 @@ export interface NatsRegistryStoreOptions {
   readonly loadTimeoutMs?: number;
   /** Age at which this process's deletion markers are removed from the stream. */
   readonly markerAgeMs?: number;
+  /** How often the bucket is asked whether it is still the same. */
+  readonly checkMs?: number;
 }
 
 const retryMs = 250;
@@ -49,6 +59,11 @@ class KvRegistryStore implements RegistryStore {
   /** The life of the stream, and how far it was seen. */
   #created: string | undefined;
   #lastRevision = 0;
+  /** Keys with a value, as far as loads and the watch have told. */
+  #live = new Set<string>();
+  /** Somebody took entries out of the stream, which goes on. */
+  #isTornOpen = false;
+  #checks: Checks | undefined;
   #ownDeletes = new Set<string>();
   #markers = new Map<string, { revision: number; atMs: number }>();
   #purge: Timer | undefined;
@@ -60,6 +75,7 @@ class KvRegistryStore implements RegistryStore {
       timeoutMs: 3_000,
       loadTimeoutMs: 30_000,
       markerAgeMs: 600_000,
+      checkMs: 5_000,
       ...options,
     };
     // What happened while the bus was away is read again behind the last revision.
@@ -84,7 +100,9 @@ class KvRegistryStore implements RegistryStore {
           const change = asChange(entry);
           if (change?.kind === 'put') entries.set(change.entry.key, change.entry);
           else if (change?.kind === 'deleted') entries.delete(change.key);
-          if (entry.delta === 0) return [...entries.values()];
+          if (entry.delta !== 0) continue;
+          for (const key of entries.keys()) this.#live.add(encodeStoreKey(key));
+          return [...entries.values()];
         }
       } finally {
         timer.cancel();
@@ -137,6 +155,7 @@ class KvRegistryStore implements RegistryStore {
     this.#isClosed = true;
     this.#unsubscribe();
     this.#purge?.cancel();
+    this.#checks?.stop();
     this.#listeners.clear();
     this.#stopWatch?.();
     this.#wake?.();
@@ -175,11 +194,13 @@ class KvRegistryStore implements RegistryStore {
     const { streamInfo } = await kv.status();
     const lastSequence = streamInfo.state.last_seq;
     const isOther = this.#created !== undefined && this.#created !== streamInfo.created;
-    if (isOther || lastSequence < this.#lastRevision) {
+    if (isOther || this.#isTornOpen || lastSequence < this.#lastRevision) {
       this.#options.bus.log.warn('registry store lost its history, all entries are written again');
       this.#emit({ kind: 'reset' });
       // From its first message on: what others have written since must be seen too.
       this.#lastRevision = 0;
+      this.#isTornOpen = false;
+      this.#live.clear();
     } else if (this.#created === undefined) {
       this.#lastRevision = lastSequence;
     }
@@ -189,8 +210,34 @@ class KvRegistryStore implements RegistryStore {
     this.#isOpen = true;
     for (const opened of this.#opened.splice(0)) opened();
     if (this.#isClosed) iterator.stop();
-    for await (const entry of iterator) this.#receive(entry);
+    this.#checks = new Checks(this.#options.bus.clock, this.#options.checkMs, () => this.#check());
+    try {
+      for await (const entry of iterator) this.#receive(entry);
+    } finally {
+      this.#checks.stop();
+    }
     this.#stopWatch = undefined;
+  }
+
+  /** A bucket that is not what it was is read anew; one that cannot be asked is asked again. */
+  async #check(): Promise<void> {
+    const { bus, bucket, timeoutMs } = this.#options;
+    try {
+      const manager = await jetstreamManager(bus.connection, { timeout: timeoutMs });
+      const state = await stateOf(manager, `KV_${bucket}`);
+      const loss = lossOf(state, {
+        created: this.#created,
+        lastSequence: this.#lastRevision,
+        liveKeys: this.#live.size,
+      });
+      if (loss === undefined || this.#isClosed) return;
+      bus.log.warn('registry store bucket is not what it was', { bucket, found: loss });
+      this.#isTornOpen = true;
+      this.#forgetBucket();
+      this.#stopWatch?.();
+    } catch (error) {
+      bus.log.debug('registry store bucket could not be asked', { error: describeError(error) });
+    }
   }
 
   #receive(entry: KvWatchEntry): void {
@@ -204,6 +251,8 @@ class KvRegistryStore implements RegistryStore {
     } else if (entry.operation === 'PUT') {
       this.#markers.delete(entry.key);
     }
+    if (entry.operation === 'PUT') this.#live.add(entry.key);
+    else this.#live.delete(entry.key);
     const change = asChange(entry);
     if (change !== undefined) this.#emit(change);
   }
@@ -243,7 +292,10 @@ class KvRegistryStore implements RegistryStore {
       return await work(await this.#open());
     } catch (thrown) {
       const error = asStoreError(thrown, what);
-      if (error.code !== 'ABORTED') this.#forgetBucket();
+      if (error.code !== 'ABORTED') {
+        this.#forgetBucket();
+        this.#checks?.soon();
+      }
       throw error;
     }
   }
@@ -276,6 +328,22 @@ class KvRegistryStore implements RegistryStore {
       bus.log.debug('deletion markers were not purged, tried again later', { error });
     }
     if (this.#markers.size > 0 && !this.#isClosed) this.#armPurge();
+  }
+}
+
+/** Undefined where there is no such stream. */
+async function stateOf(
+  manager: JetStreamManager,
+  stream: string,
+): Promise<BucketState | undefined> {
+  try {
+    const { created, state } = await manager.streams.info(stream);
+    return { created, messages: state.messages, lastSequence: state.last_seq };
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) {
+      return undefined;
+    }
+    throw error;
   }
 }
 

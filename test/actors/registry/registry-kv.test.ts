@@ -1,6 +1,7 @@
 // Protects the registry of two replicas on a real JetStream KV: both answer alike, a new one starts with everything,
 // and a server that lost its data is filled again from what the replicas hold, without anybody noticing.
 
+import { jetstreamManager } from '@nats-io/jetstream';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +19,7 @@ import {
   second,
   service,
   startRegistry,
+  watchEndpoints,
 } from './fixture.ts';
 
 let directory: string;
@@ -37,10 +39,10 @@ interface Replica extends RegistryFixture {
   readonly bus: NatsBus;
 }
 
-async function startReplica(): Promise<Replica> {
+async function startReplica(bucket = 'registry'): Promise<Replica> {
   const clock = systemClock;
   const bus = await connectNats({ url: server.url, name: 'replica', clock, log: silentLog });
-  const store = createNatsRegistryStore({ bus, bucket: 'registry', timeoutMs: 1_000 });
+  const store = createNatsRegistryStore({ bus, bucket, timeoutMs: 1_000 });
   const registry = startRegistry({ realTime: true, domain: { store } });
   return {
     ...registry,
@@ -90,4 +92,45 @@ describe('two replicas of a registry on JetStream KV', () => {
     expect(await findServiceNames(fresh.clients, 'svc')).toEqual(['svc']);
     await Promise.all([one, two, fresh].map((replica) => replica.stop()));
   }, 60_000);
+
+  it('fill the bucket again when it is deleted or emptied under them, and say nothing of it', async () => {
+    const replicas = [await startReplica('lost'), await startReplica('lost')] as const;
+    const [one, two] = replicas;
+    await one.clients.services.register(service('svc'), second);
+    for (let index = 0; index < 20; index += 1) {
+      await replicas[index % 2]?.clients.endpoints.register(endpoint(`d${index}`, 'svc'), second);
+    }
+    for (const { clients } of replicas) {
+      await expect.poll(async () => (await findNames(clients, {})).length).toBe(20);
+    }
+    const watches = replicas.map(({ clients }) => watchEndpoints(clients, {}));
+    const streams = (await jetstreamManager(one.bus.connection)).streams;
+    const stored = async (): Promise<number> => {
+      const { state } = await streams.info('KV_lost').catch(() => ({ state: { messages: 0 } }));
+      return state.messages;
+    };
+    for (const lose of [() => streams.delete('KV_lost'), () => streams.purge('KV_lost')]) {
+      const before = await stored();
+      await lose();
+      // What is told meanwhile is taken by either, and reaches the other.
+      await one.clients.endpoints.register(endpoint('meanwhile', 'svc'), second);
+      await expect.poll(stored, { timeout: 30_000 }).toBeGreaterThanOrEqual(before);
+      for (const { clients } of replicas) {
+        await expect
+          .poll(async () => (await findNames(clients, {})).toSorted(), { timeout: 30_000 })
+          .toEqual(
+            [...Array(20).keys()]
+              .map((index) => `d${index}`)
+              .concat('meanwhile')
+              .toSorted(),
+          );
+      }
+      await one.clients.endpoints.unregister(endpoint('meanwhile', 'svc'), second);
+    }
+    for (const { events } of watches) {
+      expect(events.filter((event) => event.startsWith('-') && event !== '-meanwhile')).toEqual([]);
+    }
+    for (const watch of watches) watch.stop();
+    await Promise.all(replicas.map((replica) => replica.stop()));
+  }, 120_000);
 });
