@@ -142,9 +142,15 @@ const commands: readonly CatalogRow[] = [
     summary: 'list services, endpoints, connections or nodes, as one manager knows them',
     operands: '<kind>',
     operandChoices: ['services', 'endpoints', 'connections', 'nodes'],
-    options: [stateOption, connectOption, outputOption],
+    options: [
+      { flags: '-w, --watch', text: 'connections alone: show every change until Ctrl-C' },
+      stateOption,
+      connectOption,
+      outputOption,
+    ],
     examples: [
       ['vwire get connections', "every wire of this node's workloads, and those that end here"],
+      ['vwire get connections --watch', 'a live table; with -o json one line per change'],
       ['vwire get nodes', 'every node of the domain'],
       ['vwire get endpoints -o json', 'for programs; docs/cli.md names the fields'],
       ['vwire get services --connect-to unix:///run/nsm.sock', 'ask another manager'],
@@ -206,6 +212,28 @@ const commands: readonly CatalogRow[] = [
     operandChoices: ['service'],
     options: [stateOption, connectOption],
     examples: [['vwire delete service my-service', 'new requests for it are refused from then on']],
+  },
+  {
+    name: 'drain',
+    kind: 'command',
+    summary: 'move all clients away from an Endpoint or a node, and keep new ones away',
+    operands: '<kind> <name>',
+    operandChoices: ['endpoint', 'node'],
+    options: [
+      { flags: '--undo', text: 'take it back; who has moved stays where they are' },
+      {
+        flags: '--timeout <duration>',
+        text: 'how long to wait for the clients (default: 1m); moving goes on after that',
+      },
+      stateOption,
+      connectOption,
+      outputOption,
+    ],
+    examples: [
+      ['vwire drain endpoint server-1', 'exit code 0 once no client is left, 1 where one stays'],
+      ['vwire drain node node-2 --timeout 5m', 'all Endpoints of that node, new ones included'],
+      ['vwire drain node node-2 --undo', 'give it out to new clients again'],
+    ],
   },
   {
     name: 'completion',

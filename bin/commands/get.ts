@@ -1,4 +1,5 @@
-// `vwire get services|endpoints|connections|nodes`: lists what a manager knows. Fields of `-o json|yaml`: docs/cli.md.
+// `vwire get services|endpoints|connections|nodes`: lists what a manager knows, with `--watch` the connections as they change.
+// Fields of `-o json|yaml`: docs/cli.md.
 
 import { spanText } from '../inspect/durations.ts';
 import { type ConnectionView, connectionView } from '../inspect/connection-view.ts';
@@ -16,15 +17,22 @@ import { managerUrl } from '../inspect/where.ts';
 import { type OutputFormat, printListing } from '../output/print.ts';
 import { withProgress } from '../output/progress.ts';
 import type { Column } from '../output/table.ts';
-import { parseArguments } from './arguments.ts';
+import { parseArguments, UsageError } from './arguments.ts';
 import { exitCodes } from './catalog.ts';
 import { outputFormat } from './output-format.ts';
+import { watchConnections } from './watch-connections.ts';
 
 export async function run(args: readonly string[]): Promise<number> {
   const parsed = parseArguments('get', args);
   const [kind = ''] = parsed.operands;
   const format = outputFormat(parsed);
   const url = managerUrl(parsed);
+  if (parsed.options['watch'] === true) {
+    if (kind !== 'connections') throw new UsageError('--watch is for connections alone');
+    if (format === 'yaml') throw new UsageError('--watch prints a table or JSON lines, no yaml');
+    await withMesh(url, (mesh) => watchConnections(mesh, { columns: connectionColumns, format }));
+    return exitCodes.ok;
+  }
   const show = await withProgress(`asking the manager at ${url}`, () =>
     withMesh(url, (mesh) => listing(mesh, kind, format)),
   );

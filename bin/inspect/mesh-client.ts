@@ -5,6 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import {
   type Connection,
+  type ConnectionEvent,
   ConnectionEventType,
   MonitorConnection,
   MonitorScopeSelectorSchema,
@@ -17,6 +18,11 @@ import {
   NetworkServiceQuerySchema,
   NetworkServiceRegistry,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import {
+  Draining,
+  type DrainReply,
+  DrainRequestSchema,
+} from '../../protocols/nsm/gen/vwire_drain_pb.ts';
 import {
   type ConnectionDetail,
   ConnectionsRequestSchema,
@@ -44,12 +50,24 @@ export interface MeshClient {
   connectionDetails(): Promise<ReadonlyMap<string, ConnectionDetail>>;
   /** Of that id, or for the connection with that id at any hop; undefined where the manager records none. */
   decisions(key: string): Promise<DecisionsReply | undefined>;
+  /** Begins or takes back draining, and says how it stands. Errors: NOT_FOUND, FAILED_PRECONDITION. */
+  drain(asked: DrainAsked): Promise<DrainReply>;
+  /** Everything that happens to the manager's connections, what there is first, until `signal` is aborted. */
+  watchConnections(signal: AbortSignal): AsyncIterable<ConnectionEvent>;
   /** Undefined where the manager speaks no inspection: one of the reference. */
   status(): Promise<StatusReply | undefined>;
   close(): Promise<void>;
 }
 
+export interface DrainAsked {
+  readonly endpoint: string;
+  readonly node: string;
+  readonly undo: boolean;
+}
+
 const timeoutMs = 5_000;
+/** The manager may have to ask another one, and the registry. */
+const drainTimeoutMs = 15_000;
 
 /** Connects with the first question. Errors: UNAVAILABLE naming the URL and what to do, INVALID_ARGUMENT (the URL). */
 export async function withMesh<T>(url: string, use: (mesh: MeshClient) => Promise<T>): Promise<T> {
@@ -108,6 +126,20 @@ function openMesh(url: string): MeshClient {
     },
     decisions: (key) =>
       orUndefined(inspection.decisions(create(DecisionsRequestSchema, { key }), { timeoutMs })),
+    async drain(asked) {
+      const client = channel.client(Draining);
+      const request = create(DrainRequestSchema, { ...asked });
+      const reply = await orUndefined(client.drain(request, { timeoutMs: drainTimeoutMs }));
+      if (reply !== undefined) return reply;
+      throw new NsmError('FAILED_PRECONDITION', `the manager at ${url} knows no draining`, {
+        expected: 'a manager of vwire',
+        found: 'one of the reference',
+      });
+    },
+    watchConnections: (signal) =>
+      channel
+        .client(MonitorConnection)
+        .monitorConnections(create(MonitorScopeSelectorSchema), { signal }),
     status: () => orUndefined(inspection.status(create(StatusRequestSchema), { timeoutMs })),
     close: () => dialer.close(),
   };

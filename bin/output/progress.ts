@@ -5,21 +5,27 @@ import { performance } from 'node:perf_hooks';
 
 const patienceMs = 1000;
 
-/** Runs `work`, shows that it goes on, and hands its result through. */
-export async function withProgress<T>(title: string, work: () => Promise<T>): Promise<T> {
+/** Runs `work`, shows that it goes on, and hands its result through. The title may tell how far it is. */
+export async function withProgress<T>(
+  title: string | (() => string),
+  work: () => Promise<T>,
+): Promise<T> {
+  const titleNow = () => (typeof title === 'string' ? title : title());
   const sinceMs = performance.now();
   const isTerminal = process.stderr.isTTY;
   let shown = false;
   const elapsed = () => `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`;
   const timer = setInterval(() => {
-    if (isTerminal) process.stderr.write(`\r\x1b[K${title} … ${elapsed()}`);
-    else if (!shown) process.stderr.write(`${title} …\n`);
+    if (isTerminal) process.stderr.write(`\r\x1b[K${titleNow()} … ${elapsed()}`);
+    else if (!shown) process.stderr.write(`${titleNow()} …\n`);
     shown = true;
   }, patienceMs);
   const finish = (outcome: string) => {
     clearInterval(timer);
     if (shown)
-      process.stderr.write(`${isTerminal ? '\r\x1b[K' : ''}${title}: ${outcome}, ${elapsed()}\n`);
+      process.stderr.write(
+        `${isTerminal ? '\r\x1b[K' : ''}${titleNow()}: ${outcome}, ${elapsed()}\n`,
+      );
   };
   try {
     const result = await work();
