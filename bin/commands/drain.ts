@@ -3,7 +3,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DrainReply, DrainingEndpoint } from '../../protocols/nsm/gen/vwire_drain_pb.ts';
-import { type MeshClient, withMesh } from '../inspect/mesh-client.ts';
+import { withMesh } from '../inspect/mesh-client.ts';
 import { managerUrl } from '../inspect/where.ts';
 import { createPaint } from '../output/colours.ts';
 import { formatValue } from '../output/print.ts';

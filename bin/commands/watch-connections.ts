@@ -5,7 +5,7 @@ import { NsmError } from '../../protocols/errors.ts';
 import { type ConnectionChange, ConnectionWatch } from '../inspect/connection-watch.ts';
 import type { ConnectionView } from '../inspect/connection-view.ts';
 import type { MeshClient } from '../inspect/mesh-client.ts';
-import { type Column, formatTable } from '../output/table.ts';
+import { type Column, formatTable, printable } from '../output/table.ts';
 
 export interface Watching {
   readonly columns: readonly Column<ConnectionView>[];
@@ -62,13 +62,26 @@ function rowPerChange(columns: readonly Column<ConnectionView>[]): Screen {
       cell: ({ connection }: ConnectionChange) => cell(connection),
     })),
   ];
+  const widths = wide.map(({ title }) => title.length);
+  const line = (cells: readonly string[]): string => {
+    const padded = cells.map((cell, index) => {
+      const width = Math.max(widths[index] ?? 0, cell.length);
+      widths[index] = width;
+      return wide[index]?.align === 'right' ? cell.padStart(width) : cell.padEnd(width);
+    });
+    return `${padded.join('  ').trimEnd()}\n`;
+  };
   let hasTitle = false;
   return {
     show(changes) {
-      if (changes.length === 0) return;
-      const [title = '', ...rows] = formatTable(changes, wide, plain).split('\n');
-      process.stdout.write([...(hasTitle ? [] : [title]), ...rows].join('\n'));
+      const cells = changes.map((change) =>
+        wide.map(({ cell }) => printable(String(cell(change) ?? '-'))),
+      );
+      // The first batch is what there is; the titles stand above its widths.
+      for (const row of cells) line(row);
+      if (!hasTitle) process.stdout.write(line(wide.map(({ title }) => title)));
       hasTitle = true;
+      process.stdout.write(cells.map(line).join(''));
     },
     end: () => {},
   };

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import {
   type SimulatedMesh,
   type SimulatedPair,
@@ -15,6 +15,9 @@ import {
 } from '../../bin/demo/simulated-mesh.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { vwire } from '../sandbox/up.ts';
+
+// Each command is a process that is compiled first.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const stateDir = mkdtempSync(join(tmpdir(), 'vwire-drain-command-'));
 const connectTo = ['--connect-to', `unix://${stateDir}/node-1/nsm.io.sock`];

@@ -61,6 +61,22 @@ it('moves the clients that it sends elsewhere, and asks nobody else', async () =
   expect(hands.map(({ state }) => state)).toEqual([State.UP, State.UP]);
 });
 
+it('moves a client of vwire, which keeps its interface', async () => {
+  await send({ everybody: 'a' });
+  const nsc = mesh.addClient(first, 'nsc');
+  const before = await nsc.established();
+  expect(before.networkServiceEndpointName).toBe('nse-a');
+  const netns = before.mechanism?.parameters['inodeURL'] ?? '';
+  const index = first.world.interfaceIn(netns, 'nsm-1')?.index;
+  await send({ everybody: 'b' });
+  await mesh.until(async () => {
+    const { networkServiceEndpointName: name } = await nsc.established();
+    return name === 'nse-b';
+  }, 5_000);
+  expect(first.world.interfaceIn(netns, 'nsm-1')?.index).toBe(index);
+  expect(nsc.statuses('nsc-0').map(({ phase }) => phase)).not.toContain('healing');
+});
+
 it('leaves alone who would have nobody, and moves it once somebody is there', async () => {
   await send({ everybody: 'a' });
   const hand = await client('hand-0', 'x');

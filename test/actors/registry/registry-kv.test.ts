@@ -95,7 +95,7 @@ describe('two replicas of a registry on JetStream KV', () => {
 
   it('fill the bucket again when it is deleted or emptied under them, and say nothing of it', async () => {
     const replicas = [await startReplica('lost'), await startReplica('lost')] as const;
-    const [one, two] = replicas;
+    const [one] = replicas;
     await one.clients.services.register(service('svc'), second);
     for (let index = 0; index < 20; index += 1) {
       await replicas[index % 2]?.clients.endpoints.register(endpoint(`d${index}`, 'svc'), second);
