@@ -11,6 +11,7 @@ import {
 } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { pickMechanism } from '../../protocols/nsm/mechanism.ts';
 import { trimPath } from '../../protocols/nsm/path.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Hop, HopRequest } from '../connection/hop.ts';
 import { withDnsConfigs } from './dns-configs.ts';
@@ -26,6 +27,7 @@ export interface EndpointHooks {
 export interface EndpointHopSetup extends EndpointHooks {
   readonly name: string;
   readonly log: Log;
+  readonly clock: Clock;
   /** Absent where the Endpoint gives no addresses. */
   readonly leases?: Leases;
   /** Told to every client. */
@@ -52,7 +54,8 @@ async function onRequest(setup: EndpointHopSetup, request: HopRequest): ReturnTy
     preferences: request.preferences,
     supported: setup.mechanismTypes,
   });
-  const assignment = setup.leases?.assign(request.connection);
+  const leftMs = request.call.deadlineMs - setup.clock.nowMs();
+  const assignment = await setup.leases?.assign(request.connection, leftMs);
   const addressed = withIpContext(request.connection, assignment?.ipContext);
   try {
     const mechanism = setup.completeMechanism(asked, addressed);

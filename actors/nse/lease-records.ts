@@ -15,6 +15,7 @@ import type { IdleLease } from '../../protocols/ipam/lease-book.ts';
 import { LeaseRecordSchema } from '../../protocols/nsm/gen/vwire_journal_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import { isBlockRecord } from './block-records.ts';
 
 const recordVersion = 1;
 
@@ -54,6 +55,7 @@ export function decodeLeases(
 ): readonly IdleLease[] {
   const leases: IdleLease[] = [];
   for (const [name, bytes] of records) {
+    if (isBlockRecord(name)) continue;
     try {
       leases.push(decodeLease(bytes, setup));
     } catch (error) {

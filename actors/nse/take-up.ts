@@ -14,6 +14,8 @@ import type { Leases } from './leases.ts';
 export interface TakeUpSetup {
   readonly table: ConnectionTable;
   readonly leases: Leases;
+  /** Of the journal of leases. */
+  readonly records: ReadonlyMap<string, Uint8Array>;
   /** URL of the namespace that the wires end in now. */
   readonly netns: string;
   readonly clock: Clock;
@@ -23,7 +25,7 @@ export interface TakeUpSetup {
 /** Returns what the connection actors are to resume from, expired ones included: they end those as usual. */
 export async function takeUp(setup: TakeUpSetup): Promise<readonly Intent[]> {
   const { table, leases, netns, clock } = setup;
-  const [intents, kept] = [await table.load(), await leases.load()];
+  const intents = await table.load();
   const isOver = ({ closeAtMs }: Intent): boolean => closeAtMs <= clock.nowMs();
   for (const intent of intents.filter((each) => !isOver(each))) {
     const { connection } = intent;
@@ -36,7 +38,7 @@ export async function takeUp(setup: TakeUpSetup): Promise<readonly Intent[]> {
     if (mechanism === undefined || parameter(mechanism, parameterKey.inodeUrl) === netns) continue;
     await table.put({ ...intent, connection: { ...connection, state: State.DOWN } });
   }
-  leases.restoreIdle(kept);
+  leases.restoreIdle(setup.records);
   for (const { connection } of intents.filter(isOver)) {
     if (leases.restoreLive(connection)) await leases.release(connection.id);
   }

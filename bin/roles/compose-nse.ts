@@ -16,6 +16,7 @@ import type { DNSConfig } from '../../protocols/nsm/gen/connectioncontext_pb.ts'
 import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
+import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import {
   type NetworkService,
   type NetworkServiceEndpoint,
@@ -32,6 +33,7 @@ import {
 import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
+import { leaseTimes, sharedPoolsOf } from './shared-pools.ts';
 
 export interface NseOptions extends EndpointHooks {
   readonly name: string;
@@ -61,6 +63,11 @@ export interface NseOptions extends EndpointHooks {
   readonly leaseKeepMs?: number;
   /** What becomes of addresses of others that a client brings along; default `strict`: it carries those of this one alone. */
   readonly ipamPolicy?: 'polite' | 'strict';
+  /**
+   * The store in which replicas, Endpoints of the same services and prefixes, share out their addresses. Without, all
+   * addresses are taken for its own.
+   */
+  readonly openAddressStore?: () => Promise<RegistryStore>;
   /** False: its entry stays in the registry when it ends. Default: it is taken out. */
   readonly unregisters?: boolean;
   /** Told when nobody has been connected for that time; from then on nobody new is let in. Default: never. */
@@ -73,7 +80,9 @@ const ownCallTimeoutMs = 15_000;
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, system, dialer, listener } = platform;
   const { journal, leaseJournal, netns } = options;
-  const leases = leasesOf(platform, options);
+  const pools = new PointToPointPools(options.cidrPrefixes);
+  const leases = leasesOf(platform, options, pools);
+  const records = (await leaseJournal?.load()) ?? new Map<string, Uint8Array>();
   const table = createConnectionTable({
     clock,
     bootId: platform.bootId,
@@ -81,7 +90,8 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     log,
     ...(journal === undefined ? {} : { journal }),
   });
-  const intents = await takeUp({ table, leases, netns, clock, log });
+  const intents = await takeUp({ table, leases, records, netns, clock, log });
+  const shared = await sharedPoolsOf(platform, options, { leases, pools, records });
   const hop = attendedHop(hopOf(platform, options, leases), {
     name: options.name,
     clock,
@@ -109,6 +119,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     hop.end('its process was told to stop');
     await registration.stop(timeoutMs);
     await closeAll(listening, timeoutMs);
+    await shared?.stop();
     await journal?.close();
     await leaseJournal?.close();
   };
@@ -124,15 +135,19 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   return { urls, stop };
 }
 
-function leasesOf({ clock, log, bootId }: Platform, options: NseOptions): Leases {
+function leasesOf(
+  { clock, log, bootId }: Platform,
+  options: NseOptions,
+  pools: PointToPointPools,
+): Leases {
   const { leaseJournal } = options;
   return new Leases({
     clock,
     log,
     bootId,
-    pools: new PointToPointPools(options.cidrPrefixes),
+    pools,
     policy: options.ipamPolicy ?? 'strict',
-    keepMs: options.leaseKeepMs ?? options.maxTokenLifetimeMs,
+    ...leaseTimes(options),
     ...(leaseJournal === undefined ? {} : { journal: leaseJournal }),
   });
 }
@@ -141,6 +156,7 @@ function hopOf(platform: Platform, options: NseOptions, leases: Leases): Hop {
   return endpointHop({
     name: options.name,
     log: platform.log,
+    clock: platform.clock,
     leases,
     ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
     completeMechanism: (asked, connection) => completeKernel(platform, options, asked, connection),

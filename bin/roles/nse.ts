@@ -8,6 +8,7 @@ import { DNSConfigSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNseConfig } from '../config/load.ts';
+import { addressStoreFor } from './address-store.ts';
 import { composeNse } from './compose-nse.ts';
 import { openEndpointJournals } from './endpoint-journals.ts';
 import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
@@ -41,6 +42,7 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
             log,
             clock: platform().clock,
           });
+          const openAddressStore = addressStoreFor(platform(), config);
           const composed = await composeNse(platform(), {
             name: config.name,
             connectTo: config.connectTo,
@@ -67,6 +69,7 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
               ? {}
               : { idle: { timeoutMs: config.idleTimeoutMs, onIdle: () => end() } }),
             ...journals,
+            ...(openAddressStore === undefined ? {} : { openAddressStore }),
           });
           role = composed;
           return () => composed.stop(5_000);

@@ -37,6 +37,8 @@ export interface LeaseBookOptions {
    * here carries them; `strict` takes away what is not of the own pools.
    */
   readonly policy: 'polite' | 'strict';
+  /** An idle lease is taken back only after that long: time for word of where its client went. Default: 0. */
+  readonly restMs?: number;
   /** Addresses that a connection may not go on with, for example of a block that was lost. */
   readonly mustMove?: (end: Prefix) => boolean;
   /** Is told of leases that became idle, and of idle ones that are no more. */
@@ -61,6 +63,13 @@ export interface Assignment {
   readonly taken: IdleLease | undefined;
 }
 
+interface Drawing {
+  readonly context: IPContext;
+  readonly wish: Wish;
+  readonly owner: LeaseOwner;
+  readonly nowMs: number;
+}
+
 export class LeaseBook {
   readonly #pools: PointToPointPools;
   readonly #options: LeaseBookOptions;
@@ -82,12 +91,19 @@ export class LeaseBook {
     return this.#idle.size;
   }
 
-  live(): IterableIterator<readonly [string, Lease]> {
-    return this.#live.entries();
+  /** Every lease, and whether a connection holds it. */
+  *all(): Generator<readonly [Lease, boolean]> {
+    for (const lease of this.#live.values()) yield [lease, true];
+    for (const lease of this.#idle.oldestFirst()) yield [lease, false];
   }
 
-  of(connectionId: string): Lease | undefined {
-    return this.#live.get(connectionId);
+  /** Whether a connection holds an address of the block. */
+  hasLiveIn(block: Prefix): boolean {
+    for (const { pairs, extra } of this.#live.values()) {
+      const held = [...pairs.flatMap(({ src, dst }) => [src, dst]), ...extra];
+      if (held.some((each) => overlaps(block, each))) return true;
+    }
+    return false;
   }
 
   /**
@@ -99,13 +115,14 @@ export class LeaseBook {
     this.forgetOld(ask.nowMs);
     const { connectionId } = ask;
     const context = ask.ipContext ?? create(IPContextSchema);
-    const wish = wishOf(context);
     const before = this.#live.get(connectionId);
     const owner = before ?? ask.owner();
+    const wish = wishOf(context, owner.key);
     const taken = before === undefined ? this.#returning(owner, wish) : undefined;
     if (taken !== undefined) this.#idle.remove(taken);
     try {
-      const lease = this.#draw(before ?? taken ?? empty(owner), { context, wish, owner });
+      const drawing = { context, wish, owner, nowMs: ask.nowMs };
+      const lease = this.#draw(before ?? taken ?? empty(owner), drawing);
       this.#live.set(connectionId, lease);
       const ipContext = this.#written(context, { lease, wish, connectionId });
       return { connectionId, ipContext, lease, before, taken };
@@ -201,20 +218,13 @@ export class LeaseBook {
     const brought = kept.find(({ pairs }) => pairs.some(({ src }) => wish.src.some(isSame(src))));
     if (brought !== undefined) return brought;
     // What its interface carries now is dearer to it than what it had here once.
-    if (wish.src.some((end) => this.#pools.covers(end) && this.#pools.isFree(end)))
+    if (wish.src.some((end) => this.#pools.covers(end) && this.#pools.isFree(end, owner.key)))
       return undefined;
     return kept.findLast(({ clientId }) => clientId === owner.clientId) ?? kept.at(-1);
   }
 
   /** What the connection is to hold: of `held` what may stay, the rest drawn. Throws having taken nothing. */
-  #draw(
-    held: Lease,
-    {
-      context,
-      wish,
-      owner: { key, clientId },
-    }: { readonly context: IPContext; readonly wish: Wish; readonly owner: LeaseOwner },
-  ): Lease {
+  #draw(held: Lease, { context, wish, owner, nowMs }: Drawing): Lease {
     const drawn: Prefix[] = [];
     try {
       const pairs: AddressPair[] = [];
@@ -224,7 +234,7 @@ export class LeaseBook {
           pairs.push(kept);
           continue;
         }
-        const pair = this.#drawPair(group, wish);
+        const pair = this.#drawPair(group, wish, nowMs);
         drawn.push(pair.src, pair.dst);
         pairs.push(pair);
       }
@@ -235,11 +245,11 @@ export class LeaseBook {
       };
       const wished = context.extraPrefixes.flatMap((text) => parsePrefix(text) ?? []);
       const extra = extraPrefixesFor(asked, (size) => {
-        const prefix = this.#drawPrefix(size, wished, wish.excluded);
+        const prefix = this.#drawPrefix(size, { wished, excluded: wish.excluded, nowMs });
         if (prefix !== undefined) drawn.push(prefix);
         return prefix;
       });
-      return { key, clientId, pairs, extra };
+      return { key: owner.key, clientId: owner.clientId, pairs, extra };
     } catch (error) {
       for (const each of drawn) this.#pools.free(each);
       throw error;
@@ -253,10 +263,10 @@ export class LeaseBook {
   }
 
   /** Where nothing is free, the oldest idle lease that has a pair of use gives way. */
-  #drawPair(group: number, wish: Wish): AddressPair {
+  #drawPair(group: number, wish: Wish, nowMs: number): AddressPair {
     const free = this.#pools.draw(group, wish);
     if (free !== undefined) return free;
-    for (const lease of this.#idle.oldestFirst()) {
+    for (const lease of this.#rested(nowMs)) {
       const pair = lease.pairs[group];
       const isOfUse = pair !== undefined && this.#mayStay(pair, wish) && this.#isOwn(pair);
       if (!isOfUse) continue;
@@ -274,18 +284,33 @@ export class LeaseBook {
 
   #drawPrefix(
     size: ExtraSize,
-    wished: readonly Prefix[],
-    excluded: readonly Prefix[],
+    {
+      wished,
+      excluded,
+      nowMs,
+    }: {
+      readonly wished: readonly Prefix[];
+      readonly excluded: readonly Prefix[];
+      readonly nowMs: number;
+    },
   ): Prefix | undefined {
     const draw = (): Prefix | undefined => this.#pools.drawPrefix(size, wished, excluded);
     const free = draw();
     if (free !== undefined) return free;
-    for (const lease of this.#idle.oldestFirst()) {
+    for (const lease of this.#rested(nowMs)) {
       this.#forget(lease);
       const found = draw();
       if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  /** Idle leases that may be taken back, oldest first. */
+  *#rested(nowMs: number): Generator<IdleLease> {
+    const { keepMs, restMs = 0 } = this.#options;
+    for (const lease of this.#idle.oldestFirst()) {
+      if (lease.keepUntilMs - keepMs + restMs <= nowMs) yield lease;
+    }
   }
 
   #isOwn({ src, dst }: AddressPair): boolean {
@@ -364,8 +389,9 @@ function empty(owner: LeaseOwner): Lease {
   return { key: owner.key, clientId: owner.clientId, pairs: [], extra: [] };
 }
 
-function wishOf(context: IPContext): Wish {
+function wishOf(context: IPContext, client: string): Wish {
   return {
+    client,
     excluded: context.excludedPrefixes.flatMap((text) => parsePrefix(text) ?? []),
     src: addressesIn(context.srcIpAddrs),
     dst: addressesIn(context.dstIpAddrs),

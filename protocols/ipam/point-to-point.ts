@@ -23,14 +23,16 @@ export interface Wish {
   /** Addresses of an earlier life, by preference. */
   readonly src: readonly Prefix[];
   readonly dst: readonly Prefix[];
+  /** Whose lease it is to be. */
+  readonly client: string;
 }
 
 /** Which part of the pools is this Endpoint's own, where replicas share them. */
 export interface PoolShare {
   /** New addresses come from these. */
   readonly blocks: readonly Prefix[];
-  /** Whether an address outside of them may be taken for a client that brings it along. */
-  readonly mayTake: (end: Prefix) => boolean;
+  /** Whether an address may be taken, out of another's block too, for a client that brings it along. */
+  mayTake(end: Prefix, client: string): boolean;
 }
 
 export class PointToPointPools {
@@ -77,7 +79,15 @@ export class PointToPointPools {
     return undefined;
   }
 
-  /** A free prefix of this length; `wished` ones first. */
+  /** How many addresses of a block are free. */
+  freeIn(block: Prefix): bigint {
+    return this.#groups
+      .flat()
+      .filter(({ prefix }) => overlaps(prefix, block))
+      .reduce((sum, pool) => sum + pool.freeIn(block), 0n);
+  }
+
+  /** A free prefix of this length; `wished` ones first. Out of own blocks alone. */
   drawPrefix(
     size: { readonly family: Family; readonly lengthBits: number },
     wished: readonly Prefix[],
@@ -85,9 +95,14 @@ export class PointToPointPools {
   ): Prefix | undefined {
     for (const pool of this.#groups.flat()) {
       if (pool.prefix.family !== size.family) continue;
-      const fits = wished.filter(({ lengthBits }) => lengthBits === size.lengthBits);
-      const drawn =
-        this.#takeWished(pool, fits, excluded) ?? this.#allocate(pool, size.lengthBits, excluded);
+      const found = wished.find(
+        (each) =>
+          each.lengthBits === size.lengthBits &&
+          this.isOwn(each) &&
+          !excluded.some((bar) => overlaps(bar, each)) &&
+          pool.take(each),
+      );
+      const drawn = found ?? this.#allocate(pool, size.lengthBits, excluded);
       if (drawn !== undefined) return drawn;
     }
     return undefined;
@@ -109,8 +124,8 @@ export class PointToPointPools {
   }
 
   /** Whether it is free here and may be taken by somebody who brings it along. */
-  isFree(end: Prefix): boolean {
-    if (!this.#mayTake(end) || !this.takePrefix(end)) return false;
+  isFree(end: Prefix, client: string): boolean {
+    if (!this.#mayTake(end, client) || !this.takePrefix(end)) return false;
     this.free(end);
     return true;
   }
@@ -126,11 +141,12 @@ export class PointToPointPools {
     return this.#share === undefined ? `pools ${all}` : `own blocks ${all}`;
   }
 
-  #drawFrom(pool: PrefixPool, { src: wishedSrc, dst: wishedDst, excluded }: Wish) {
+  #drawFrom(pool: PrefixPool, wish: Wish): AddressPair | undefined {
+    const { excluded } = wish;
     const width = widthBits(pool.prefix.family);
     // Both wishes before anything else, or the one end would be given what the other had.
-    const ownDst = this.#takeWished(pool, wishedDst, excluded);
-    const ownSrc = this.#takeWished(pool, wishedSrc, excluded);
+    const ownDst = this.#takeWished(pool, wish.dst, wish);
+    const ownSrc = this.#takeWished(pool, wish.src, wish);
     const dst = ownDst ?? this.#allocate(pool, width, excluded);
     const src = ownSrc ?? this.#allocate(pool, width, excluded);
     if (dst !== undefined && src !== undefined) return { src, dst };
@@ -141,11 +157,14 @@ export class PointToPointPools {
   #takeWished(
     pool: PrefixPool,
     wished: readonly Prefix[],
-    excluded: readonly Prefix[],
+    { excluded, client }: Wish,
   ): Prefix | undefined {
     return wished.find(
       (end) =>
-        !excluded.some((prefix) => overlaps(prefix, end)) && this.#mayTake(end) && pool.take(end),
+        overlaps(pool.prefix, end) &&
+        !excluded.some((prefix) => overlaps(prefix, end)) &&
+        this.#mayTake(end, client) &&
+        pool.take(end),
     );
   }
 
@@ -159,8 +178,8 @@ export class PointToPointPools {
     return undefined;
   }
 
-  #mayTake(end: Prefix): boolean {
-    return this.#share === undefined || this.isOwn(end) || this.#share.mayTake(end);
+  #mayTake(end: Prefix, client: string): boolean {
+    return this.#share?.mayTake(end, client) ?? true;
   }
 }
 

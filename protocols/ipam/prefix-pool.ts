@@ -49,6 +49,19 @@ export class PrefixPool {
     return undefined;
   }
 
+  /** How many addresses of a part of the pool are free. */
+  freeIn(part: Prefix): bigint {
+    const [first, last] = [part.base, lastOf(part)];
+    let free = 0n;
+    for (let index = this.#indexAtOrAfter(first); index < this.#free.length; index += 1) {
+      const range = this.#free[index];
+      if (range === undefined || range.first > last) break;
+      const from = range.first < first ? first : range.first;
+      free += (range.last > last ? last : range.last) - from + 1n;
+    }
+    return free;
+  }
+
   /** Takes exactly this prefix; false where it lies outside the pool or part of it is taken. */
   take(prefix: Prefix): boolean {
     const wanted = { first: prefix.base, last: lastOf(prefix) };

@@ -10,6 +10,10 @@ import { type IPContext, IPContextSchema } from '../../protocols/nsm/gen/connect
 import { joinJwt, jwtSigningInput } from '../../protocols/spiffe/jwt.ts';
 import { pathTokenClaims, pathTokenHeader } from '../../protocols/spiffe/path-token.ts';
 import {
+  createMemoryBucket,
+  createMemoryRegistryStore,
+} from '../../transports/memory/registry-store.ts';
+import {
   type ClientPart,
   createMesh,
   type Mesh,
@@ -86,6 +90,38 @@ describe('a heal onto another Endpoint', () => {
       expect(carriedBy(after)).toEqual(['172.16.1.3/32']);
     },
   );
+});
+
+describe('replicas that share a prefix', () => {
+  it('give no address twice, and a client that loses one keeps its address on the other', async () => {
+    const bucket = createMemoryBucket();
+    const replica = {
+      cidr: '172.16.1.0/24',
+      openAddressStore: async () => createMemoryRegistryStore(bucket),
+    };
+    const first = await mesh.addEndpoint(node, 'first', replica);
+    const client = mesh.addClient(node, 'nsc');
+    const before = await client.established();
+    expect(endpointOf(before)).toBe('first');
+    await mesh.addEndpoint(node, 'other', replica);
+    const held: Connection[] = [before];
+    for (const name of ['one', 'two', 'three', 'four']) {
+      held.push(await mesh.addClient(node, name).established());
+    }
+    expect(new Set(held.map(endpointOf))).toEqual(new Set(['first', 'other']));
+    expect(new Set(held.flatMap(addressesOf)).size).toBe(held.length);
+    await first.stop();
+    await mesh.until(async () => endpointOf(await client.established()) === 'other');
+    const after = await client.established();
+    expect(addressesOf(after)).toEqual(addressesOf(before));
+    expect(carriedBy(after)).toEqual(addressesOf(before));
+    await mesh.addClient(node, 'late').established();
+    await mesh.clock.advance(lifetimeMs);
+    const live = Object.values(await mesh.connectionsAt(`memory:${node.name}/other`));
+    expect(live).toHaveLength(held.length + 1);
+    expect(new Set(live.flatMap(addressesOf)).size).toBe(held.length + 1);
+    expect(addressesOf(await client.established())).toEqual(addressesOf(before));
+  });
 });
 
 /** A first Request of a client with an identity, under a connection id that nobody has seen. */

@@ -75,6 +75,12 @@ export const nseVariables = {
     '/etc/policy-based-routing/config.yaml',
     'policy routes for its clients, where the file exists',
   ),
+  leaseStore: variable(
+    'VWIRE_LEASE_STORE',
+    oneOf('auto', 'nats', 'none'),
+    'auto',
+    'where replicas of the same services and prefixes share out their addresses: nats is JetStream KV at VWIRE_NATS_URL; auto is that where the manager is reached over nats; none: all are taken for its own',
+  ),
   leaseKeepMs: optionalVariable(
     'VWIRE_LEASE_KEEP',
     duration,

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_journal.proto.
  */
 export const file_vwire_journal: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIt0CChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgaLQoLTWVtb3J5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKsAQoLTGVhc2VSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRILCgNrZXkYAiABKAkSEQoJY2xpZW50X2lkGAMgASgJEhUKDXNyY19hZGRyZXNzZXMYBCADKAkSFQoNZHN0X2FkZHJlc3NlcxgFIAMoCRIWCg5leHRyYV9wcmVmaXhlcxgGIAMoCRIPCgdib290X2lkGAcgASgJEhUKDWtlZXBfdW50aWxfbXMYCCABKARiBnByb3RvMw", [file_connection]);
+  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIt0CChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgaLQoLTWVtb3J5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKsAQoLTGVhc2VSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRILCgNrZXkYAiABKAkSEQoJY2xpZW50X2lkGAMgASgJEhUKDXNyY19hZGRyZXNzZXMYBCADKAkSFQoNZHN0X2FkZHJlc3NlcxgFIAMoCRIWCg5leHRyYV9wcmVmaXhlcxgGIAMoCRIPCgdib290X2lkGAcgASgJEhUKDWtlZXBfdW50aWxfbXMYCCABKAQidAoLQmxvY2tSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRINCgVvd25lchgCIAEoCRILCgNrZXkYAyABKAkSDwoHYm9vdF9pZBgEIAEoCRIVCg1yZW5ld2VkX2F0X21zGAUgASgEEhAKCHJldmlzaW9uGAYgASgEImEKDEFkZHJlc3NDbGFpbRIPCgd2ZXJzaW9uGAEgASgNEg0KBW93bmVyGAIgASgJEhAKCGVuZHBvaW50GAMgASgJEg4KBmNsaWVudBgEIAEoCRIPCgdob2xkX21zGAUgASgEYgZwcm90bzM", [file_connection]);
 
 /**
  * One connection as one hop intends it to be.
@@ -145,4 +145,104 @@ export type LeaseRecord = Message<"vwire.journal.LeaseRecord"> & {
  */
 export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
   messageDesc(file_vwire_journal, 1);
+
+/**
+ * A block of addresses that an Endpoint leased ahead, as it remembers it itself.
+ *
+ * @generated from message vwire.journal.BlockRecord
+ */
+export type BlockRecord = Message<"vwire.journal.BlockRecord"> & {
+  /**
+   * Format version; a reader passes over a newer one.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * This Endpoint's id in the shared store.
+   *
+   * @generated from field: string owner = 2;
+   */
+  owner: string;
+
+  /**
+   * The block's key there.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * Last renewed then: milliseconds of the monotonic clock of boot `boot_id`.
+   *
+   * @generated from field: string boot_id = 4;
+   */
+  bootId: string;
+
+  /**
+   * @generated from field: uint64 renewed_at_ms = 5;
+   */
+  renewedAtMs: bigint;
+
+  /**
+   * @generated from field: uint64 revision = 6;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message vwire.journal.BlockRecord.
+ * Use `create(BlockRecordSchema)` to create a new message.
+ */
+export const BlockRecordSchema: GenMessage<BlockRecord> = /*@__PURE__*/
+  messageDesc(file_vwire_journal, 2);
+
+/**
+ * What replicas tell each other through their shared store: a block of addresses is one's own, or an address is used by a
+ * guest in another's block.
+ *
+ * @generated from message vwire.journal.AddressClaim
+ */
+export type AddressClaim = Message<"vwire.journal.AddressClaim"> & {
+  /**
+   * Format version; of a newer one only the owner is believed.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * @generated from field: string owner = 2;
+   */
+  owner: string;
+
+  /**
+   * Name of the owner's Endpoint, for people.
+   *
+   * @generated from field: string endpoint = 3;
+   */
+  endpoint: string;
+
+  /**
+   * Of a guest: whose lease it is.
+   *
+   * @generated from field: string client = 4;
+   */
+  client: string;
+
+  /**
+   * A claim that has stood unchanged for this long before somebody's eyes is void.
+   *
+   * @generated from field: uint64 hold_ms = 5;
+   */
+  holdMs: bigint;
+};
+
+/**
+ * Describes the message vwire.journal.AddressClaim.
+ * Use `create(AddressClaimSchema)` to create a new message.
+ */
+export const AddressClaimSchema: GenMessage<AddressClaim> = /*@__PURE__*/
+  messageDesc(file_vwire_journal, 3);
 

@@ -20,11 +20,13 @@ let hop: Hop;
 
 /** Room for two connections. */
 function start(hooks: EndpointHooks = {}): void {
+  const clock = createManualClock();
   hop = endpointHop({
     name: 'nse',
     log: silentLog,
+    clock,
     leases: new Leases({
-      clock: createManualClock(),
+      clock,
       log: silentLog,
       bootId: 'boot',
       keepMs: 1_000,

@@ -31,7 +31,7 @@ async function nextLife(change: { bootId?: string; cidr?: string } = {}): Promis
   const log: Log = { ...silentLog, warn: note, error: note };
   const pools = new PointToPointPools([[requirePrefix(cidr, 'test')]]);
   const leases = new Leases({ clock, bootId, keepMs, log, pools, policy: 'strict', journal });
-  leases.restoreIdle(await leases.load());
+  leases.restoreIdle(await journal.load());
   return leases;
 }
 
@@ -40,7 +40,7 @@ let connections = 0;
 async function cameAndWent(leases: Leases, client: string): Promise<readonly string[]> {
   connections += 1;
   const connection = connectionAt(1, [client, 'nse'], { id: `connection-${connections}` });
-  const assignment = leases.assign(connection);
+  const assignment = await leases.assign(connection, 1_000);
   leases.book.settle(assignment);
   await leases.release(connection.id);
   return assignment.ipContext.srcIpAddrs;
