@@ -54,7 +54,10 @@ export type ConnectionMessage =
   | { readonly type: 'nextHopLost' }
   /** Something that the wire cannot live without is gone, for example the client's network namespace. */
   | { readonly type: 'wireGone'; readonly reason: string }
-  /** RESELECT_REQUESTED: this hop wishes the client elsewhere, which decides; UP: it no longer does. */
+  /**
+   * RESELECT_REQUESTED: this hop wishes the client elsewhere, which decides; UP: it no longer does. REFRESH_REQUESTED: this
+   * hop has news for the client, which a refresh brings.
+   */
   | { readonly type: 'wish'; readonly wished: State }
   /** Somebody else may have harmed what this hop has made: it is to be put back. Answers what was missing. */
   | Repair

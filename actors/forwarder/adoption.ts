@@ -3,6 +3,7 @@
 
 import { asNsmError, describeError } from '../../protocols/errors.ts';
 import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
@@ -74,7 +75,8 @@ async function settleAll(
 async function removeOver(setup: AdoptionSetup, over: readonly Intent[]): Promise<void> {
   const { clock, dataplane, log, table, wireTimeoutMs } = setup;
   const ids = over.map(({ connection }) => connection.id);
-  const isRemoved = await dataplane.remove(ids, { timeoutMs: wireTimeoutMs }).then(
+  const budget = { timeoutMs: wireTimeoutMs };
+  const isRemoved = await dataplane.remove(ids, budget, policyNamespaces(over)).then(
     () => true,
     (error: unknown) => {
       log.error('wires that are over could not be removed; each is closed again by itself', {
@@ -97,6 +99,17 @@ async function removeOver(setup: AdoptionSetup, over: readonly Intent[]): Promis
       });
     }
   }
+}
+
+/** Where clients have policies that no `ensure` of this life has seen. */
+function policyNamespaces(over: readonly Intent[]): ReadonlyMap<string, string> {
+  return new Map(
+    over.flatMap(({ connection: { id, context, mechanism } }) => {
+      const policies = context?.ipContext?.policies ?? [];
+      const isKernel = mechanism?.type === mechanismType.kernel;
+      return policies.length > 0 && isKernel ? [[id, readKernel(mechanism).netnsUrl] as const] : [];
+    }),
+  );
 }
 
 async function isAdopted(

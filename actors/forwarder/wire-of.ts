@@ -15,7 +15,9 @@ import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_p
 import {
   type IPContext,
   IPContextSchema,
+  type PolicyRoute,
   type Route,
+  RouteSchema,
 } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { mechanismType, payload } from '../../protocols/nsm/mechanism.ts';
@@ -23,9 +25,11 @@ import { agreeMtu } from '../../protocols/nsm/mtu.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type {
   KernelEnd,
+  PortRange,
   VxlanEnd,
   Wire,
   WireEnd,
+  WirePolicy,
   WireRoute,
 } from '../../protocols/ports/dataplane.ts';
 
@@ -86,6 +90,9 @@ function kernelEnd(input: WireInput, side: Side, mechanism: Mechanism): KernelEn
     addresses: own,
     routes: routes.map((route) => wireRoute(route, other)),
     neighbors: isClient ? neighborsOf(ip) : [],
+    ...(isClient && ip.policies.length > 0
+      ? { policies: ip.policies.map((policy) => wirePolicy(policy, other)) }
+      : {}),
   };
 }
 
@@ -125,6 +132,29 @@ function wireRoute(route: Route, other: readonly string[]): WireRoute {
   const [gateway] = peers;
   if (onLink || gateway === undefined) return { prefix: route.prefix };
   return { prefix: route.prefix, gateway: formatAddress(gateway.address) };
+}
+
+/** Without routes a policy means the default route of its family, as in the reference (there of IPv4 alone). */
+function wirePolicy(policy: PolicyRoute, other: readonly string[]): WirePolicy {
+  const { from, proto } = policy;
+  const sourcePorts = portRange(policy.srcPort);
+  const destinationPorts = portRange(policy.dstPort);
+  const everywhere = from.includes(':') ? '::/0' : '0.0.0.0/0';
+  const routes =
+    policy.routes.length > 0 ? policy.routes : [create(RouteSchema, { prefix: everywhere })];
+  return {
+    ...(from === '' ? {} : { from }),
+    ...(proto === '' ? {} : { ipProtocol: Number(proto) }),
+    ...(sourcePorts === undefined ? {} : { sourcePorts }),
+    ...(destinationPorts === undefined ? {} : { destinationPorts }),
+    routes: routes.map((route) => wireRoute(route, other)),
+  };
+}
+
+/** `n` or `n-m`; port 0 means any, as nothing does. */
+function portRange(text: string): PortRange | undefined {
+  const [first = 0, last = first] = text.split('-').map(Number);
+  return first === 0 && last === 0 ? undefined : { first, last };
 }
 
 function vxlanEnd(input: WireInput, side: Side, mechanism: Mechanism): VxlanEnd {

@@ -8,12 +8,14 @@ import {
   ConnectionContextSchema,
   type DNSConfig,
   type IPContext,
+  type PolicyRoute,
 } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { pickMechanism } from '../../protocols/nsm/mechanism.ts';
 import { trimPath } from '../../protocols/nsm/path.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Hop, HopRequest } from '../connection/hop.ts';
+import { withoutPolicies, withPolicies } from './policy-routes.ts';
 import { withDnsConfigs } from './dns-configs.ts';
 import type { Leases } from './leases.ts';
 
@@ -32,6 +34,8 @@ export interface EndpointHopSetup extends EndpointHooks {
   readonly leases?: Leases;
   /** Told to every client. */
   readonly dnsConfigs?: readonly DNSConfig[];
+  /** Of the moment; told to every client. */
+  readonly policyRoutes?: () => readonly PolicyRoute[];
   /** Completes this end of the mechanism. */
   readonly completeMechanism: (asked: Mechanism, connection: Connection) => Mechanism;
   /** Mechanism types that this Endpoint can end. */
@@ -54,9 +58,11 @@ async function onRequest(setup: EndpointHopSetup, request: HopRequest): ReturnTy
     preferences: request.preferences,
     supported: setup.mechanismTypes,
   });
+  const clean = withoutPolicies(request.connection);
   const leftMs = request.call.deadlineMs - setup.clock.nowMs();
-  const assignment = await setup.leases?.assign(request.connection, leftMs);
-  const addressed = withIpContext(request.connection, assignment?.ipContext);
+  const assignment = await setup.leases?.assign(clean, leftMs);
+  const leased = withIpContext(clean, assignment?.ipContext);
+  const addressed = withPolicies(leased, setup.policyRoutes?.() ?? []);
   try {
     const mechanism = setup.completeMechanism(asked, addressed);
     const told = withDnsConfigs(addressed, setup.dnsConfigs ?? []);

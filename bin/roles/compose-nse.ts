@@ -12,7 +12,7 @@ import { Leases } from '../../actors/nse/leases.ts';
 import { takeUp } from '../../actors/nse/take-up.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
-import type { DNSConfig } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
+import type { DNSConfig, PolicyRoute } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
@@ -23,7 +23,7 @@ import {
   NetworkServiceEndpointSchema,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import { type Connection, type Mechanism, State } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   mechanismType,
   parameter,
@@ -34,6 +34,13 @@ import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 import { leaseTimes, sharedPoolsOf } from './shared-pools.ts';
+
+/** Policy routes that may change while the Endpoint runs. */
+export interface PolicyRoutes {
+  readonly current: () => readonly PolicyRoute[];
+  /** Calls back with every change, until it is stopped. */
+  readonly follow: (onChange: () => void) => () => void;
+}
 
 export interface NseOptions extends EndpointHooks {
   readonly name: string;
@@ -49,6 +56,8 @@ export interface NseOptions extends EndpointHooks {
   readonly cidrPrefixes: readonly (readonly Prefix[])[];
   /** Told to every client. */
   readonly dnsConfigs?: readonly DNSConfig[];
+  /** Told to every client, and anew with every change. */
+  readonly policyRoutes?: PolicyRoutes;
   readonly registerService: boolean;
   /** Time until the registry must have it. Absent: it serves meanwhile, and registers as soon as it can. */
   readonly registerTimeoutMs?: number;
@@ -102,6 +111,12 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   const setup = { ...platform, name: options.name, hop, table, tokens, ownCallTimeoutMs };
   const connections = createConnections(setup);
   connections.directory.adopt(intents);
+  const unfollow = options.policyRoutes?.follow(() => {
+    for (const { connection } of table.all()) {
+      const wish = { type: 'wish', wished: State.REFRESH_REQUESTED } as const;
+      connections.directory.tell(connection.id, wish);
+    }
+  });
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
   const registration = spawnEndpointRegistration(
@@ -117,6 +132,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   );
   const stop = async (timeoutMs: number): Promise<void> => {
     hop.end('its process was told to stop');
+    unfollow?.();
     await registration.stop(timeoutMs);
     await closeAll(listening, timeoutMs);
     await shared?.stop();
@@ -159,6 +175,7 @@ function hopOf(platform: Platform, options: NseOptions, leases: Leases): Hop {
     clock: platform.clock,
     leases,
     ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
+    ...(options.policyRoutes === undefined ? {} : { policyRoutes: options.policyRoutes.current }),
     completeMechanism: (asked, connection) => completeKernel(platform, options, asked, connection),
     mechanismTypes: [mechanismType.kernel],
     ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),

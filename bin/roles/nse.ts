@@ -11,6 +11,7 @@ import { loadNseConfig } from '../config/load.ts';
 import { addressStoreFor } from './address-store.ts';
 import { composeNse } from './compose-nse.ts';
 import { openEndpointJournals } from './endpoint-journals.ts';
+import { followPolicyRoutes } from './policy-routes.ts';
 import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 
@@ -59,6 +60,7 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
                 searchDomains: [...each.searchDomains],
               }),
             ),
+            policyRoutes: followPolicyRoutes(config.pbrConfigPath, log),
             registerService: config.registerService,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
             netns: namespaceInodeUrl('/proc/self/ns/net'),

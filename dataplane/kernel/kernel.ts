@@ -28,6 +28,7 @@ import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
 import { missingLines, noWayToJoin, probeFeatures } from './probe.ts';
+import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
 import { failureError } from './run.ts';
 import { readStatistics } from './statistics.ts';
@@ -67,6 +68,7 @@ class KernelDataplane implements Dataplane {
   readonly #removals;
   readonly #filter;
   readonly #damage;
+  readonly #policies;
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
   #features: Promise<KernelFeatures> | undefined;
   #stopWatching: (() => void) | undefined;
@@ -79,6 +81,7 @@ class KernelDataplane implements Dataplane {
     this.#netlink = options.netlink;
     this.#marks = marksOf(options);
     this.#removals = createRemovals({ ...options, marks: this.#marks });
+    this.#policies = createPolicyUse(options.netlink);
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
     this.#damage = createDamageWatch({
       netlink: options.netlink,
@@ -106,11 +109,19 @@ class KernelDataplane implements Dataplane {
   async ensure(wire: Wire, budget: Budget): Promise<void> {
     checkWire(wire);
     const features = await this.#knownFeatures(probeBudget);
-    await this.#locks.hold([wire.id], () => this.#ensureLocked(wire, features, budget));
+    const locks = [wire.id, ...this.#policies.locksOf(wire)];
+    await this.#locks.hold(locks, () => this.#ensureLocked(wire, features, budget));
   }
 
-  async remove(ids: readonly string[], budget: Budget): Promise<void> {
-    await this.#locks.hold(ids, () => this.#removeLocked(ids, budget));
+  async remove(
+    ids: readonly string[],
+    budget: Budget,
+    namespaces?: ReadonlyMap<string, string>,
+  ): Promise<void> {
+    await this.#locks.hold(ids, async () => {
+      await this.#removeLocked(ids, budget);
+      await this.#policies.clear(ids, namespaces, budget);
+    });
   }
 
   async list(budget: Budget): Promise<readonly ObservedWire[]> {
@@ -312,6 +323,7 @@ class KernelDataplane implements Dataplane {
       crossConnect: this.#crossConnect(features),
       filtersSources: features.sourceFilter,
       mtu,
+      policies: await this.#policies.plan(wire, current.isFresh === true, budget),
     };
     const plan = planWire(context, wire, current);
     const filtered = features.sourceFilter
@@ -325,6 +337,7 @@ class KernelDataplane implements Dataplane {
     }
     const state = plan.outcome(plan.program.indexesIn(outcome.answers));
     this.#wires.set(wire.id, { ...state, replaced: [], attempt: current.attempt });
+    await this.#policies.settle(wire, budget);
     await this.#removeEnds(wire.id, current.replaced, budget);
     await this.#filter.release(endsOf(current), endsOf(state), budget);
     return undefined;

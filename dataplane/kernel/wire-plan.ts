@@ -24,6 +24,7 @@ import { configurationOf, configureEnd } from './configure-end.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import type { OwnerMarks, Tag } from './owner.ts';
 import { formatTag, generationsOf, isNameOf, linkName } from './owner.ts';
+import type { PolicyPlan } from './policy-use.ts';
 import type { Program, ProgramBuilder } from './program-builder.ts';
 import { buildProgram } from './program-builder.ts';
 import { allowSource } from './source-filter.ts';
@@ -37,6 +38,8 @@ export interface PlanContext {
   readonly filtersSources: boolean;
   /** For new devices, and for kept ones where the wire asks for one; 0: the kernel's choice. */
   readonly mtu: number;
+  /** Undefined where the client's end neither wants nor may have any. */
+  readonly policies: PolicyPlan | undefined;
 }
 
 export interface WirePlan {
@@ -282,6 +285,7 @@ function configurePeer(
     }
   }
   configureEnd(program, end, index, kept?.configuration ?? nothingConfigured);
+  if (plan.side === 'client') context.policies?.configure(program, end, index);
 }
 
 /** How long the kernel may take to notice that both sides of a new veth are up; it takes well under a millisecond. */

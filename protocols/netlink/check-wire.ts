@@ -3,7 +3,14 @@
 import { NsmError } from '../errors.ts';
 import { family } from './constants.ts';
 import { parseIp, parseMac, parsePrefix } from './ip-address.ts';
-import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../ports/dataplane.ts';
+import type {
+  KernelEnd,
+  PortRange,
+  VxlanEnd,
+  Wire,
+  WireEnd,
+  WirePolicy,
+} from '../ports/dataplane.ts';
 
 /** IFNAMSIZ of linux/if.h less the closing NUL. */
 const interfaceNameLengthMax = 15;
@@ -13,6 +20,8 @@ const mtuMinIpv6 = 1280;
 const mtuMax = 65535;
 const vniMax = 0xffffff;
 const listLengthMax = 4096;
+/** Each costs a rule that every packet of the workload may have to pass. */
+const policiesMax = 1024;
 
 function refuse(rule: string, expected: string, found: string, remedy?: string): NsmError {
   return new NsmError('INVALID_ARGUMENT', `the wire's ${rule} is not possible`, {
@@ -77,6 +86,35 @@ function checkKernelEnd(end: KernelEnd): void {
     parseIp(neighbor.ip);
     parseMac(neighbor.macAddress);
   }
+  const policies = end.policies ?? [];
+  if (policies.length > policiesMax) {
+    throw refuse('policies', `at most ${policiesMax}`, `${policies.length}`);
+  }
+  policies.forEach(checkPolicy);
+}
+
+function checkPolicy(policy: WirePolicy, index: number): void {
+  const rule = `policy ${index + 1}`;
+  const [first] = policy.routes;
+  if (first === undefined) throw refuse(rule, 'at least one route', 'none');
+  const wanted = parsePrefix(policy.from ?? first.prefix).family;
+  for (const { prefix, gateway } of policy.routes) {
+    const families = [prefix, ...(gateway === undefined ? [] : [`${gateway}`])].map(
+      (text) => parsePrefix(text).family,
+    );
+    if (families.every((each) => each === wanted)) continue;
+    throw refuse(rule, 'one address family', `from ${policy.from}, route ${prefix} via ${gateway}`);
+  }
+  const { ipProtocol = 0, sourcePorts, destinationPorts } = policy;
+  if (!isWithin(ipProtocol, 0, 255)) throw refuse(rule, 'protocol 0 to 255', `${ipProtocol}`);
+  for (const ports of [sourcePorts, destinationPorts]) checkPorts(rule, ports);
+}
+
+function checkPorts(rule: string, ports: PortRange | undefined): void {
+  if (ports === undefined) return;
+  const { first, last } = ports;
+  if (isWithin(first, 1, 65535) && isWithin(last, first, 65535)) return;
+  throw refuse(rule, 'ports 1 to 65535, the first not above the last', `${first}-${last}`);
 }
 
 /** The rules of dev_valid_name() in the kernel, and a word on the length that people run into. */

@@ -22,6 +22,9 @@ export const messageType = {
   newNeighbor: 28,
   delNeighbor: 29,
   getNeighbor: 30,
+  newRule: 32,
+  delRule: 33,
+  getRule: 34,
   newQdisc: 36,
   delQdisc: 37,
   newFilter: 44,
@@ -114,15 +117,34 @@ export const routeAttribute = {
   destination: 1,
   outputInterface: 4,
   gateway: 5,
+  priority: 6,
   preferredSource: 7,
   metrics: 8,
+  table: 15,
   via: 18,
 } as const;
 export const routeTableMain = 254;
+/** RT_TABLE_UNSPEC: the table stands in an attribute. */
+export const routeTableInAttribute = 0;
 export const routeScope = { universe: 0, link: 253 } as const;
 export const routeTypeUnicast = 1;
+/** RTN_THROW: the lookup goes on with the next rule. */
+export const routeTypeThrow = 9;
 /** RTNH_F_ONLINK. */
 export const nextHopOnLink = 4;
+
+/** FRA_ attributes of linux/fib_rules.h; ports are a pair of 16-bit numbers in the machine's own order. */
+export const ruleAttribute = {
+  source: 2,
+  priority: 6,
+  table: 15,
+  protocol: 21,
+  ipProtocol: 22,
+  sourcePorts: 23,
+  destinationPorts: 24,
+} as const;
+/** FR_ACT_TO_TBL. */
+export const ruleActionToTable = 1;
 
 export const neighborAttribute = { destination: 1, linkAddress: 2, port: 6 } as const;
 /** NUD_NOARP | NUD_PERMANENT and NUD_PERMANENT. */

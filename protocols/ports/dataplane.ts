@@ -17,6 +17,23 @@ export interface WireRoute {
   readonly gateway?: string;
 }
 
+/** First and last port. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Packets of a workload that take routes of their own. What is absent does not matter. */
+export interface WirePolicy {
+  /** Source in CIDR form; its family is the policy's. */
+  readonly from?: string;
+  readonly ipProtocol?: number;
+  readonly sourcePorts?: PortRange;
+  readonly destinationPorts?: PortRange;
+  /** Of the policy's family, at least one. */
+  readonly routes: readonly WireRoute[];
+}
+
 /** An interface in a workload's network namespace. */
 export interface KernelEnd {
   readonly kind: 'kernel';
@@ -30,6 +47,8 @@ export interface KernelEnd {
   readonly addresses: readonly string[];
   readonly routes: readonly WireRoute[];
   readonly neighbors: readonly { readonly ip: string; readonly macAddress: string }[];
+  /** The first that fits a packet decides. Absent: none. */
+  readonly policies?: readonly WirePolicy[];
 }
 
 /** A VXLAN tunnel to another node's forwarder. */
@@ -129,8 +148,15 @@ export interface Dataplane {
    * UNIMPLEMENTED (mechanism), FAILED_PRECONDITION (a later version of vwire made it).
    */
   ensure(wire: Wire, budget: Budget): Promise<void>;
-  /** Removes everything under these ids; an unknown id is no error. */
-  remove(ids: readonly string[], budget: Budget): Promise<void>;
+  /**
+   * Removes everything under these ids; an unknown id is no error. `namespaces` are those of clients with policies whose
+   * wires this driver has not ensured in its life, by wire id: nothing else leads there.
+   */
+  remove(
+    ids: readonly string[],
+    budget: Budget,
+    namespaces?: ReadonlyMap<string, string>,
+  ): Promise<void>;
   list(budget: Budget): Promise<readonly ObservedWire[]>;
   /**
    * What is missing of the wire, or not as the driver made it: empty where it is whole. Looks at the node's own side

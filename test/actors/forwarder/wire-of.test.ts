@@ -69,6 +69,36 @@ describe('a wire between two workloads', () => {
     expect(endpoint.addresses).toEqual(['10.0.0.0/32', 'fc00::/128']);
   });
 
+  it('gives the policies to the client alone, each with its routes or the default one', () => {
+    const policies = [
+      {
+        from: '172.16.2.200/24',
+        proto: '6',
+        dstPort: '80-90',
+        srcPort: '7',
+        routes: [{ prefix: '172.16.3.0/24', nextHop: '172.16.2.201' }, { prefix: '10.9.0.0/16' }],
+      },
+      { from: '', srcPort: '0', routes: [] },
+      { from: 'fd00::7/64', routes: [] },
+    ];
+    const [client, endpoint] = ends(wire({ ip: { policies } }));
+    expect(endpoint.policies).toBeUndefined();
+    expect(client.policies).toEqual([
+      {
+        from: '172.16.2.200/24',
+        ipProtocol: 6,
+        destinationPorts: { first: 80, last: 90 },
+        sourcePorts: { first: 7, last: 7 },
+        routes: [
+          { prefix: '172.16.3.0/24', gateway: '172.16.2.201' },
+          { prefix: '10.9.0.0/16', gateway: '10.0.0.0' },
+        ],
+      },
+      { routes: [{ prefix: '0.0.0.0/0', gateway: '10.0.0.0' }] },
+      { from: 'fd00::7/64', routes: [{ prefix: '::/0', gateway: 'fc00::' }] },
+    ]);
+  });
+
   it('carries ETHERNET only where the answer says so', () => {
     expect(wire({ payload: 'ETHERNET' }).payload).toBe('ETHERNET');
     expect(wire({ payload: '' }).payload).toBe('IP');

@@ -1,6 +1,7 @@
 // Protects an Endpoint's part of a Request: it gives addresses and its end of the mechanism, keeps them over
 // refreshes, gives back what a failed first Request took, and turns what a hook throws into a refusal.
 
+import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Hop, HopRequest } from '../../../actors/connection/hop.ts';
 import { type EndpointHooks, endpointHop } from '../../../actors/nse/endpoint-hop.ts';
@@ -9,6 +10,10 @@ import { requirePrefix } from '../../../protocols/ipam/address.ts';
 import { Leases } from '../../../actors/nse/leases.ts';
 import { PointToPointPools } from '../../../protocols/ipam/point-to-point.ts';
 import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
+import {
+  type PolicyRoute,
+  PolicyRouteSchema,
+} from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { withParameters } from '../../../protocols/nsm/mechanism.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
@@ -19,9 +24,13 @@ const path = ['nsc', 'nsmgr', 'forwarder', 'nse', 'left over'];
 let hop: Hop;
 
 /** Room for two connections. */
-function start(hooks: EndpointHooks = {}): void {
+function start(
+  hooks: EndpointHooks = {},
+  policyRoutes: () => readonly PolicyRoute[] = () => [],
+): void {
   const clock = createManualClock();
   hop = endpointHop({
+    policyRoutes,
     name: 'nse',
     log: silentLog,
     clock,
@@ -89,6 +98,20 @@ describe('a Request at an Endpoint', () => {
       code: 'UNIMPLEMENTED',
     });
   });
+});
+
+it('policy routes of the moment are told, and its address stays when they change', async () => {
+  let policies = [create(PolicyRouteSchema, { from: '172.16.2.200/24' })];
+  start({}, () => policies);
+  const made = await hop.request(first('a'));
+  const [own] = addressOf(made) ?? [];
+  expect(addressOf(made)).toEqual([own, '172.16.2.200/24']);
+  const same = await hop.request(refresh(made.connection));
+  expect(addressOf(same)).toEqual([own, '172.16.2.200/24']);
+  policies = [];
+  const after = await hop.request(refresh(same.connection));
+  expect(addressOf(after)).toEqual([own]);
+  expect(after.connection.context?.ipContext?.policies).toEqual([]);
 });
 
 describe('a hook', () => {
