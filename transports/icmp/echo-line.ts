@@ -9,6 +9,7 @@ import { describeError } from '../../protocols/errors.ts';
 import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import type { EchoLine, OpenEchoLine } from '../../protocols/ports/liveness.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import { askNeighbour } from './ask-neighbour.ts';
 import { decodeEchoReply, encodeEchoRequest } from './icmp-packet.ts';
 import { type IcmpSocket, openIcmpSocket } from './icmp-socket.ts';
 
@@ -21,6 +22,8 @@ export interface EchoLinesOptions {
 const payloadLength = 8;
 /** Replies that are read at a time; what is left is read the next time. */
 const repliesMax = 64;
+/** The kernel heeds no second answer to ARP within a second (its locktime). */
+const askEveryMs = 1_200;
 /**
  * EHOSTUNREACH, ECONNREFUSED, EHOSTDOWN: what an earlier echo met on its way or at its end. All else that a send fails
  * with comes from this side.
@@ -38,7 +41,9 @@ export function echoLines({ log, namespace }: EchoLinesOptions): OpenEchoLine {
         destination: to,
         ...(interfaceName === '' ? {} : { interfaceName }),
       });
-      return lineOf(socket, to.bytes.length === 4 ? 4 : 6);
+      const ask = (): void =>
+        askNeighbour({ namespace, interfaceName, source: parseIp(source), destination: to });
+      return lineOf(socket, to.bytes.length === 4 ? 4 : 6, ask);
     } catch (error) {
       // Once: without the right to ping it would be said five times a second.
       const details = { error: describeError(error) };
@@ -50,12 +55,22 @@ export function echoLines({ log, namespace }: EchoLinesOptions): OpenEchoLine {
   };
 }
 
-function lineOf(socket: IcmpSocket, version: 4 | 6): EchoLine {
+/**
+ * `ask` is called as long as nothing has been heard: another Endpoint may have the address of the one before with
+ * another MAC, and the kernel would believe the old one for up to a minute.
+ */
+function lineOf(socket: IcmpSocket, version: 4 | 6, ask: () => void): EchoLine {
   const identifier = randomInt(0x1_0000);
   let last = -1;
+  let isHeard = false;
+  let askAtMs = 0;
   return {
     send(sequence) {
       last = sequence;
+      if (!isHeard && performance.now() >= askAtMs) {
+        askAtMs = performance.now() + askEveryMs;
+        ask();
+      }
       const echo = { identifier, sequence: sequence & 0xffff };
       const packet = encodeEchoRequest(version, echo, payloadLength);
       const refusal = socket.send(packet);
@@ -71,7 +86,9 @@ function lineOf(socket: IcmpSocket, version: 4 | 6): EchoLine {
         if (echo === undefined || (socket.isRaw && echo.identifier !== identifier)) continue;
         // The sequence on the wire has 16 bits: the latest one with these.
         const sequence = last - ((last - echo.sequence) & 0xffff);
-        if (sequence >= 0) yield sequence;
+        if (sequence < 0) continue;
+        isHeard = true;
+        yield sequence;
       }
     },
     close: () => socket.close(),

@@ -124,7 +124,8 @@ function openAny(version: 4 | 6): { descriptor: number; isRaw: boolean } {
   return { descriptor: second, isRaw: false };
 }
 
-function inNamespace<Result>(url: string | undefined, action: () => Result): Result {
+/** Runs `action`, which awaits nothing, with this thread in the namespace. */
+export function inNamespace<Result>(url: string | undefined, action: () => Result): Result {
   if (url === undefined) return action();
   const home = openSync('/proc/thread-self/ns/net', 'r');
   try {
