@@ -15,6 +15,7 @@ import { withClientInterface } from '../../protocols/nsm/client-interface.ts';
 import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Call, NextHop } from '../connection/hop.ts';
+import type { Exclusions } from './exclusions.ts';
 import type { TokenSource } from '../connection/tokens.ts';
 
 export interface AttemptSetup {
@@ -34,6 +35,8 @@ export interface AttemptSetup {
   /** URL of the manager (`NSM_CONNECT_TO`). */
   readonly connectTo: string;
   readonly requestTimeoutMs: number;
+  /** Shared by the connections of one client. Absent: they do not look at each other. */
+  readonly exclusions?: Exclusions;
 }
 
 /** `known`: what the try went out from; undefined for a connection that began with it. */
@@ -95,14 +98,22 @@ async function request(
   asked: Connection | undefined,
 ): Promise<Connection> {
   const known = asked ?? enterPath(firstConnection(setup), setup.name, () => setup.connectionId);
-  const base = withClientInterface(known, setup.interfaceName);
+  const named = withClientInterface(known, setup.interfaceName);
+  const base = setup.exclusions?.prepare(setup.connectionId, named) ?? named;
   const own = await setup.tokens.token(undefined);
   const connection = withSegment(base, 0, {
     token: own.token,
     expires: timestampFromEpochMs(own.expiresAtEpochMs),
   });
   const sent = { connection, preferences: setup.preferences };
-  return setup.nextHop.request(setup.connectTo, sent, callFor(setup, clock, signal));
+  const answer = await setup.nextHop.request(setup.connectTo, sent, callFor(setup, clock, signal));
+  try {
+    setup.exclusions?.accept(setup.connectionId, asked, answer);
+  } catch (thrown) {
+    await setup.nextHop.close(setup.connectTo, answer, callFor(setup, clock, signal));
+    throw thrown;
+  }
+  return answer;
 }
 
 function firstConnection(setup: AttemptSetup): Connection {

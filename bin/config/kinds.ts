@@ -14,6 +14,10 @@ import {
   parseMap,
   parsePrefixGroups,
 } from '../../protocols/nsm/config-values.ts';
+import {
+  type AwarenessGroups,
+  parseAwarenessGroups,
+} from '../../protocols/nsm/awareness-groups.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
 
@@ -116,6 +120,11 @@ export const serviceUrls = kind(
     parseServiceUrls(value);
     return parseList(value, noName);
   },
+);
+export const awarenessGroups = kind(
+  'groups of URLs',
+  'groups of URLs such as [kernel://a,kernel://b],[kernel://c], each URL once',
+  (value): AwarenessGroups => parseAwarenessGroups(value, noName),
 );
 export const ipAddress = kind('IP address', 'an IPv4 or IPv6 address', (value) =>
   parseAddress(value) === undefined ? undefined : value,

@@ -2,9 +2,11 @@
 
 import { clientBehavior } from '../../actors/client/client.ts';
 import type { ClientMessage, ClientStatus } from '../../actors/client/client-setup.ts';
+import { Exclusions } from '../../actors/client/exclusions.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { ActorRef } from '../../actors/runtime/api.ts';
 import { describeError } from '../../protocols/errors.ts';
+import { type AwarenessGroups, groupOf } from '../../protocols/nsm/awareness-groups.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import type { Liveness } from '../../protocols/ports/liveness.ts';
@@ -28,6 +30,8 @@ export interface NscOptions {
   readonly endpointName?: string;
   /** Absent: nothing is known of the data plane, and healing goes by what the control plane says. */
   readonly liveness?: Liveness;
+  /** Requests whose Endpoints may give the same addresses. */
+  readonly awarenessGroups?: AwarenessGroups;
   readonly retry?: { readonly firstMs: number; readonly mostMs: number };
   readonly onStatus: (service: ServiceUrl, connectionId: string, status: ClientStatus) => void;
 }
@@ -38,8 +42,16 @@ export function composeNsc(platform: Platform, options: NscOptions): RunningRole
   const { log, dialer, wallClock, system } = platform;
   const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, options.name);
   const tokens = platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs);
+  const idOf = (index: number): string => `${options.name}-${index}`;
+  const groups = new Map(
+    options.services.map((service, index) => [
+      idOf(index),
+      groupOf(options.awarenessGroups ?? [], service),
+    ]),
+  );
+  const exclusions = new Exclusions((connectionId) => groups.get(connectionId));
   const clients = options.services.map((service, index): ActorRef<ClientMessage> => {
-    const connectionId = `${options.name}-${index}`;
+    const connectionId = idOf(index);
     const interfaceName =
       service.interfaceName ?? defaultInterfaceName(service.networkService, platform.random);
     const behavior = clientBehavior({
@@ -55,7 +67,11 @@ export function composeNsc(platform: Platform, options: NscOptions): RunningRole
       ...(service.interfaceName === undefined ? {} : { interfaceName: service.interfaceName }),
       preferences: [kernelMechanism({ netnsUrl: options.netns, interfaceName })],
       retry: options.retry ?? retryDefault,
-      onStatus: (status) => options.onStatus(service, connectionId, status),
+      exclusions,
+      onStatus: (status) => {
+        if (status.phase === 'closed') exclusions.release(connectionId);
+        options.onStatus(service, connectionId, status);
+      },
     });
     return system.spawn(behavior, connectionId);
   });

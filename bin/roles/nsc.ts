@@ -3,6 +3,7 @@
 
 import type { ClientStatus } from '../../actors/client/client-setup.ts';
 import { describeError } from '../../protocols/errors.ts';
+import { unrequested } from '../../protocols/nsm/awareness-groups.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNscConfig } from '../config/load.ts';
@@ -15,21 +16,26 @@ const closeTimeoutMs = 10_000;
 export async function run(): Promise<number> {
   const config = loadNscConfig(process.env);
   const services = parseServiceUrls(config.networkServices.join(','));
+  const { awarenessGroups } = config;
   return runRoleProcess({
     role: 'nsc',
     name: config.name,
     config,
     urls: [config.connectTo],
-    phases: (platform) => [
+    phases: (platform, log) => [
       {
         name: `request ${services.length} services of the manager at ${config.connectTo}`,
         check: 'is the manager running, and is NSM_CONNECT_TO its URL?',
         start: () => {
           const startedMs = platform().clock.nowMs();
+          for (const url of unrequested(awarenessGroups, services)) {
+            log.warn('an awareness group names what is not requested', { url });
+          }
           const role = composeNsc(platform(), {
             name: config.name,
             connectTo: config.connectTo,
             services,
+            awarenessGroups,
             labels: clientInfoLabels(config),
             requestTimeoutMs: config.requestTimeoutMs,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,

@@ -2,6 +2,7 @@
 
 import { commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
 import {
+  awarenessGroups,
   boolean,
   duration,
   durationBetween,
@@ -40,9 +41,9 @@ export const nscVariables = {
   ),
   awarenessGroups: variable(
     'NSM_AWARENESS_GROUPS',
-    text,
+    awarenessGroups,
     '',
-    'groups [url,url],[url] of requests that must not share an Endpoint',
+    'groups [url,url],[url] of requests, as in NSM_NETWORK_SERVICES, whose Endpoints may give the same addresses',
   ),
   localDnsServerEnabled: variable(
     'NSM_LOCAL_DNS_SERVER_ENABLED',
