@@ -66,10 +66,14 @@ const roles: readonly CatalogRow[] = [
     'NSM_TUNNEL_IP=10.0.0.1 vwire forwarder',
     'run a forwarder whose tunnels start at 10.0.0.1',
   ]),
-  role('nse', 'icmp-responder Endpoint: answers pings on the wires that it is given', [
-    'NSM_SERVICE_NAMES=my-service NSM_CIDR_PREFIX=172.16.0.0/24 vwire nse icmp-responder',
-    'offer my-service with addresses of that prefix',
-  ]),
+  role(
+    'nse',
+    'Endpoint that answers pings (icmp-responder), or passes on to the next (passthrough)',
+    [
+      'NSM_SERVICE_NAMES=my-service NSM_CIDR_PREFIX=172.16.0.0/24 vwire nse icmp-responder',
+      'offer my-service with addresses of that prefix',
+    ],
+  ),
   role('nsc', 'client: requests Network Services and keeps them up', [
     'NSM_NETWORK_SERVICES=kernel://my-service/nsm-1 vwire nsc',
     'request my-service on the interface nsm-1',
@@ -79,7 +83,9 @@ const roles: readonly CatalogRow[] = [
     'scale my-service from zero with processes of that template',
   ]),
 ].map((row) =>
-  row.name === 'nse' ? { ...row, operands: '<kind>', operandChoices: ['icmp-responder'] } : row,
+  row.name === 'nse'
+    ? { ...row, operands: '<kind>', operandChoices: ['icmp-responder', 'passthrough'] }
+    : row,
 );
 
 const commands: readonly CatalogRow[] = [

@@ -135,9 +135,10 @@ export function findConnection(
   const exact = connections.filter((view) => idsOf(view).includes(wanted));
   const begins = connections.filter((view) => idsOf(view).some((id) => id.startsWith(wanted)));
   const found = exact.length > 0 || wanted === '' ? exact : begins;
-  const [first] = found;
+  // A chain of Endpoints passes a manager several times, under one client's id: where it came by first tells most.
+  const [first] = found.toSorted((left, right) => left.seenFrom - right.seenFrom);
   const ids = connections.map(({ id }) => id);
-  if (first !== undefined && found.length === 1) return first;
+  if (first !== undefined && found.every(({ id }) => id === first.id)) return first;
   if (first !== undefined) {
     throw new NsmError(
       'INVALID_ARGUMENT',

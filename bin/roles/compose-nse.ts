@@ -1,6 +1,5 @@
 // Puts an Endpoint together: its hop, its connections, its registration. Used by `vwire nse` and by the library.
 
-import { create } from '@bufbuild/protobuf';
 import { createConnections } from '../../actors/connection/connections.ts';
 import type { Hop } from '../../actors/connection/hop.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
@@ -17,12 +16,6 @@ import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
-import {
-  type NetworkService,
-  type NetworkServiceEndpoint,
-  NetworkServiceEndpointSchema,
-  NetworkServiceSchema,
-} from '../../protocols/nsm/gen/registry_pb.ts';
 import { type Connection, type Mechanism, State } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   mechanismType,
@@ -30,6 +23,7 @@ import {
   parameterKey,
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
+import { type EndpointEntry, endpointOf, servicesOf } from './nse-parts.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
@@ -42,16 +36,11 @@ export interface PolicyRoutes {
   readonly follow: (onChange: () => void) => () => void;
 }
 
-export interface NseOptions extends EndpointHooks {
-  readonly name: string;
+export interface NseOptions extends EndpointHooks, EndpointEntry {
   /** URL of the manager. */
   readonly connectTo: string;
   /** Where the Endpoint serves. */
   readonly listenOn: string;
-  readonly serviceNames: readonly string[];
-  readonly payload: 'IP' | 'ETHERNET';
-  /** Registered under every service name. */
-  readonly labels: Readonly<Record<string, string>>;
   /** An address pair from each group. */
   readonly cidrPrefixes: readonly (readonly Prefix[])[];
   /** Told to every client. */
@@ -181,22 +170,6 @@ function hopOf(platform: Platform, options: NseOptions, leases: Leases): Hop {
     ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
     ...(options.onClose === undefined ? {} : { onClose: options.onClose }),
   });
-}
-
-function endpointOf(options: NseOptions, url: string): NetworkServiceEndpoint {
-  const networkServiceLabels = Object.fromEntries(
-    options.serviceNames.map((service) => [service, { labels: { ...options.labels } }]),
-  );
-  return create(NetworkServiceEndpointSchema, {
-    name: options.name,
-    networkServiceNames: [...options.serviceNames],
-    networkServiceLabels,
-    url,
-  });
-}
-
-function servicesOf({ serviceNames, payload }: NseOptions): readonly NetworkService[] {
-  return serviceNames.map((name) => create(NetworkServiceSchema, { name, payload }));
 }
 
 /** This end of a KERNEL mechanism: the Endpoint's namespace, and a name of its own unless one was agreed on. */

@@ -40,7 +40,7 @@ export function ownCommand(
 
 export function launch(options: Launch): Child {
   const { onLine, spawn, executable, role } = options;
-  const [command, ...args] = withLeastPrivilege(role[0] ?? '', ownCommand(role, executable));
+  const [command, ...args] = withLeastPrivilege(role.join(' '), ownCommand(role, executable));
   return startChild({
     name: options.name,
     command,

@@ -1,5 +1,5 @@
 // `vwire nse icmp-responder`: an Endpoint that gives addresses and answers pings with the kernel's own stack, with
-// the reference's variables.
+// the reference's variables. `vwire nse passthrough` is started from here as well.
 
 import { create } from '@bufbuild/protobuf';
 import { join, resolve } from 'node:path';
@@ -11,11 +11,12 @@ import { loadNseConfig } from '../config/load.ts';
 import { addressStoreFor } from './address-store.ts';
 import { composeNse } from './compose-nse.ts';
 import { openEndpointJournals } from './endpoint-journals.ts';
+import { type PassthroughStart, startPassthrough } from './nse-passthrough.ts';
 import { followPolicyRoutes } from './policy-routes.ts';
 import { clientInfoLabels, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 
-const kinds = ['icmp-responder'] as const;
+const kinds = ['icmp-responder', 'passthrough'] as const;
 
 export async function run([kind = kinds[0]]: readonly string[]): Promise<number> {
   if (!kinds.some((known) => known === kind)) {
@@ -37,47 +38,61 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
         name: `serve on ${listenOn} and register at ${config.connectTo}`,
         check: 'is the manager running, and is NSM_CONNECT_TO its URL?',
         start: async ({ end }) => {
-          const journals = await openEndpointJournals({
-            directory: stateDirOf(config),
-            name: config.name,
-            log,
-            clock: platform().clock,
-          });
-          const openAddressStore = addressStoreFor(platform(), config);
-          const composed = await composeNse(platform(), {
-            name: config.name,
-            connectTo: config.connectTo,
-            listenOn,
-            serviceNames: config.serviceNames,
-            payload: config.payload,
-            labels: { ...clientInfoLabels(config), ...Object.fromEntries(config.labels) },
-            cidrPrefixes: config.cidrPrefixes.map((group) =>
-              group.map((prefix) => requirePrefix(prefix, 'NSM_CIDR_PREFIX')),
-            ),
-            dnsConfigs: config.dnsConfigs.map((each) =>
-              create(DNSConfigSchema, {
-                dnsServerIps: [...each.dnsServerIps],
-                searchDomains: [...each.searchDomains],
-              }),
-            ),
-            policyRoutes: followPolicyRoutes(config.pbrConfigPath, log),
-            registerService: config.registerService,
-            maxTokenLifetimeMs: config.maxTokenLifetimeMs,
-            netns: namespaceInodeUrl('/proc/self/ns/net'),
-            ipamPolicy: config.ipamPolicy,
-            ...(config.leaseKeepMs === undefined ? {} : { leaseKeepMs: config.leaseKeepMs }),
-            unregisters: config.unregisterItself,
-            ...(config.idleTimeoutMs === 0
-              ? {}
-              : { idle: { timeoutMs: config.idleTimeoutMs, onIdle: () => end() } }),
-            ...journals,
-            ...(openAddressStore === undefined ? {} : { openAddressStore }),
-          });
+          const started = { platform: platform(), log, config, listenOn };
+          const composed =
+            kind === 'passthrough'
+              ? await startPassthrough(started)
+              : await startResponder({ ...started, end });
           role = composed;
           return () => composed.stop(5_000);
         },
       },
     ],
     readyUrls: () => role?.urls ?? [],
+  });
+}
+
+async function startResponder({
+  platform,
+  log,
+  config,
+  listenOn,
+  end,
+}: PassthroughStart & { readonly end: () => void }): Promise<RunningRole> {
+  const journals = await openEndpointJournals({
+    directory: stateDirOf(config),
+    name: config.name,
+    log,
+    clock: platform.clock,
+  });
+  const openAddressStore = addressStoreFor(platform, config);
+  return composeNse(platform, {
+    name: config.name,
+    connectTo: config.connectTo,
+    listenOn,
+    serviceNames: config.serviceNames,
+    payload: config.payload,
+    labels: { ...clientInfoLabels(config), ...Object.fromEntries(config.labels) },
+    cidrPrefixes: config.cidrPrefixes.map((group) =>
+      group.map((prefix) => requirePrefix(prefix, 'NSM_CIDR_PREFIX')),
+    ),
+    dnsConfigs: config.dnsConfigs.map((each) =>
+      create(DNSConfigSchema, {
+        dnsServerIps: [...each.dnsServerIps],
+        searchDomains: [...each.searchDomains],
+      }),
+    ),
+    policyRoutes: followPolicyRoutes(config.pbrConfigPath, log),
+    registerService: config.registerService,
+    maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+    netns: namespaceInodeUrl('/proc/self/ns/net'),
+    ipamPolicy: config.ipamPolicy,
+    ...(config.leaseKeepMs === undefined ? {} : { leaseKeepMs: config.leaseKeepMs }),
+    unregisters: config.unregisterItself,
+    ...(config.idleTimeoutMs === 0
+      ? {}
+      : { idle: { timeoutMs: config.idleTimeoutMs, onIdle: () => end() } }),
+    ...journals,
+    ...(openAddressStore === undefined ? {} : { openAddressStore }),
   });
 }

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /**
- * Capabilities of capabilities(7) by role: a forwarder makes links and enters namespaces, and finds the namespaces of
+ * Capabilities of capabilities(7) by role, with its kind where it has one: a forwarder makes links and enters namespaces, and finds the namespaces of
  * workloads that run as other users.
  */
 const needed: Readonly<Record<string, readonly string[]>> = {
@@ -14,6 +14,8 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   node: ['net_admin', 'sys_admin', 'sys_ptrace', 'setpcap'],
   // Pings the other end of its wires.
   nsc: ['net_raw'],
+  // Routes between its two wires, in its own namespace.
+  'nse passthrough': ['net_admin'],
   // Makes namespaces with their loopback up and starts Endpoints in them, which get nothing of it.
   supplier: ['net_admin', 'sys_admin', 'setpcap'],
 };

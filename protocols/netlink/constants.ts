@@ -124,6 +124,7 @@ export const routeAttribute = {
   via: 18,
 } as const;
 export const routeTableMain = 254;
+export const routeTableLocal = 255;
 /** RT_TABLE_UNSPEC: the table stands in an attribute. */
 export const routeTableInAttribute = 0;
 export const routeScope = { universe: 0, link: 253 } as const;
@@ -136,7 +137,9 @@ export const nextHopOnLink = 4;
 /** FRA_ attributes of linux/fib_rules.h; ports are a pair of 16-bit numbers in the machine's own order. */
 export const ruleAttribute = {
   source: 2,
+  incoming: 3,
   priority: 6,
+  mark: 10,
   table: 15,
   protocol: 21,
   ipProtocol: 22,

@@ -50,6 +50,7 @@ export const errno = {
   noDevice: 19,
   invalid: 22,
   notSupported: 95,
+  familyNotSupported: 97,
   addressInUse: 98,
   addressNotAvailable: 99,
   networkDown: 100,

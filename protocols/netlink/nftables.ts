@@ -25,8 +25,11 @@ const type = {
 } as const;
 /** NFPROTO_INET: one table for both address families. */
 const inetFamily = 1;
-/** NF_INET_LOCAL_IN. */
+/** NF_INET_PRE_ROUTING and NF_INET_LOCAL_IN. */
+const preroutingHook = 0;
 const inputHook = 1;
+/** NF_IP_PRI_MANGLE, as the unsigned number that the kernel reads as -150. */
+const mangle = 2 ** 32 - 150;
 const accept = 1;
 const drop = 0;
 
@@ -68,6 +71,15 @@ export function ensureInputChain(table: string, chain: string, priority: number)
     .textAttribute(1, table)
     .textAttribute(3, chain);
   writer.nested(4, () => writer.be32Attribute(1, inputHook).be32Attribute(2, priority));
+  return writer.be32Attribute(5, accept).textAttribute(7, 'filter').finish();
+}
+
+/** A base chain that packets pass before they are routed, whatever others have hung there. */
+export function ensurePreroutingChain(table: string, chain: string): EncodedMessage {
+  const writer = nftMessage(type.newChain, flag.ack | flag.create)
+    .textAttribute(1, table)
+    .textAttribute(3, chain);
+  writer.nested(4, () => writer.be32Attribute(1, preroutingHook).be32Attribute(2, mangle));
   return writer.be32Attribute(5, accept).textAttribute(7, 'filter').finish();
 }
 
@@ -170,6 +182,9 @@ export type NftExpression =
       readonly register: number;
       readonly isInverted?: boolean;
     }
+  | { readonly kind: 'immediate'; readonly register: number; readonly value: Uint8Array }
+  /** Sets the packet's mark from the register. */
+  | { readonly kind: 'setMark'; readonly register: number }
   | { readonly kind: 'drop' };
 
 export function addRule(
@@ -204,6 +219,8 @@ function elementMessage(
 
 /** NFT_META_NFPROTO, NFT_META_L4PROTO. */
 const metaKey = { nfproto: 15, l4proto: 16 } as const;
+/** NFT_META_MARK. */
+const metaMark = 3;
 /** NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER. */
 const payloadBase = { network: 1, transport: 2 } as const;
 /** NFT_REG32_00. */
@@ -239,6 +256,17 @@ function writeExpression(writer: NetlinkWriter, expression: NftExpression): void
         writer.be32Attribute(2, firstRegister + expression.register);
         if (expression.isInverted === true) writer.be32Attribute(5, 1);
       });
+      return;
+    case 'immediate':
+      writeNamed(writer, 'immediate', () => {
+        writer.be32Attribute(1, firstRegister + expression.register);
+        writer.nested(2, () => writer.bytesAttribute(1, expression.value));
+      });
+      return;
+    case 'setMark':
+      writeNamed(writer, 'meta', () =>
+        writer.be32Attribute(2, metaMark).be32Attribute(3, firstRegister + expression.register),
+      );
       return;
     case 'drop':
       // Register 0 is the verdict.

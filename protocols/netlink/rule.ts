@@ -5,7 +5,14 @@
 // when the interface goes.
 
 import type { EncodedMessage, NetlinkMessage, NetlinkNumber } from './codec.ts';
-import { isLittleEndian, NetlinkWriter, parseAttributes, readU32, viewOf } from './codec.ts';
+import {
+  isLittleEndian,
+  NetlinkWriter,
+  parseAttributes,
+  readText,
+  readU32,
+  viewOf,
+} from './codec.ts';
 import {
   family,
   flag,
@@ -36,6 +43,10 @@ export interface Rule {
   readonly family: Family;
   /** Absent: from everywhere. */
   readonly source?: IpPrefix;
+  /** Name of the interface that the packet came in by; it need not be there yet. */
+  readonly incoming?: string;
+  /** The packet's mark. */
+  readonly mark?: number;
   readonly priority: number;
   readonly table: number;
   /** IP protocol number. */
@@ -51,6 +62,11 @@ export function addRule(rule: Rule): EncodedMessage {
 
 export function deleteRule(rule: Rule): EncodedMessage {
   return ruleMessage(messageType.delRule, acknowledged, rule);
+}
+
+/** Removes the first rule like it, whoever made it. */
+export function deleteAnyRule(rule: Rule): EncodedMessage {
+  return ruleMessage(messageType.delRule, acknowledged, rule, false);
 }
 
 /** Of both families. */
@@ -78,6 +94,7 @@ export function parseRule(message: NetlinkMessage): FoundRule | undefined {
     priority: readU32(attributes.get(ruleAttribute.priority)) ?? 0,
     table: readU32(attributes.get(ruleAttribute.table)) ?? payload[4] ?? 0,
     ...sourceOf(ruleFamily, payload[2] ?? 0, attributes.get(ruleAttribute.source)),
+    ...originOf(attributes),
     ...transportOf(attributes),
   };
   return { rule, isOurs: attributes.get(ruleAttribute.protocol)?.[0] === vwireProtocol };
@@ -89,6 +106,12 @@ function sourceOf(
   bytes: Uint8Array | undefined,
 ): Pick<Rule, 'source'> {
   return bytes === undefined ? {} : { source: { family: ofFamily, bytes, prefixLengthBits } };
+}
+
+function originOf(attributes: ReadonlyMap<number, Uint8Array>): Partial<Rule> {
+  const incoming = readText(attributes.get(ruleAttribute.incoming));
+  const mark = readU32(attributes.get(ruleAttribute.mark)) ?? 0;
+  return { ...(incoming === undefined ? {} : { incoming }), ...(mark === 0 ? {} : { mark }) };
 }
 
 function transportOf(attributes: ReadonlyMap<number, Uint8Array>): Partial<Rule> {
@@ -173,7 +196,7 @@ function kindOf(type: number | undefined): FoundTableRoute['kind'] {
   return type === routeTypeThrow ? 'mark' : 'other';
 }
 
-function ruleMessage(type: number, flags: number, rule: Rule): EncodedMessage {
+function ruleMessage(type: number, flags: number, rule: Rule, isOurs = true): EncodedMessage {
   const source = rule.source === undefined ? undefined : networkOf(rule.source);
   const writer = new NetlinkWriter(type, flags)
     .u8(rule.family)
@@ -187,9 +210,11 @@ function ruleMessage(type: number, flags: number, rule: Rule): EncodedMessage {
   if (source !== undefined && source.prefixLengthBits > 0) {
     writer.bytesAttribute(ruleAttribute.source, source.bytes);
   }
+  if (rule.incoming !== undefined) writer.textAttribute(ruleAttribute.incoming, rule.incoming);
+  if (rule.mark !== undefined) writer.u32Attribute(ruleAttribute.mark, rule.mark);
   writer.u32Attribute(ruleAttribute.priority, rule.priority);
   writer.u32Attribute(ruleAttribute.table, rule.table);
-  writer.u8Attribute(ruleAttribute.protocol, vwireProtocol);
+  if (isOurs) writer.u8Attribute(ruleAttribute.protocol, vwireProtocol);
   if (rule.ipProtocol !== undefined) {
     writer.u8Attribute(ruleAttribute.ipProtocol, rule.ipProtocol);
   }

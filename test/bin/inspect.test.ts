@@ -70,6 +70,13 @@ describe('the id of a connection', () => {
     expect(refusal(() => findConnection([], 'x')).details.found).toBe('no connections at all');
   });
 
+  it('of a chain, which passes the manager twice, means where it came by first', () => {
+    const [once, again] = [view(['nsc-0', 'aa']), view(['nsc-0', 'aa', 'bb', 'cc'])];
+    const later = { ...again, seenFrom: 4 };
+    expect(findConnection([later, once], 'nsc-0')).toBe(once);
+    expect(findConnection([later, once], 'cc')).toBe(later);
+  });
+
   it('in full is always found, whatever the others are called', () => {
     const id = fc.string({ minLength: 1, maxLength: 8 });
     fc.assert(

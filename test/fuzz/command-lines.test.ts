@@ -186,7 +186,7 @@ const validValues: Readonly<Record<string, readonly string[]>> = {
     'kernel://a/nsm-1,kernel://b/nsm-2',
   ],
   'IP address': ['10.0.0.1', '2001:db8::1', '::ffff:10.0.0.1'],
-  integer: ['0', '4789', '65535'],
+  integer: ['0', '16', '4789', '65535'],
   'log level': ['INFO', 'warning', 'Trace'],
   'CIDR groups': [
     '10.0.0.0/24',

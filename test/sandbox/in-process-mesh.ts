@@ -10,6 +10,10 @@ import { composeForwarder, type ForwarderOptions } from '../../bin/roles/compose
 import { composeNsc, type NscOptions } from '../../bin/roles/compose-nsc.ts';
 import { composeNse, type NseOptions } from '../../bin/roles/compose-nse.ts';
 import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
+import {
+  composePassthrough,
+  type PassthroughOptions,
+} from '../../bin/roles/compose-passthrough.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
 import { composeSupplier, type SupplierOptions } from '../../bin/roles/compose-supplier.ts';
 import type { Platform } from '../../bin/roles/platform.ts';
@@ -202,6 +206,29 @@ export class Mesh extends MeshCalls {
     const part = partOf(await this.run(composing), url);
     this.#parts.push(part);
     return part;
+  }
+
+  /** Composed like `vwire nse passthrough`, with its labels and a chain that the test sees. */
+  addPassthrough(
+    node: Node,
+    name: string,
+    more: Pick<PassthroughOptions, 'labels' | 'chain'>,
+  ): Promise<Restartable> {
+    const url = `memory:${node.name}/${name}`;
+    const own = { journal: createMemoryJournal(), netns: this.newNamespace() };
+    return this.#restartable(url, name, (platform) =>
+      composePassthrough(platform, {
+        name,
+        connectTo: node.managerUrl,
+        listenOn: url,
+        serviceNames: ['service'],
+        payload: 'IP',
+        registerService: false,
+        maxTokenLifetimeMs: lifetimeMs,
+        ...own,
+        ...more,
+      }),
+    );
   }
 
   async addSupplier(node: Node, extras: SupplierExtras): Promise<Part> {

@@ -45,6 +45,8 @@ const rules: fc.Arbitrary<Rule> = family.chain(({ family: ofFamily, length }) =>
         bytes: fc.uint8Array({ minLength: length, maxLength: length }),
         prefixLengthBits: fc.integer({ min: 1, max: length * 8 }),
       }),
+      incoming: fc.stringMatching(/^[a-z0-9.-]{1,15}$/),
+      mark: u32,
       ipProtocol: fc.integer({ min: 1, max: 255 }),
       sourcePorts: ports,
       destinationPorts: ports,
