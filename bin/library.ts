@@ -12,6 +12,8 @@ import type { Connection } from '../protocols/nsm/gen/connection_pb.ts';
 import { checkInterfaceName } from '../protocols/nsm/interface-name.ts';
 import { type Log, silentLog } from '../protocols/ports/log.ts';
 import { namespaceInodeUrl } from '../transports/netlink/namespace-url.ts';
+import { loadNscConfig } from './config/load.ts';
+import { livenessOf } from './roles/client-liveness.ts';
 import { composeNsc } from './roles/compose-nsc.ts';
 import { composeNse } from './roles/compose-nse.ts';
 import { createPlatform } from './roles/platform.ts';
@@ -80,6 +82,11 @@ export interface ClientOptions extends WorkloadOptions {
   readonly interfaceName?: string;
   /** Time of one Request; default 15,000. */
   readonly requestTimeoutMs?: number;
+  /**
+   * Whether the wire is pinged, so that a dead Endpoint is left at once and a live one never; default true in the own
+   * namespace. Needs CAP_NET_RAW or a wide `net.ipv4.ping_group_range`; without, healing goes by the control plane.
+   */
+  readonly liveness?: boolean;
   /** Every change: established, healing, closed. */
   readonly onStatus?: (status: ClientStatus) => void;
 }
@@ -160,6 +167,8 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   if (service === '') throw badOption('service', 'a name', 'an empty text');
   if (interfaceName !== undefined) checkInterfaceName(interfaceName, 'interfaceName');
   const platform = await platformOf(options);
+  // A socket that is kept in another namespace would keep that alive.
+  const probes = options.namespace === undefined && (options.liveness ?? true);
   let status: ClientStatus = { phase: 'requesting', attempts: 0 };
   let connection: Connection | undefined;
   let onChanged: () => void = () => {};
@@ -171,6 +180,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
     requestTimeoutMs: options.requestTimeoutMs ?? requestTimeoutMsDefault,
     maxTokenLifetimeMs: options.maxTokenLifetimeMs ?? maxTokenLifetimeMsDefault,
     netns: options.namespace ?? namespaceInodeUrl(ownNamespace),
+    ...(probes ? livenessOf(loadNscConfig({}), platform) : {}),
     onStatus(_, __, changed) {
       status = changed;
       if (changed.phase === 'established') connection = changed.connection;
