@@ -84,11 +84,9 @@ export class Moves {
     return this.#entries.get(id);
   }
 
-  /** What is stuck, for people. */
-  get stuck(): number {
-    let count = 0;
-    for (const { phase } of this.#entries.values()) if (phase === 'stuck') count += 1;
-    return count;
+  /** Who should move and has nobody to go to, with the reason; by id. */
+  *stuck(): Iterable<readonly [id: string, why: string]> {
+    for (const [id, { phase, why }] of this.#entries) if (phase === 'stuck') yield [id, why];
   }
 
   close(): void {
@@ -111,17 +109,22 @@ export class Moves {
 
   async #tick(): Promise<void> {
     const nowMs = this.#setup.clock.nowMs();
-    let done = 0;
-    for (const [id, entry] of this.#entries) {
-      if (done >= batchMax) return;
-      if (entry.dueMs > nowMs) continue;
-      done += 1;
-      const next = await this.#advance(id, entry);
-      if (this.#isClosed) return;
-      if (this.#entries.get(id) !== entry) continue;
-      if (next === undefined) this.#entries.delete(id);
-      else this.#entries.set(id, next);
+    const due: (readonly [string, Entry])[] = [];
+    for (const each of this.#entries) {
+      if (each[1].dueMs > nowMs) continue;
+      due.push(each);
+      if (due.length === batchMax) break;
     }
+    // Beside each other: one whose service cannot be asked about holds up nobody else.
+    await Promise.all(due.map(([id, entry]) => this.#step(id, entry)));
+  }
+
+  async #step(id: string, entry: Entry): Promise<void> {
+    const next = await this.#advance(id, entry);
+    if (this.#isClosed || this.#entries.get(id) !== entry) return;
+    // Put at the end, so that those who are due take turns.
+    this.#entries.delete(id);
+    if (next !== undefined) this.#entries.set(id, next);
   }
 
   /** Undefined: nothing is left to do. */

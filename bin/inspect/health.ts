@@ -86,6 +86,7 @@ export function healthOf({ url, status, registry, connections }: Findings): Heal
     connectionsPart(counts, connections),
     ...discoveryParts(told?.staleServices ?? []),
     ...quarantineParts(quarantined),
+    ...stuckParts(told),
   ];
   return {
     isHealthy: parts.every(({ state }) => state !== 'wrong'),
@@ -206,4 +207,11 @@ function quarantineParts(ids: readonly string[]): readonly PartView[] {
   const found = `${ids.length} in quarantine: no recorded intent explains them`;
   const remedy = 'nothing: a refresh claims each, or its last expiry ends it';
   return [note('wires', ids.slice(0, 5).join(', '), found, remedy)];
+}
+
+function stuckParts(told: StatusReply | undefined): readonly PartView[] {
+  return (told?.stuck ?? []).slice(0, 5).map(({ id, why }) => {
+    const remedy = 'start an Endpoint that fits; its client moves there by itself';
+    return note('connections', id, why, remedy);
+  });
 }

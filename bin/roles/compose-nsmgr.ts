@@ -171,8 +171,21 @@ function inspectionOf(
         .filter(({ isStale }) => isStale)
         .map((each) => each.name),
       forwarders: [...(await askForwarders(platform, parts.forwarders(), call))],
+      stuck: someOf(parts.moving.moves.stuck()).map(([id, why]) => ({ id, why })),
     }),
   });
+}
+
+/** That one answer names. */
+const stuckMax = 20;
+
+function someOf<Value>(all: Iterable<Value>): readonly Value[] {
+  const some: Value[] = [];
+  for (const each of all) {
+    if (some.length === stuckMax) break;
+    some.push(each);
+  }
+  return some;
 }
 
 /** Listens, and shows the node in the registry. */

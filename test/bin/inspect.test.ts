@@ -23,6 +23,7 @@ import {
   BusSchema,
   ForwarderSchema,
   StatusReplySchema,
+  StuckConnectionSchema,
 } from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
 
 const view = (ids: readonly string[], state: State = State.UP) =>
@@ -139,7 +140,8 @@ describe('the health of a node', () => {
 
   it('notes what is being taken care of, without calling it wrong', () => {
     const quarantined = { ...forwarder, quarantined: ['w1'] };
-    const told = { ...withForwarder({ status: quarantined }), staleServices: ['s1'] };
+    const stuck = [create(StuckConnectionSchema, { id: 'c1', why: 'nobody else fits' })];
+    const told = { ...withForwarder({ status: quarantined }), staleServices: ['s1'], stuck };
     const health = healthOf({ ...fine, status: told });
     expect(health).toMatchObject({
       isHealthy: true,
@@ -147,7 +149,8 @@ describe('the health of a node', () => {
       quarantined: ['w1'],
     });
     const notes = health.parts.filter(({ state }) => state === 'note').map(({ part }) => part);
-    expect(notes).toEqual(['discovery', 'wires']);
+    expect(notes).toEqual(['discovery', 'wires', 'connections']);
+    expect(health.parts.at(-1)).toMatchObject({ name: 'c1', found: 'nobody else fits' });
   });
 
   it('of a foreign manager is what NSM tells, the rest unknown', () => {

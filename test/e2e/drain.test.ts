@@ -1,9 +1,12 @@
-// Protects a live wire while its Endpoint, then its node, is drained: from a local Endpoint to a remote one and back, with
-// 1,000 packets a second on it, none is lost, the client's interface is the same one throughout, and what was drained is empty.
+// Protects a live wire while its Endpoint, then its node, is drained, and while the matches of its Network Service change:
+// from a local Endpoint to a remote one and back, with 1,000 packets a second on it, none is lost, the client's interface
+// is the same one throughout, and what was drained is empty.
 
+import { create } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 
 import { withMesh } from '../../bin/inspect/mesh-client.ts';
+import { NetworkServiceSchema } from '../../protocols/nsm/gen/registry_pb.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh } from '../sandbox/mesh.ts';
 import {
@@ -67,6 +70,52 @@ describeMesh('a live wire', (mesh) => {
 
     const { sent, received } = await steady.stop();
     expect(sent).toBeGreaterThan(packetsMin);
+    expect(sent - received, `lost of ${sent}`).toBe(0);
+    await client.stop();
+    expect(await traces()).toEqual([]);
+  }, 240_000);
+
+  test('follows its Network Service to another Endpoint without losing a packet', async () => {
+    const { workloads, nodes, netlink, traces } = mesh();
+    const [near, far] = nodes;
+    const name = 'changing';
+    const replica = (node: typeof near, place: string) =>
+      workloads.endpoint({
+        node,
+        services: [name],
+        cidr: [['172.16.1.0/24']],
+        labels: { place },
+      });
+    const ends = { near: await replica(near, 'near'), far: await replica(far, 'far') };
+    const send = (place: string) =>
+      workloads.registerService(
+        far,
+        create(NetworkServiceSchema, {
+          name,
+          payload: 'IP',
+          matches: [{ routes: [{ destinationSelector: { place } }] }],
+        }),
+      );
+    await send('near');
+    const client = await workloads.client({ node: near, services: `kernel://${name}/nsm-1` });
+    const first = await client.connection();
+    const before = await interfacesOf(netlink, client.namespace);
+    const steady = await startSteadyPing(client.namespace, addressesOf(first).endpoint[0] ?? '');
+    const places = ['far', 'near'] as const;
+    for (let move = 0; move < 2 || steady.received < packetsMin; move += 1) {
+      expect(move).toBeLessThan(movesMax);
+      const place = places[move % 2] ?? 'near';
+      await send(place);
+      await eventually(`the client is at the ${place} one`, limitMs, () =>
+        expect(client.statuses[0]).toMatchObject({
+          phase: 'established',
+          connection: { networkServiceEndpointName: ends[place].name },
+        }),
+      );
+      expect(await interfacesOf(netlink, client.namespace)).toEqual(before);
+      await expectPingsBothWays(await client.connection(), client.namespace, ends[place].namespace);
+    }
+    const { sent, received } = await steady.stop();
     expect(sent - received, `lost of ${sent}`).toBe(0);
     await client.stop();
     expect(await traces()).toEqual([]);

@@ -44,6 +44,7 @@ export interface EndpointOptions extends Partial<Pick<NseOptions, 'onRequest' | 
   readonly cidr: readonly (readonly string[])[];
   readonly payload?: 'IP' | 'ETHERNET';
   readonly registerService?: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 export interface TestEndpoint {
@@ -97,14 +98,22 @@ export class Workloads {
 
   async endpoint(options: EndpointOptions): Promise<TestEndpoint> {
     const { name, platform, namespace } = await this.#workload('endpoint');
-    const { node, services, cidr, payload = 'IP', registerService = true, ...hooks } = options;
+    const {
+      node,
+      services,
+      cidr,
+      payload = 'IP',
+      registerService = true,
+      labels = {},
+      ...hooks
+    } = options;
     const role = await composeNse(platform, {
       name,
       connectTo: this.#setup.processes.socketOf(node),
       listenOn: `unix://${join(this.#setup.stateDir, `${name}.sock`)}`,
       serviceNames: services,
       payload,
-      labels: {},
+      labels,
       cidrPrefixes: cidr.map((group) => group.map((prefix) => requirePrefix(prefix, 'cidr'))),
       registerService,
       maxTokenLifetimeMs: lifetimeMs,

@@ -223,7 +223,10 @@ class KvRegistryStore implements RegistryStore {
   async #check(): Promise<void> {
     const { bus, bucket, timeoutMs } = this.#options;
     try {
-      const manager = await jetstreamManager(bus.connection, { timeout: timeoutMs });
+      const manager = await jetstreamManager(bus.connection, {
+        timeout: timeoutMs,
+        checkAPI: false,
+      });
       const state = await stateOf(manager, `KV_${bucket}`);
       const loss = lossOf(state, {
         created: this.#created,

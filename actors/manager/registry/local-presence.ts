@@ -9,12 +9,15 @@ import type { CallContext } from '../../../protocols/ports/rpc.ts';
 
 export interface LocalPresenceSetup {
   readonly clock: Clock;
-  /** How long an Endpoint may take to start again in its place. */
+  /** How long an Endpoint may take to start again in its place; one on a bus may take longer. */
   readonly graceMs: number;
   readonly isLocal: (name: string) => boolean;
   /** It has ended without a word, and not come back. */
   readonly onGone: (name: string) => void;
 }
+
+/** A closed socket says more than silence on a bus, which this process may have slept through itself. */
+const silenceWeighs = 5;
 
 export class LocalPresence {
   #setup: LocalPresenceSetup;
@@ -35,7 +38,7 @@ export class LocalPresence {
   /** Hands a watch on one name through. One that was opened before the name was there waits for it, and is not its own. */
   async *during<Value>(
     name: string,
-    { signal }: CallContext,
+    { signal, peer }: CallContext,
     stream: AsyncIterable<Value>,
   ): AsyncGenerator<Value, void, undefined> {
     if (!this.#setup.isLocal(name)) {
@@ -44,18 +47,20 @@ export class LocalPresence {
     }
     this.#watches.set(name, (this.#watches.get(name) ?? 0) + 1);
     let isOpen = true;
-    const end = (isCallerGone: boolean): void => {
+    const graceMs = this.#setup.graceMs * (peer.binding === 'nats' ? silenceWeighs : 1);
+    const end = (goneForMs: number | undefined): void => {
       if (!isOpen) return;
       isOpen = false;
-      this.#closed(name, isCallerGone);
+      this.#closed(name, goneForMs);
     };
-    const onAbort = (): void => end(asNsmError(signal.reason).code === 'CANCELLED');
+    const onAbort = (): void =>
+      end(asNsmError(signal.reason).code === 'CANCELLED' ? graceMs : undefined);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       yield* stream;
     } finally {
       signal.removeEventListener('abort', onAbort);
-      end(false);
+      end(undefined);
     }
   }
 
@@ -64,12 +69,13 @@ export class LocalPresence {
     this.#missed.clear();
   }
 
-  #closed(name: string, isCallerGone: boolean): void {
+  /** `graceMs` undefined: its end says nothing. */
+  #closed(name: string, graceMs: number | undefined): void {
     const left = (this.#watches.get(name) ?? 1) - 1;
     if (left > 0) this.#watches.set(name, left);
     else this.#watches.delete(name);
-    const { clock, graceMs, isLocal, onGone } = this.#setup;
-    if (left > 0 || !isCallerGone || !isLocal(name)) return;
+    const { clock, isLocal, onGone } = this.#setup;
+    if (left > 0 || graceMs === undefined || !isLocal(name)) return;
     this.heardOf(name);
     const timer = clock.after(graceMs, () => {
       this.#missed.delete(name);

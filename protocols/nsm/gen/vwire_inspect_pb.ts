@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_inspect.proto.
  */
 export const file_vwire_inspect: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9pbnNwZWN0LnByb3RvEg12d2lyZS5pbnNwZWN0Ig8KDVN0YXR1c1JlcXVlc3Qi4AIKC1N0YXR1c1JlcGx5EgwKBHJvbGUYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSCwoDcGlkGAUgASgNEhIKCnJ1bm5pbmdfbXMYBiABKAQSEwoLY29ubmVjdGlvbnMYByABKA0SHwoDYnVzGAggASgLMhIudndpcmUuaW5zcGVjdC5CdXMSFAoMcmVnaXN0cnlfdXJsGAkgASgJEhYKDnN0YWxlX3NlcnZpY2VzGAogAygJEhMKC3F1YXJhbnRpbmVkGAsgAygJEhEKCWRhdGFwbGFuZRgMIAEoCRIsCgpmb3J3YXJkZXJzGA0gAygLMhgudndpcmUuaW5zcGVjdC5Gb3J3YXJkZXISDwoHcmVwYWlycxgOIAEoDRIqCgtsYXN0X3JlcGFpchgPIAEoCzIVLnZ3aXJlLmluc3BlY3QuUmVwYWlyIj4KBlJlcGFpchIVCg1jb25uZWN0aW9uX2lkGAEgASgJEg0KBWZvdW5kGAIgAygJEg4KBmFnb19tcxgDIAEoBCIiCgNCdXMSCwoDdXJsGAEgASgJEg4KBnN0YXR1cxgCIAEoCSJ1CglGb3J3YXJkZXISDAoEbmFtZRgBIAEoCRILCgN1cmwYAiABKAkSKgoGc3RhdHVzGAMgASgLMhoudndpcmUuaW5zcGVjdC5TdGF0dXNSZXBseRINCgVlcnJvchgEIAEoCRISCgppc19mb3JlaWduGAUgASgIIhQKEkNvbm5lY3Rpb25zUmVxdWVzdCJIChBDb25uZWN0aW9uc1JlcGx5EjQKC2Nvbm5lY3Rpb25zGAEgAygLMh8udndpcmUuaW5zcGVjdC5Db25uZWN0aW9uRGV0YWlsIlQKEENvbm5lY3Rpb25EZXRhaWwSCgoCaWQYASABKAkSEwoGYWdlX21zGAIgASgESACIAQESFAoMY2xvc2VzX2luX21zGAMgASgEQgkKB19hZ2VfbXMiHwoQRGVjaXNpb25zUmVxdWVzdBILCgNrZXkYASABKAkiTQoORGVjaXNpb25zUmVwbHkSKgoJZGVjaXNpb25zGAEgAygLMhcudndpcmUuaW5zcGVjdC5EZWNpc2lvbhIPCgd1bmhlYXJkGAIgAygJIswDCghEZWNpc2lvbhIKCgJpZBgBIAEoCRITCgthdF9lcG9jaF9tcxgCIAEoBBILCgNob3AYAyABKAkSDAoEa2luZBgEIAEoCRIPCgdzZXJ2aWNlGAUgASgJEg4KBmNsaWVudBgGIAEoCRIWCg5jb25uZWN0aW9uX2lkcxgHIAMoCRIzCgZsYWJlbHMYCCADKAsyIy52d2lyZS5pbnNwZWN0LkRlY2lzaW9uLkxhYmVsc0VudHJ5EhAKCHJlc2VsZWN0GAkgASgIEg4KBnBvbGljeRgKIAEoCRITCgtwb2xpY3lfZnJvbRgLIAEoCRIMCgR0dXJuGAwgASgEEiwKB21hdGNoZXMYDSADKAsyGy52d2lyZS5pbnNwZWN0Lk1hdGNoVmVyZGljdBISCgpjYW5kaWRhdGVzGA4gASgNEjEKCHZlcmRpY3RzGA8gAygLMh8udndpcmUuaW5zcGVjdC5DYW5kaWRhdGVWZXJkaWN0Eg8KB3VubmFtZWQYECABKA0SDQoFdGFrZW4YESABKAkSDQoFZXJyb3IYEiABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI+CgxNYXRjaFZlcmRpY3QSDQoFbWF0Y2gYASABKA0SDwoHb3V0Y29tZRgCIAEoCRIOCgZyZWFzb24YAyABKAkiQQoQQ2FuZGlkYXRlVmVyZGljdBIMCgRuYW1lGAEgASgJEg8KB3ZlcmRpY3QYAiABKAkSDgoGcmVhc29uGAMgASgJMvABCgpJbnNwZWN0aW9uEkIKBlN0YXR1cxIcLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVxdWVzdBoaLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVwbHkSUQoLQ29ubmVjdGlvbnMSIS52d2lyZS5pbnNwZWN0LkNvbm5lY3Rpb25zUmVxdWVzdBofLnZ3aXJlLmluc3BlY3QuQ29ubmVjdGlvbnNSZXBseRJLCglEZWNpc2lvbnMSHy52d2lyZS5pbnNwZWN0LkRlY2lzaW9uc1JlcXVlc3QaHS52d2lyZS5pbnNwZWN0LkRlY2lzaW9uc1JlcGx5YgZwcm90bzM");
+  fileDesc("ChN2d2lyZV9pbnNwZWN0LnByb3RvEg12d2lyZS5pbnNwZWN0Ig8KDVN0YXR1c1JlcXVlc3QijwMKC1N0YXR1c1JlcGx5EgwKBHJvbGUYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSCwoDcGlkGAUgASgNEhIKCnJ1bm5pbmdfbXMYBiABKAQSEwoLY29ubmVjdGlvbnMYByABKA0SHwoDYnVzGAggASgLMhIudndpcmUuaW5zcGVjdC5CdXMSFAoMcmVnaXN0cnlfdXJsGAkgASgJEhYKDnN0YWxlX3NlcnZpY2VzGAogAygJEhMKC3F1YXJhbnRpbmVkGAsgAygJEhEKCWRhdGFwbGFuZRgMIAEoCRIsCgpmb3J3YXJkZXJzGA0gAygLMhgudndpcmUuaW5zcGVjdC5Gb3J3YXJkZXISDwoHcmVwYWlycxgOIAEoDRIqCgtsYXN0X3JlcGFpchgPIAEoCzIVLnZ3aXJlLmluc3BlY3QuUmVwYWlyEi0KBXN0dWNrGBAgAygLMh4udndpcmUuaW5zcGVjdC5TdHVja0Nvbm5lY3Rpb24iKgoPU3R1Y2tDb25uZWN0aW9uEgoKAmlkGAEgASgJEgsKA3doeRgCIAEoCSI+CgZSZXBhaXISFQoNY29ubmVjdGlvbl9pZBgBIAEoCRINCgVmb3VuZBgCIAMoCRIOCgZhZ29fbXMYAyABKAQiIgoDQnVzEgsKA3VybBgBIAEoCRIOCgZzdGF0dXMYAiABKAkidQoJRm9yd2FyZGVyEgwKBG5hbWUYASABKAkSCwoDdXJsGAIgASgJEioKBnN0YXR1cxgDIAEoCzIaLnZ3aXJlLmluc3BlY3QuU3RhdHVzUmVwbHkSDQoFZXJyb3IYBCABKAkSEgoKaXNfZm9yZWlnbhgFIAEoCCIUChJDb25uZWN0aW9uc1JlcXVlc3QiSAoQQ29ubmVjdGlvbnNSZXBseRI0Cgtjb25uZWN0aW9ucxgBIAMoCzIfLnZ3aXJlLmluc3BlY3QuQ29ubmVjdGlvbkRldGFpbCJUChBDb25uZWN0aW9uRGV0YWlsEgoKAmlkGAEgASgJEhMKBmFnZV9tcxgCIAEoBEgAiAEBEhQKDGNsb3Nlc19pbl9tcxgDIAEoBEIJCgdfYWdlX21zIh8KEERlY2lzaW9uc1JlcXVlc3QSCwoDa2V5GAEgASgJIk0KDkRlY2lzaW9uc1JlcGx5EioKCWRlY2lzaW9ucxgBIAMoCzIXLnZ3aXJlLmluc3BlY3QuRGVjaXNpb24SDwoHdW5oZWFyZBgCIAMoCSLMAwoIRGVjaXNpb24SCgoCaWQYASABKAkSEwoLYXRfZXBvY2hfbXMYAiABKAQSCwoDaG9wGAMgASgJEgwKBGtpbmQYBCABKAkSDwoHc2VydmljZRgFIAEoCRIOCgZjbGllbnQYBiABKAkSFgoOY29ubmVjdGlvbl9pZHMYByADKAkSMwoGbGFiZWxzGAggAygLMiMudndpcmUuaW5zcGVjdC5EZWNpc2lvbi5MYWJlbHNFbnRyeRIQCghyZXNlbGVjdBgJIAEoCBIOCgZwb2xpY3kYCiABKAkSEwoLcG9saWN5X2Zyb20YCyABKAkSDAoEdHVybhgMIAEoBBIsCgdtYXRjaGVzGA0gAygLMhsudndpcmUuaW5zcGVjdC5NYXRjaFZlcmRpY3QSEgoKY2FuZGlkYXRlcxgOIAEoDRIxCgh2ZXJkaWN0cxgPIAMoCzIfLnZ3aXJlLmluc3BlY3QuQ2FuZGlkYXRlVmVyZGljdBIPCgd1bm5hbWVkGBAgASgNEg0KBXRha2VuGBEgASgJEg0KBWVycm9yGBIgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiPgoMTWF0Y2hWZXJkaWN0Eg0KBW1hdGNoGAEgASgNEg8KB291dGNvbWUYAiABKAkSDgoGcmVhc29uGAMgASgJIkEKEENhbmRpZGF0ZVZlcmRpY3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJkaWN0GAIgASgJEg4KBnJlYXNvbhgDIAEoCTLwAQoKSW5zcGVjdGlvbhJCCgZTdGF0dXMSHC52d2lyZS5pbnNwZWN0LlN0YXR1c1JlcXVlc3QaGi52d2lyZS5pbnNwZWN0LlN0YXR1c1JlcGx5ElEKC0Nvbm5lY3Rpb25zEiEudndpcmUuaW5zcGVjdC5Db25uZWN0aW9uc1JlcXVlc3QaHy52d2lyZS5pbnNwZWN0LkNvbm5lY3Rpb25zUmVwbHkSSwoJRGVjaXNpb25zEh8udndpcmUuaW5zcGVjdC5EZWNpc2lvbnNSZXF1ZXN0Gh0udndpcmUuaW5zcGVjdC5EZWNpc2lvbnNSZXBseWIGcHJvdG8z");
 
 /**
  * @generated from message vwire.inspect.StatusRequest
@@ -119,6 +119,13 @@ export type StatusReply = Message<"vwire.inspect.StatusReply"> & {
    * @generated from field: vwire.inspect.Repair last_repair = 15;
    */
   lastRepair?: Repair | undefined;
+
+  /**
+   * Connections that should move to another Endpoint and have none to go to; some of them.
+   *
+   * @generated from field: repeated vwire.inspect.StuckConnection stuck = 16;
+   */
+  stuck: StuckConnection[];
 };
 
 /**
@@ -127,6 +134,30 @@ export type StatusReply = Message<"vwire.inspect.StatusReply"> & {
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
   messageDesc(file_vwire_inspect, 1);
+
+/**
+ * @generated from message vwire.inspect.StuckConnection
+ */
+export type StuckConnection = Message<"vwire.inspect.StuckConnection"> & {
+  /**
+   * Of this hop's own segment.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string why = 2;
+   */
+  why: string;
+};
+
+/**
+ * Describes the message vwire.inspect.StuckConnection.
+ * Use `create(StuckConnectionSchema)` to create a new message.
+ */
+export const StuckConnectionSchema: GenMessage<StuckConnection> = /*@__PURE__*/
+  messageDesc(file_vwire_inspect, 2);
 
 /**
  * @generated from message vwire.inspect.Repair
@@ -155,7 +186,7 @@ export type Repair = Message<"vwire.inspect.Repair"> & {
  * Use `create(RepairSchema)` to create a new message.
  */
 export const RepairSchema: GenMessage<Repair> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 2);
+  messageDesc(file_vwire_inspect, 3);
 
 /**
  * @generated from message vwire.inspect.Bus
@@ -181,7 +212,7 @@ export type Bus = Message<"vwire.inspect.Bus"> & {
  * Use `create(BusSchema)` to create a new message.
  */
 export const BusSchema: GenMessage<Bus> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 3);
+  messageDesc(file_vwire_inspect, 4);
 
 /**
  * A forwarder registered at a manager; status is absent where it gave none, error then says why.
@@ -222,7 +253,7 @@ export type Forwarder = Message<"vwire.inspect.Forwarder"> & {
  * Use `create(ForwarderSchema)` to create a new message.
  */
 export const ForwarderSchema: GenMessage<Forwarder> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 4);
+  messageDesc(file_vwire_inspect, 5);
 
 /**
  * @generated from message vwire.inspect.ConnectionsRequest
@@ -235,7 +266,7 @@ export type ConnectionsRequest = Message<"vwire.inspect.ConnectionsRequest"> & {
  * Use `create(ConnectionsRequestSchema)` to create a new message.
  */
 export const ConnectionsRequestSchema: GenMessage<ConnectionsRequest> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 5);
+  messageDesc(file_vwire_inspect, 6);
 
 /**
  * @generated from message vwire.inspect.ConnectionsReply
@@ -252,7 +283,7 @@ export type ConnectionsReply = Message<"vwire.inspect.ConnectionsReply"> & {
  * Use `create(ConnectionsReplySchema)` to create a new message.
  */
 export const ConnectionsReplySchema: GenMessage<ConnectionsReply> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 6);
+  messageDesc(file_vwire_inspect, 7);
 
 /**
  * What NSM's own messages do not tell about a connection of this hop.
@@ -287,7 +318,7 @@ export type ConnectionDetail = Message<"vwire.inspect.ConnectionDetail"> & {
  * Use `create(ConnectionDetailSchema)` to create a new message.
  */
 export const ConnectionDetailSchema: GenMessage<ConnectionDetail> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 7);
+  messageDesc(file_vwire_inspect, 8);
 
 /**
  * @generated from message vwire.inspect.DecisionsRequest
@@ -306,7 +337,7 @@ export type DecisionsRequest = Message<"vwire.inspect.DecisionsRequest"> & {
  * Use `create(DecisionsRequestSchema)` to create a new message.
  */
 export const DecisionsRequestSchema: GenMessage<DecisionsRequest> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 8);
+  messageDesc(file_vwire_inspect, 9);
 
 /**
  * @generated from message vwire.inspect.DecisionsReply
@@ -332,7 +363,7 @@ export type DecisionsReply = Message<"vwire.inspect.DecisionsReply"> & {
  * Use `create(DecisionsReplySchema)` to create a new message.
  */
 export const DecisionsReplySchema: GenMessage<DecisionsReply> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 9);
+  messageDesc(file_vwire_inspect, 10);
 
 /**
  * One choice of a forwarder or an Endpoint, as it was made.
@@ -444,7 +475,7 @@ export type Decision = Message<"vwire.inspect.Decision"> & {
  * Use `create(DecisionSchema)` to create a new message.
  */
 export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 10);
+  messageDesc(file_vwire_inspect, 11);
 
 /**
  * @generated from message vwire.inspect.MatchVerdict
@@ -475,7 +506,7 @@ export type MatchVerdict = Message<"vwire.inspect.MatchVerdict"> & {
  * Use `create(MatchVerdictSchema)` to create a new message.
  */
 export const MatchVerdictSchema: GenMessage<MatchVerdict> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 11);
+  messageDesc(file_vwire_inspect, 12);
 
 /**
  * @generated from message vwire.inspect.CandidateVerdict
@@ -504,7 +535,7 @@ export type CandidateVerdict = Message<"vwire.inspect.CandidateVerdict"> & {
  * Use `create(CandidateVerdictSchema)` to create a new message.
  */
 export const CandidateVerdictSchema: GenMessage<CandidateVerdict> = /*@__PURE__*/
-  messageDesc(file_vwire_inspect, 12);
+  messageDesc(file_vwire_inspect, 13);
 
 /**
  * @generated from service vwire.inspect.Inspection
