@@ -125,6 +125,8 @@ class ForwarderReconciler implements Reconciler {
         this.#queue.add(connection.id);
       }
     }
+    const harmed = [...found.values()].filter(({ complete }) => !complete).length;
+    log.debug('looked over all wires', { wires: observed.length, notWhole: harmed });
     quarantine.review(observed.filter(({ id }) => table.get(id) === undefined));
     this.#queue.prune();
   }

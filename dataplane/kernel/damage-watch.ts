@@ -71,10 +71,10 @@ class Watch implements DamageWatch {
     const { wires, inspect, publish } = this.#setup;
     const known = wires.get(id);
     if (known === undefined) return;
-    const { missing, gone } = await inspect(id);
+    const { missing, gone, actual } = await inspect(id);
     // Meanwhile its namespace may have ended, which has been told, or the wire may have been given up.
     if (missing.length === 0 || wires.get(id) !== known) return;
-    if (!wires.tell(id)) return;
+    if (!wires.tell(id, actual)) return;
     const dead = known === 'unknown' ? undefined : await this.#deadEnd(known, gone);
     if (dead === undefined) publish({ kind: 'damaged', wireId: id, found: missing });
     else publish({ kind: 'namespaceGone', wireId: id, side: dead });

@@ -3,7 +3,12 @@
 // in which they were handed over, so deciding and handing over in one turn is enough.
 
 import type { Budget, VxlanEnd } from '../../protocols/ports/dataplane.ts';
-import type { Netlink, NetlinkOutcome, NetlinkStep } from '../../protocols/ports/netlink.ts';
+import type {
+  Netlink,
+  NetlinkAnswer,
+  NetlinkOutcome,
+  NetlinkStep,
+} from '../../protocols/ports/netlink.ts';
 import type { Inventory } from './observe.ts';
 import { vxlanEndOf } from './observe.ts';
 import { run } from './run.ts';
@@ -36,8 +41,9 @@ export interface FilterUse {
   prune(inventory: Inventory, since: number, budget: Budget): Promise<ReadonlySet<number>>;
   /** Taken before an inventory and handed to `prune` with it: what has been made since is not in it. */
   readonly mark: number;
-  /** Whether the filter works for the tunnel. */
-  covers(end: VxlanEnd, budget: Budget): Promise<boolean>;
+  /** The step that tells whether the filter works for the tunnel; `isCovered` says what its answers mean. */
+  reading(end: VxlanEnd): NetlinkStep;
+  isCovered(answers: readonly NetlinkAnswer[]): boolean;
   /** Those of the tunnels that it does not work for. */
   uncovered(ends: readonly VxlanEnd[], budget: Budget): Promise<readonly VxlanEnd[]>;
 }
@@ -139,9 +145,12 @@ class TableUse implements FilterUse {
     return new Set(lacking.map(({ index }) => index));
   }
 
-  async covers(end: VxlanEnd, budget: Budget): Promise<boolean> {
-    const answers = await run(this.#netlink, [findEntries(this.#table, end)], budget);
-    const isCovered = readEntries(answers[0] ?? []);
+  reading(end: VxlanEnd): NetlinkStep {
+    return findEntries(this.#table, end);
+  }
+
+  isCovered(answers: readonly NetlinkAnswer[]): boolean {
+    const isCovered = readEntries(answers);
     if (!isCovered) this.#isReady = false;
     return isCovered;
   }

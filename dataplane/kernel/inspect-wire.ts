@@ -1,14 +1,20 @@
-// A remembered wire compared with the kernel, link by link: what is missing of it, or is not as it was made.
+// A remembered wire compared with the kernel, link by link, in one program: what is missing of it or is not as it was
+// made, and what of it is there.
 
 import { errno } from '../../protocols/netlink/errno.ts';
 import { getLink, type Link, parseLink } from '../../protocols/netlink/link.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type {
+  Netlink,
+  NetlinkAnswer,
+  NetlinkRequest,
+  NetlinkStep,
+} from '../../protocols/ports/netlink.ts';
 import type { FilterUse } from './filter-use.ts';
-import { type JointState, readJoints } from './joints.ts';
+import { type JointLink, jointIn, jointRequests } from './joints.ts';
 import { missingOf, type SeenEnd } from './missing.ts';
 import type { OwnerMarks } from './owner.ts';
-import { formatTag } from './owner.ts';
+import { formatTag, isNameOf } from './owner.ts';
 import { run } from './run.ts';
 import type { CurrentWire, EndState, Side } from './wire-state.ts';
 import { sides } from './wire-state.ts';
@@ -25,60 +31,88 @@ export interface Inspected {
   readonly missing: readonly string[];
   /** Ends whose link is gone. */
   readonly gone: readonly Side[];
+  /** What is there of a wire that was known: enough to plan from. */
+  readonly actual?: CurrentWire;
 }
 
 export async function inspectWire(context: Inspecting, wire: CurrentWire): Promise<Inspected> {
-  const { bridge } = wire;
+  const { filter } = context;
   const ends = sides.flatMap((side) => wire[side] ?? []);
-  const indexes = [...ends.map(({ index }) => index), ...(bridge ? [bridge.index] : [])];
-  const links = await readLinks(context, indexes);
-  const present = ends.filter(({ index }) => links.has(index));
-  const joints = await readJoints(
-    context.netlink,
-    present.map(({ index, end }) => (end?.kind === 'vxlan' ? { index, tunnel: end } : { index })),
-    context.budget,
-  );
+  const requests = ends.map((state) => [
+    linkRequest(state.index),
+    ...jointRequests(jointOf(state)),
+  ]);
+  const bridgeRequest = wire.bridge === undefined ? [] : [linkRequest(wire.bridge.index)];
+  const steps: NetlinkStep[] = [
+    { protocol: 'route', requests: [...requests.flat(), ...bridgeRequest] },
+    ...ends.flatMap(({ end }) => (end?.kind === 'vxlan' && filter ? [filter.reading(end)] : [])),
+  ];
+  const [answers = [], ...filtered] = await run(context.netlink, steps, context.budget);
   const seen: { client?: SeenEnd; endpoint?: SeenEnd; bridge?: Link | 'gone' } = {};
-  for (const state of ends) {
-    seen[state.side] = await seenEnd(context, state, links.get(state.index), joints);
+  let position = 0;
+  let filters = 0;
+  for (const [index, state] of ends.entries()) {
+    const count = requests[index]?.length ?? 0;
+    const isTunnel = state.end?.kind === 'vxlan' && filter !== undefined;
+    const found = answers.slice(position, position + count);
+    const isFiltered = !isTunnel || filter.isCovered(filtered[filters++] ?? []);
+    seen[state.side] = seenEnd(context.marks, state, { found, isFiltered });
+    position += count;
   }
-  if (bridge !== undefined) seen.bridge = links.get(bridge.index) ?? 'gone';
+  if (wire.bridge !== undefined) seen.bridge = linkIn(answers[position]) ?? 'gone';
   const missing = missingOf({ ...seen, leftOver: [] });
-  return { missing, gone: sides.filter((side) => seen[side]?.link === undefined) };
+  const gone = sides.filter((side) => seen[side]?.link === undefined);
+  return { missing, gone, actual: whatIsThere(wire, seen) };
 }
 
-async function readLinks(
-  { netlink, budget }: Inspecting,
-  indexes: readonly number[],
-): Promise<ReadonlyMap<number, Link>> {
-  const requests = indexes.map((index) => ({
-    message: getLink(index),
-    what: `read link ${index}`,
-    tolerate: [errno.noDevice],
-  }));
-  const answers = (await run(netlink, [{ protocol: 'route', requests }], budget))[0] ?? [];
-  return new Map(
-    answers.flatMap(({ messages: [message] }) => {
-      const link = message === undefined ? undefined : parseLink(message);
-      return link === undefined ? [] : [[link.index, link] as const];
-    }),
-  );
+const linkRequest = (index: number): NetlinkRequest => ({
+  message: getLink(index),
+  what: `read link ${index}`,
+  tolerate: [errno.noDevice],
+});
+
+const jointOf = ({ index, end }: EndState): JointLink =>
+  end?.kind === 'vxlan' ? { index, tunnel: end } : { index };
+
+function linkIn(answer: NetlinkAnswer | undefined): Link | undefined {
+  const message = answer?.messages[0];
+  return message === undefined ? undefined : parseLink(message);
 }
 
-async function seenEnd(
-  { marks, filter, budget }: Inspecting,
-  { name, tag, end, index }: EndState,
-  link: Link | undefined,
-  joints: ReadonlyMap<number, JointState>,
-): Promise<SeenEnd> {
-  const needsFilter = link !== undefined && end?.kind === 'vxlan' && filter !== undefined;
+function seenEnd(
+  marks: OwnerMarks,
+  state: EndState,
+  { found, isFiltered }: { readonly found: readonly NetlinkAnswer[]; readonly isFiltered: boolean },
+): SeenEnd {
+  const [link, ...joints] = found;
+  const there = linkIn(link);
   return {
-    name,
-    ...(link === undefined ? {} : { link }),
-    hasTag: link?.alias === formatTag(marks.owner, tag),
-    hasName: link?.name === name,
-    isDone: tag.isDone,
-    joint: joints.get(index) ?? {},
-    isFiltered: !needsFilter || (await filter.covers(end, budget)),
+    name: state.name,
+    ...(there === undefined ? {} : { link: there }),
+    hasTag: there?.alias === formatTag(marks.owner, state.tag),
+    hasName: there !== undefined && isNameOf(marks, state.side, there.name),
+    isDone: state.tag.isDone,
+    joint: jointIn(jointOf(state), joints),
+    isFiltered: isFiltered || there === undefined,
+  };
+}
+
+/** The wire without the links that are gone, and with the names that links have now. */
+function whatIsThere(
+  wire: CurrentWire,
+  seen: { readonly client?: SeenEnd; readonly endpoint?: SeenEnd; readonly bridge?: Link | 'gone' },
+): CurrentWire {
+  const { client, endpoint, bridge, ...rest } = wire;
+  const kept = (state: EndState | undefined, end: SeenEnd | undefined) => {
+    if (state === undefined || end?.link === undefined) return undefined;
+    return { ...state, name: end.link.name, ...(end.hasTag ? {} : { lostTag: true }) };
+  };
+  const keptClient = kept(client, seen.client);
+  const keptEndpoint = kept(endpoint, seen.endpoint);
+  return {
+    ...rest,
+    ...(keptClient === undefined ? {} : { client: keptClient }),
+    ...(keptEndpoint === undefined ? {} : { endpoint: keptEndpoint }),
+    ...(bridge === undefined || seen.bridge === 'gone' ? {} : { bridge }),
   };
 }

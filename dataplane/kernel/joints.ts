@@ -8,7 +8,7 @@ import {
   parseRedirectTarget,
 } from '../../protocols/netlink/traffic-control.ts';
 import type { Budget, VxlanEnd } from '../../protocols/ports/dataplane.ts';
-import type { Netlink, NetlinkRequest } from '../../protocols/ports/netlink.ts';
+import type { Netlink, NetlinkAnswer, NetlinkRequest } from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
 
 /** A node-side link; `tunnel` where it is a VXLAN device. */
@@ -37,34 +37,44 @@ export async function readJoints(
   const states = new Map<number, JointState>();
   for (let start = 0; start < links.length; start += batchMax) {
     const batch = links.slice(start, start + batchMax);
-    const tunnels = batch.filter(({ tunnel }) => tunnel !== undefined);
-    const requests: NetlinkRequest[] = [
-      ...batch.map(({ index }) => ({
-        message: dumpIngressFilters(index),
-        what: `read the filters of link ${index}`,
-        tolerate: gone,
-      })),
-      ...tunnels.map(({ index }) => ({
-        message: dumpVxlanRemotes(index),
-        what: `read the remotes of link ${index}`,
-        tolerate: gone,
-      })),
-    ];
+    const requests = batch.flatMap(jointRequests);
     const answers = (await run(netlink, [{ protocol: 'route', requests }], budget))[0] ?? [];
-    for (const [position, { index }] of batch.entries()) {
-      const targets = (answers[position]?.messages ?? []).map(parseRedirectTarget);
-      const target = targets.find((each) => each !== undefined);
-      states.set(index, target === undefined ? {} : { target });
-    }
-    for (const [position, { index, tunnel }] of tunnels.entries()) {
-      const remotes = (answers[batch.length + position]?.messages ?? []).map(parseVxlanRemote);
-      const sends = remotes.some(
-        (remote) =>
-          remote?.ip === tunnel?.remoteIp &&
-          (remote?.port ?? tunnel?.localPort) === tunnel?.remotePort,
-      );
-      states.set(index, { ...states.get(index), sends });
+    let position = 0;
+    for (const link of batch) {
+      const count = jointRequests(link).length;
+      states.set(link.index, jointIn(link, answers.slice(position, position + count)));
+      position += count;
     }
   }
   return states;
+}
+
+/** What to ask about one link; a link that is gone has no answer. */
+export function jointRequests({ index, tunnel }: JointLink): NetlinkRequest[] {
+  const filters = {
+    message: dumpIngressFilters(index),
+    what: `read the filters of link ${index}`,
+    tolerate: gone,
+  };
+  if (tunnel === undefined) return [filters];
+  const message = dumpVxlanRemotes(index);
+  return [filters, { message, what: `read the remotes of link ${index}`, tolerate: gone }];
+}
+
+/** What the answers to `jointRequests` say. */
+export function jointIn(
+  { tunnel }: JointLink,
+  [filters, remotes]: readonly NetlinkAnswer[],
+): JointState {
+  const targets = (filters?.messages ?? []).map(parseRedirectTarget);
+  const target = targets.find((each) => each !== undefined);
+  const joint = target === undefined ? {} : { target };
+  if (tunnel === undefined) return joint;
+  const sends = (remotes?.messages ?? [])
+    .map(parseVxlanRemote)
+    .some(
+      (remote) =>
+        remote?.ip === tunnel.remoteIp && (remote.port ?? tunnel.localPort) === tunnel.remotePort,
+    );
+  return { ...joint, sends };
 }

@@ -30,7 +30,7 @@ import type { KernelFeatures } from './probe.ts';
 import { missingLines, noWayToJoin, probeFeatures } from './probe.ts';
 import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
-import { failureError } from './run.ts';
+import { failureError, run } from './run.ts';
 import { readStatistics } from './statistics.ts';
 import { chooseMtu } from './underlay-mtu.ts';
 import { createDamageWatch } from './damage-watch.ts';
@@ -243,6 +243,7 @@ class KernelDataplane implements Dataplane {
     if (known === 'unknown') return undefined;
     const fits = sides.every((side) => {
       const [old, wanted] = [known[side]?.end, wire[side]];
+      if (known[side] === undefined) return true;
       if (old?.kind === 'kernel' && wanted.kind === 'kernel') return old.netns === wanted.netns;
       if (old?.kind !== 'vxlan' || wanted.kind !== 'vxlan') return false;
       return (
@@ -295,8 +296,9 @@ class KernelDataplane implements Dataplane {
     const unfiltered = new Set<number>();
     for (const { link, tag } of features.sourceFilter ? (inventory.byWire.get(id) ?? []) : []) {
       if (link.vxlan === undefined) continue;
-      const isCovered = await this.#filter.covers(vxlanEndOf(link, tag), budget);
-      if (!isCovered) unfiltered.add(link.index);
+      const step = this.#filter.reading(vxlanEndOf(link, tag));
+      const [answers = []] = await run(this.#netlink, [step], budget);
+      if (!this.#filter.isCovered(answers)) unfiltered.add(link.index);
     }
     const describing = { ...this.#looking(budget), unfiltered };
     const [observed] = await describeObserved(describing, inventory, [id]);

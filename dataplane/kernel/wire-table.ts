@@ -65,10 +65,11 @@ export class WireTable {
     for (const forgotten of this.#looks) forgotten.add(id);
   }
 
-  /** Doubts a wire because of its damage. False where that is known already. */
-  tell(id: string): boolean {
-    this.doubt(id);
+  /** A wire is damaged: what is there of it, if known, is what its repair starts from. False where it is no news. */
+  tell(id: string, actual: CurrentWire | undefined): boolean {
     const isNews = !this.#told.has(id);
+    if (actual === undefined) this.doubt(id);
+    else this.set(id, actual);
     this.#told.add(id);
     return isNews;
   }

@@ -73,13 +73,16 @@ export function dataplaneDamageContract(
         expect(heard.every((event) => event.kind === 'damaged' && event.wireId === wire.id)).toBe(
           true,
         );
-        expect(await driver.list(budget)).toEqual(
-          expect.arrayContaining([
-            expect.objectContaining({ id: wire.id, complete: false }),
-            expect.objectContaining({ id: untouched.id, complete: true, missing: [] }),
-          ]),
-        );
         expect(await driver.inspect(wire.id, budget)).not.toEqual([]);
+        // It is put back from what the driver remembers as well as after a look over everything.
+        if (side === 'client') {
+          expect(await driver.list(budget)).toEqual(
+            expect.arrayContaining([
+              expect.objectContaining({ id: wire.id, complete: false }),
+              expect.objectContaining({ id: untouched.id, complete: true, missing: [] }),
+            ]),
+          );
+        }
         await driver.ensure(harmed, budget);
         expect(await driver.inspect(wire.id, budget)).toEqual([]);
         expect(await driver.list(budget)).toEqual(
