@@ -11,7 +11,8 @@ import { claim, disclaim, guestKey, guestOf, type Sharing } from './sharing.ts';
 interface Used {
   readonly end: Prefix;
   readonly client: string;
-  readonly isLive: boolean;
+  /** Absent where no connection holds it. */
+  readonly connectionId: string | undefined;
 }
 
 export class GuestAddresses {
@@ -23,8 +24,12 @@ export class GuestAddresses {
   /** Lost, and told. */
   readonly #told = new Set<string>();
 
-  constructor(sharing: Sharing) {
+  readonly #onLost: (connectionId: string) => void;
+
+  /** `onLost`: a connection has lost an address, and should refresh. */
+  constructor(sharing: Sharing, onLost: (connectionId: string) => void) {
     this.#sharing = sharing;
+    this.#onLost = onLost;
   }
 
   /** Whether a client that brings this address along may have it here. */
@@ -76,7 +81,7 @@ export class GuestAddresses {
 
   /** At the end: claims of what no live connection uses. */
   async release(store: RegistryStore): Promise<void> {
-    const live = [...this.#usedHere()].filter(([, { isLive }]) => isLive);
+    const live = [...this.#usedHere()].filter(([, { connectionId }]) => connectionId !== undefined);
     await this.#disclaimUnused(store, new Map(live));
   }
 
@@ -91,17 +96,15 @@ export class GuestAddresses {
 
   async #settleOne(store: RegistryStore, name: string, used: Used): Promise<void> {
     const { claims, clock, holdMs, renewMs, pools } = this.#sharing;
-    const { end, client, isLive } = used;
+    const { end, client, connectionId } = used;
     const key = guestKey(this.#sharing, end);
     const isOwn = pools.isOwn(end);
     const other = this.#claimOfOther(end);
     if (other !== undefined && !this.#fresh.has(name)) {
       // The block's owner has the right of its block, but for a client that has just moved on.
-      if (isOwn && isLive && other.client !== client) {
-        await claim(store, this.#sharing, key, client);
-      } else if (!isOwn && isLive) {
-        this.#tell(name, other.endpoint);
-      }
+      if (connectionId === undefined) return;
+      if (!isOwn) this.#tell(name, other.endpoint, connectionId);
+      else if (other.client !== client) await claim(store, this.#sharing, key, client);
       return;
     }
     this.#told.delete(name);
@@ -112,13 +115,15 @@ export class GuestAddresses {
     this.#fresh.delete(name);
   }
 
-  #tell(address: string, endpoint: string): void {
+  #tell(address: string, endpoint: string, connectionId: string): void {
     if (this.#told.has(address)) return;
     this.#told.add(address);
     this.#sharing.log.error('an address is used twice; its client here moves at its next refresh', {
       address,
       endpoint,
+      connectionId,
     });
+    this.#onLost(connectionId);
   }
 
   /** Claims of others on addresses of own blocks: those are not to be drawn. */
@@ -129,8 +134,10 @@ export class GuestAddresses {
       const end = name === undefined ? undefined : parsePrefix(name);
       if (name === undefined || end === undefined) continue;
       const isOthers = this.#claimOfOther(end) !== undefined && !this.#fresh.has(name);
+      const here = used.get(name);
+      const isIdle = here !== undefined && here.connectionId === undefined;
       // An idle lease gives way: its client is elsewhere, or another has its address.
-      if (isOthers && used.get(name)?.isLive === false) book.forgetIdleWith(end);
+      if (isOthers && isIdle) book.forgetIdleWith(end);
       this.#lendFree(end);
     }
   }
@@ -158,10 +165,10 @@ export class GuestAddresses {
   #usedHere(): Map<string, Used> {
     const used = new Map<string, Used>();
     const { book } = this.#sharing;
-    for (const [lease, isLive] of book.all()) {
+    for (const [lease, connectionId] of book.all()) {
       for (const { src, dst } of lease.pairs) {
         for (const end of [src, dst]) {
-          used.set(formatPrefix(end), { end, client: lease.key, isLive });
+          used.set(formatPrefix(end), { end, client: lease.key, connectionId });
         }
       }
     }

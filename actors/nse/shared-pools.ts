@@ -40,13 +40,14 @@ export class SharedPools implements PoolShare {
   #timer: Timer | undefined;
   #dueMs = 0;
   #failures = 0;
+  #onLost: (connectionId: string) => void = () => {};
   #isAsked = false;
   #isStopped = false;
 
   constructor(setup: SharedPoolsSetup) {
     this.#setup = setup;
     this.#sharing = setup.sharing;
-    this.#guests = new GuestAddresses(setup.sharing);
+    this.#guests = new GuestAddresses(setup.sharing, (id) => this.#onLost(id));
     this.#own = new OwnBlocks({ ...setup, onGained: () => this.#guests.setAside() });
     setup.sharing.pools.share(this);
   }
@@ -61,6 +62,11 @@ export class SharedPools implements PoolShare {
 
   mustMove(end: Prefix): boolean {
     return this.#guests.isLost(end);
+  }
+
+  /** Is told of connections that have lost an address: what is heard before is left to their next refresh. */
+  whenLost(onLost: (connectionId: string) => void): void {
+    this.#onLost = onLost;
   }
 
   /** Addresses that a connection has just been given. */

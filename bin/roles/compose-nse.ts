@@ -100,11 +100,12 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   const setup = { ...platform, name: options.name, hop, table, tokens, ownCallTimeoutMs };
   const connections = createConnections(setup);
   connections.directory.adopt(intents);
+  const askToRefresh = (id: string): void => {
+    connections.directory.tell(id, { type: 'wish', wished: State.REFRESH_REQUESTED });
+  };
+  shared?.whenLost(askToRefresh);
   const unfollow = options.policyRoutes?.follow(() => {
-    for (const { connection } of table.all()) {
-      const wish = { type: 'wish', wished: State.REFRESH_REQUESTED } as const;
-      connections.directory.tell(connection.id, wish);
-    }
+    for (const { connection } of table.all()) askToRefresh(connection.id);
   });
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);

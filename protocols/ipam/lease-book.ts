@@ -91,10 +91,10 @@ export class LeaseBook {
     return this.#idle.size;
   }
 
-  /** Every lease, and whether a connection holds it. */
-  *all(): Generator<readonly [Lease, boolean]> {
-    for (const lease of this.#live.values()) yield [lease, true];
-    for (const lease of this.#idle.oldestFirst()) yield [lease, false];
+  /** Every lease, and the id of the connection that holds it; undefined for idle ones. */
+  *all(): Generator<readonly [Lease, string | undefined]> {
+    for (const [connectionId, lease] of this.#live) yield [lease, connectionId];
+    for (const lease of this.#idle.oldestFirst()) yield [lease, undefined];
   }
 
   /** Whether a connection holds an address of the block. */

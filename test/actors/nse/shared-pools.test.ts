@@ -3,7 +3,7 @@
 // replica had is free again in time and not before; a conflict that a partition made ends with one of the two.
 
 import { describe, expect, it } from 'vitest';
-import { holdMs, keepMs, renewMs, Replicas, type Told } from './replicas.ts';
+import { holdMs, keepMs, renewMs, Replica, Replicas, type Told } from './replicas.ts';
 
 const addressOf = ({ ipContext }: Told): string => ipContext.srcIpAddrs.join();
 
@@ -64,12 +64,9 @@ describe('a store that is away', () => {
 
   it('gives a new replica nothing to give, which says why; it serves as soon as the store is back', async () => {
     const world = new Replicas('10.0.0.0/24');
-    const a = await world.add('a');
-    a.link.isCut = false;
-    const late = await world.add('late');
-    await late.shared.stop();
+    await world.add('a');
+    const late = new Replica(world, 'late');
     late.link.isCut = true;
-    await world.wait(holdMs + 1_000);
     await late.start();
     await expect(late.request('one')).rejects.toMatchObject({
       code: 'RESOURCE_EXHAUSTED',
@@ -179,6 +176,8 @@ describe('a conflict that a partition made', () => {
     const [a, b] = [await world.add('a'), await world.add('b')];
     let ours = await a.request('ours');
     await b.request('other');
+    const lost: string[] = [];
+    a.shared.whenLost((connectionId) => void lost.push(connectionId));
     a.link.isCut = true;
     await world.wait(holdMs + 2 * renewMs);
     const theirs = await b.request('theirs');
@@ -187,6 +186,7 @@ describe('a conflict that a partition made', () => {
     await world.wait(3 * renewMs);
     expect(a.told).toContain('another replica holds a block of addresses that this one had');
     expect(a.told).toContain('an address is used twice; its client here moves at its next refresh');
+    expect(new Set(lost)).toEqual(new Set([ours.connectionId]));
     await expect(a.refresh('ours', ours)).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
     await b.close(theirs);
     await world.wait(keepMs + 3 * renewMs);

@@ -3,6 +3,7 @@
 // half, or an exclusion moves a connection.
 
 import { describe, expect, it } from 'vitest';
+import { limits } from '../../../protocols/limits.ts';
 import { books, contextOf, keepMs, prefix } from './lease-book-fixture.ts';
 
 const exhausted = expect.objectContaining({ code: 'RESOURCE_EXHAUSTED' });
@@ -120,6 +121,16 @@ describe('a lease', () => {
     expect(pools.assign('c').ipContext).toEqual(b.ipContext);
     expect(pools.assign('a-again', undefined, 'a').ipContext).toEqual(a.ipContext);
     expect(() => pools.assign('d')).toThrow(exhausted);
+  });
+
+  it('is kept for so many clients at the most, however large the pool', () => {
+    const pools = books([['2001:db8::/64']]);
+    for (let index = 0; index <= limits.idleLeases; index += 1) {
+      pools.assign(`client-${index}`);
+      pools.release(`client-${index}`);
+    }
+    expect(pools.book.idleCount).toBe(limits.idleLeases);
+    expect(pools.recorded.size).toBe(limits.idleLeases);
   });
 
   it('that is of no use under the exclusions does not give way', () => {
