@@ -65,7 +65,7 @@ export interface Hop {
 export interface Candidate {
   readonly name: string;
   readonly url: string;
-  /** Time for it while others are left; half of what is left otherwise. */
+  /** Time for it while others are left, and a few times as much as the last one. Absent: half of what is left, or all. */
   readonly hangMsMax?: number;
 }
 

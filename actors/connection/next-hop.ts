@@ -127,8 +127,11 @@ async function tryInOrder<Result>(
     const [candidate, ...others] = waiting as readonly [Candidate, ...Candidate[]];
     const remainingMs = call.deadlineMs - setup.clock.nowMs();
     if (remainingMs <= 0 || call.signal.aborted) break;
-    const shareMs = Math.min(remainingMs / 2, candidate.hangMsMax ?? Infinity);
-    const timeMs = others.length === 0 ? remainingMs : shareMs;
+    const { hangMsMax = Infinity } = candidate;
+    const timeMs =
+      others.length === 0
+        ? Math.min(remainingMs, hangMsMax * lastHangFactor)
+        : Math.min(remainingMs / 2, hangMsMax);
     waiting = others;
     try {
       return await attempt(candidate, { ...call, deadlineMs: setup.clock.nowMs() + timeMs });
@@ -141,6 +144,9 @@ async function tryInOrder<Result>(
   }
   throw allFailed(setup.name, candidates.length, failures);
 }
+
+/** A last one that is slow has more time, but whoever asks is not kept from asking anew. */
+const lastHangFactor = 5;
 
 function behindOthers(candidates: readonly Candidate[], url: string): readonly Candidate[] {
   return candidates.toSorted((a, b) => Number(a.url === url) - Number(b.url === url));

@@ -132,6 +132,10 @@ describe('several candidates', () => {
     expect(await nextHop.tryInOrder(among, call(), attempt)).toBe('c');
     expect(tried).toEqual(['a', 'c']);
     expect(clock.nowMs()).toBe(700);
+    await expect(nextHop.tryInOrder(among.slice(0, 2), call(), attempt)).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+    });
+    expect(clock.nowMs()).toBe(700 + 700 + 3_500);
   });
 
   it('are all named where all refuse; the code is theirs where they agree', async () => {
