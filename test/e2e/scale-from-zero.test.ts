@@ -1,5 +1,6 @@
 // Protects scale from zero with real processes and packets, on two nodes: from nothing to a ping, on the client's own
-// node, over the death of the supplier, until nobody needs the Endpoint any more, and once more.
+// node, over the death of the supplier, until nobody needs the Endpoint
+// any more, and once more.
 
 import { create } from '@bufbuild/protobuf';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -33,6 +34,7 @@ environment:
   NSM_CIDR_PREFIX: ${cidr}
   NSM_PAYLOAD: IP
   NSM_LABELS: app:server
+  NSM_IDLE_TIMEOUT: 2s
 `;
 
 async function startSupplier(mesh: TestMesh, node: MeshNode, networkService: string) {
@@ -107,8 +109,7 @@ describeMesh('scale from zero', (mesh) => {
     expect(sent - received).toBe(0);
 
     await client.stop();
-    process.kill(started?.pid ?? 0, 'SIGTERM');
-    await eventually('nothing is left of it', 20_000, () => {
+    await eventually('it ends by itself, and nothing is left of it', 20_000, () => {
       expect(started !== undefined && isAlive(started)).toBe(false);
       expect(mounts()).not.toContain(far.netns);
     });
