@@ -11,7 +11,7 @@ import {
 } from '../../actors/manager/registry/manager-registry.ts';
 import { registryClients } from '../../actors/registry/registry-clients.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
-import { nodeLeaseMsDefault } from '../../protocols/nsm/node-lease.ts';
+import { nodeLeaseMsDefault, nodeServiceName } from '../../protocols/nsm/node-lease.ts';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ServedService } from '../../protocols/ports/rpc.ts';
@@ -168,7 +168,7 @@ function inspectionOf(
     details: async (call) => ({
       registryUrl: options.registryUrl,
       staleServices: parts.discovery.services
-        .filter(({ isStale }) => isStale)
+        .filter((each) => each.isStale && each.name !== nodeServiceName)
         .map((each) => each.name),
       forwarders: [...(await askForwarders(platform, parts.forwarders(), call))],
       stuck: someOf(parts.moving.moves.stuck()).map(([id, why]) => ({ id, why })),
