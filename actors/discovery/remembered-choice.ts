@@ -20,9 +20,12 @@ export interface RememberedChoice extends PolicyChoice {
   readonly matchIndex: number | undefined;
   readonly groups: readonly NamedGroup[];
   readonly names: readonly string[];
-  /** What a name counts for where the policy scores: its group's weight, shared by the group. */
-  readonly weightOf: (name: string) => number;
-  readonly hashOf: (name: string) => number;
+  /** 0 to the last place in `names`. */
+  readonly places: readonly number[];
+  /** By place; undefined where nothing is weighted. A group's weight is shared by its names. */
+  readonly weights: readonly number[] | undefined;
+  /** By place. */
+  readonly hashes: readonly number[];
   readonly explanation: SelectionExplanation;
   /** Bounded like the explanation. */
   readonly draining: readonly string[];
@@ -49,34 +52,21 @@ export function workOutChoice({ service, labels, endpoints }: ChoiceInput): Reme
     weight: group.weight,
     names: group.candidates.map(({ name }) => name),
   }));
+  const names = groups.flatMap((group) => group.names);
+  const policy = policyOf(service.name, match, selection.candidates);
   return {
-    ...policyOf(service.name, match, selection.candidates),
+    ...policy,
     matchIndex,
     groups,
-    names: groups.flatMap(({ names }) => names),
-    weightOf: weightsOf(groups),
-    hashOf: remembering(hashOf),
+    names,
+    places: names.map((_, place) => place),
+    weights: groups.length > 1 ? groups.flatMap(sharedWeights) : undefined,
+    hashes: policy.policy === 'sticky' ? names.map(hashOf) : [],
     explanation: selection.explain(namesMax),
     draining,
   };
 }
 
-function weightsOf(groups: readonly NamedGroup[]): (name: string) => number {
-  if (groups.length <= 1) return () => 1;
-  const weights = new Map<string, number>();
-  for (const { weight, names } of groups) {
-    for (const name of names) weights.set(name, weight / names.length);
-  }
-  return (name) => weights.get(name) ?? 1;
-}
-
-function remembering(work: (name: string) => number): (name: string) => number {
-  const known = new Map<string, number>();
-  return (name) => {
-    const before = known.get(name);
-    if (before !== undefined) return before;
-    const result = work(name);
-    known.set(name, result);
-    return result;
-  };
+function sharedWeights({ weight, names }: NamedGroup): readonly number[] {
+  return names.map(() => weight / names.length);
 }

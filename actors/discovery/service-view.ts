@@ -180,48 +180,94 @@ export class ServiceEntries {
   #order(by: RememberedChoice, choosing: Choosing, limit: number): EndpointChoice {
     const turns = this.#turns.get(by.matchIndex) ?? new Turns();
     this.#turns.set(by.matchIndex, turns);
-    const last: NetworkServiceEndpoint[] = [];
-    const passedOver: { name: string; reason: string }[] = [];
-    const passOver = (name: string, reason: string): void => {
-      if (passedOver.length < passedOverMax) passedOver.push({ name, reason });
-    };
-    /** Those that may come first, in turn; what may not is noted on the way. */
-    const inTurn = function* (this: ServiceEntries): Generator<string> {
-      const mayServe = (name: string): boolean => this.#mayServe(name, choosing);
-      for (const name of turns.next(by.groups, mayServe)) {
-        const endpoint = this.endpoints.get(name);
-        if (endpoint === undefined) continue;
-        const why = this.isLive(endpoint) ? choosing.lastBecause(endpoint) : 'expired';
-        if (why === undefined) {
-          yield name;
-          continue;
-        }
-        passOver(name, why);
-        if (why !== 'expired' && last.length < limit) last.push(endpoint);
-      }
-    }.bind(this);
+    const sieve = new Sieve(limit, (endpoint) =>
+      this.isLive(endpoint) ? choosing.lastBecause(endpoint) : expired,
+    );
     const names =
       by.policy === 'round-robin'
-        ? firstOf(inTurn(), limit)
-        : highest(inTurn(), scoreOf(by, choosing), limit);
+        ? firstOf(this.#inTurn(by, turns, sieve), limit)
+        : this.#byScore(by, scoreOf(by, choosing), { sieve, from: turns.take(), limit });
     const first = names.flatMap((name) => this.endpoints.get(name) ?? []);
-    return { candidates: [...first, ...last].slice(0, limit), by, turn: turns.count, passedOver };
+    const candidates = [...first, ...sieve.last].slice(0, limit);
+    return { candidates, by, turn: turns.count, passedOver: sieve.passedOver };
   }
 
-  #mayServe(name: string, choosing: Choosing): boolean {
-    const endpoint = this.endpoints.get(name);
-    if (endpoint === undefined || !this.isLive(endpoint)) return false;
-    return choosing.lastBecause(endpoint) === undefined;
+  *#inTurn(by: RememberedChoice, turns: Turns, sieve: Sieve): Generator<string> {
+    const mayServe = (name: string): boolean =>
+      sieve.whyNot(this.endpoints.get(name)) === undefined;
+    for (const name of turns.next(by.groups, mayServe)) {
+      if (sieve.lets(this.endpoints.get(name))) yield name;
+    }
+  }
+
+  #byScore(
+    { places, names }: RememberedChoice,
+    { score, best }: Scoring,
+    {
+      sieve,
+      from,
+      limit,
+    }: { readonly sieve: Sieve; readonly from: number; readonly limit: number },
+  ): readonly string[] {
+    const nameAt = (place: number): string => names[place] ?? '';
+    const isGood = (place: number): boolean =>
+      sieve.whyNot(this.endpoints.get(nameAt(place))) === undefined;
+    const ranking = { limit, from, best };
+    const top = highest(places, score, ranking);
+    if (top.every(isGood)) return top.map(nameAt);
+    // Somebody of them may not come first: only now is everybody looked at.
+    const good = places.filter((place) => sieve.lets(this.endpoints.get(nameAt(place))));
+    return highest(good, score, ranking).map(nameAt);
   }
 }
 
-function scoreOf(by: RememberedChoice, choosing: Choosing): (name: string) => number {
+const expired = 'expired';
+
+/** Lets through who may come first; keeps who may come last, and why anybody was kept back. */
+class Sieve {
+  readonly last: NetworkServiceEndpoint[] = [];
+  readonly passedOver: { name: string; reason: string }[] = [];
+  readonly #limit: number;
+  readonly #reason: (endpoint: NetworkServiceEndpoint) => string | undefined;
+
+  constructor(limit: number, reason: (endpoint: NetworkServiceEndpoint) => string | undefined) {
+    this.#limit = limit;
+    this.#reason = reason;
+  }
+
+  whyNot(endpoint: NetworkServiceEndpoint | undefined): string | undefined {
+    return endpoint === undefined ? 'gone' : this.#reason(endpoint);
+  }
+
+  lets(endpoint: NetworkServiceEndpoint | undefined): boolean {
+    const reason = this.whyNot(endpoint);
+    if (reason === undefined || endpoint === undefined) return reason === undefined;
+    if (this.passedOver.length < passedOverMax)
+      this.passedOver.push({ name: endpoint.name, reason });
+    if (reason !== expired && this.last.length < this.#limit) this.last.push(endpoint);
+    return false;
+  }
+}
+
+interface Scoring {
+  /** By place among the names of the choice. */
+  readonly score: (place: number) => number;
+  readonly best: number;
+}
+
+function scoreOf(by: RememberedChoice, choosing: Choosing): Scoring {
+  const { names, hashes, weights } = by;
   if (by.policy === 'sticky') {
     const key = hashOf(choosing.stickyKey);
-    return (name) => rendezvousScore(key, by.hashOf(name), by.weightOf(name));
+    const score = (place: number): number =>
+      rendezvousScore(key, hashes[place] ?? 0, weights?.[place]);
+    return { score, best: Infinity };
   }
+  const { loadOf } = choosing;
   // The load that it would have with this connection, so that weights count from the first one on.
-  return (name) => -(choosing.loadOf(name) + 1) / by.weightOf(name);
+  const score = (place: number): number =>
+    -(loadOf(names[place] ?? '') + 1) / (weights?.[place] ?? 1);
+  return { score, best: weights === undefined ? -1 : Infinity };
 }
 
 function firstOf(names: Iterable<string>, limit: number): readonly string[] {

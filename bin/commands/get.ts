@@ -2,7 +2,7 @@
 // Fields of `-o json|yaml`: docs/cli.md.
 
 import { spanText } from '../inspect/durations.ts';
-import { type ConnectionView, connectionView } from '../inspect/connection-view.ts';
+import { byWay, type ConnectionView, connectionView } from '../inspect/connection-view.ts';
 import { type MeshClient, withMesh } from '../inspect/mesh-client.ts';
 import {
   endpointView,
@@ -74,7 +74,7 @@ export async function connectionViews(mesh: MeshClient): Promise<readonly Connec
   const [connections, details] = await Promise.all([mesh.connections(), mesh.connectionDetails()]);
   return connections
     .map((each) => connectionView(each, details.get(each.id), Date.now()))
-    .toSorted((left, right) => (left.id < right.id ? -1 : Number(left.id > right.id)));
+    .toSorted(byWay);
 }
 
 const serviceColumns: readonly Column<ServiceView>[] = [

@@ -123,6 +123,12 @@ function routes(
   return list.map(({ prefix, nextHop }) => ({ prefix, nextHop: nextHop || null }));
 }
 
+/** By id, and those of one chain in the order of their way. */
+export function byWay(left: ConnectionView, right: ConnectionView): number {
+  if (left.id !== right.id) return left.id < right.id ? -1 : 1;
+  return left.seenFrom - right.seenFrom;
+}
+
 /** Errors: NOT_FOUND naming near ids, INVALID_ARGUMENT where several begin so. */
 export function findConnection(
   connections: readonly ConnectionView[],
@@ -136,7 +142,7 @@ export function findConnection(
   const begins = connections.filter((view) => idsOf(view).some((id) => id.startsWith(wanted)));
   const found = exact.length > 0 || wanted === '' ? exact : begins;
   // A chain of Endpoints passes a manager several times, under one client's id: where it came by first tells most.
-  const [first] = found.toSorted((left, right) => left.seenFrom - right.seenFrom);
+  const [first] = found.toSorted(byWay);
   const ids = connections.map(({ id }) => id);
   if (first !== undefined && found.every(({ id }) => id === first.id)) return first;
   if (first !== undefined) {

@@ -7,7 +7,7 @@ import {
   ConnectionEventType,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { ConnectionDetail } from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
-import { type ConnectionView, connectionView } from './connection-view.ts';
+import { byWay, type ConnectionView, connectionView } from './connection-view.ts';
 
 export type ChangeKind = 'PRESENT' | 'NEW' | 'CHANGED' | 'REFRESHED' | 'CLOSED';
 
@@ -52,9 +52,7 @@ export class ConnectionWatch {
 
   /** All that there are, by id. */
   rows(nowEpochMs: number): readonly ConnectionView[] {
-    return [...this.#known.values()]
-      .map((known) => shown(known, nowEpochMs))
-      .toSorted((left, right) => (left.id < right.id ? -1 : Number(left.id > right.id)));
+    return [...this.#known.values()].map((known) => shown(known, nowEpochMs)).toSorted(byWay);
   }
 }
 

@@ -29,6 +29,7 @@ import {
   NetworkServiceSchema,
 } from './gen/registry_pb.ts';
 import { payload } from './mechanism.ts';
+import { ourLabel, policies } from './selection-policy.ts';
 
 const matchShape =
   'matches: [{ source_selector: {...}, routes: [{ destination_selector: {...} }], fallthrough, metadata: { labels: {...} } }]';
@@ -119,7 +120,13 @@ function readRoute(node: Node): Destination {
 function readMetadata(node: Node): Metadata | undefined {
   if (isAbsent(node)) return undefined;
   checkMapping(node, metadataKeys);
-  return create(MetadataSchema, { labels: textMapOf(childOf(node, 'labels')) });
+  const labels = textMapOf(childOf(node, 'labels'));
+  const policy = labels[ourLabel.select];
+  // A registry would take any word, and a forwarder go by round robin without a word.
+  if (policy !== undefined && !policies.some((known) => known === policy)) {
+    throw refuseNode(childOf(childOf(node, 'labels'), ourLabel.select), policies.join(', '));
+  }
+  return create(MetadataSchema, { labels });
 }
 
 /** Where a key belongs that was found in another place, or how it is spelled here. */

@@ -17,6 +17,12 @@ export class Turns {
   /** How many choices were made by turn. */
   count = 0;
 
+  /** A choice that goes by something else than the turn; where it begins among equals. */
+  take(): number {
+    this.count += 1;
+    return this.count - 1;
+  }
+
   /** Every name once, beginning with the one whose turn it is. */
   *next(
     groups: readonly NamedGroup[],
@@ -57,23 +63,38 @@ export class Turns {
   }
 }
 
-/** The names with the highest scores first, at most `limit`; equal scores keep the order in which they come. */
+export interface Ranking {
+  readonly limit: number;
+  /** Where to begin: equal scores keep the order in which they come from there on. */
+  readonly from: number;
+  /** No score is higher, so that the search may end with enough of them. */
+  readonly best: number;
+}
+
+/** The items with the highest scores first, at most `limit`. */
 export function highest(
-  names: Iterable<string>,
-  score: (name: string) => number,
-  limit: number,
-): readonly string[] {
-  const best: { readonly name: string; readonly score: number }[] = [];
-  for (const name of names) {
-    const own = score(name);
-    const worst = best[best.length - 1];
-    if (best.length === limit && worst !== undefined && own <= worst.score) continue;
-    let place = best.length;
-    while (place > 0 && (best[place - 1]?.score ?? 0) < own) place -= 1;
-    best.splice(place, 0, { name, score: own });
-    if (best.length > limit) best.pop();
+  items: readonly number[],
+  score: (item: number) => number,
+  { limit, from, best }: Ranking,
+): readonly number[] {
+  const found: number[] = [];
+  const scores: number[] = [];
+  for (let step = 0; step < items.length; step += 1) {
+    const item = items[(from + step) % items.length] ?? 0;
+    const own = score(item);
+    const worst = scores[scores.length - 1] ?? 0;
+    if (found.length === limit && own <= worst) continue;
+    let place = scores.length;
+    while (place > 0 && (scores[place - 1] ?? 0) < own) place -= 1;
+    found.splice(place, 0, item);
+    scores.splice(place, 0, own);
+    if (found.length > limit) {
+      found.pop();
+      scores.pop();
+    }
+    if (found.length === limit && (scores[limit - 1] ?? 0) >= best) break;
   }
-  return best.map(({ name }) => name);
+  return found;
 }
 
 /** 32 bits of FNV-1a over the text's UTF-16 units. */
@@ -87,13 +108,14 @@ export function hashOf(text: string): number {
 
 /**
  * The score of rendezvous hashing: who has the highest for a key keeps it while it is there, and who goes gives only
- * its own keys to the others. Shares follow the weights.
+ * its own keys to the others. Shares follow the weights, which all that are compared have or none.
  */
-export function rendezvousScore(keyHash: number, nameHash: number, weight: number): number {
+export function rendezvousScore(keyHash: number, nameHash: number, weight?: number): number {
   let mixed = Math.imul(keyHash ^ nameHash, 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13) ^ keyHash, 0xc2b2ae35);
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x27d4eb2f);
   mixed ^= mixed >>> 15;
   const share = ((mixed >>> 0) + 1) / 0x1_0000_0001;
-  return -weight / Math.log(share);
+  // Without a weight the share itself gives the same order, and a logarithm costs more than all the rest.
+  return weight === undefined ? share : -weight / Math.log(share);
 }

@@ -97,6 +97,12 @@ describe('a NetworkService file', () => {
     ['a number as label', spec('  matches:\n    - source_selector:\n        a: 1\n'), 6, /^$/],
     ['an unknown payload', spec('  payload: TCP\n'), 4, /^$/],
     ['another kind', 'kind: Pod\nspec: {}\n', 1, /^$/],
+    [
+      'an unknown policy',
+      spec('  matches:\n    - metadata:\n        labels:\n          vwire.io/select: loaded\n'),
+      7,
+      /^$/,
+    ],
     ['a negative weight', spec('  matches:\n    - routes:\n        - weight: -1\n'), 6, /^$/],
   ])('is refused for %s, with the line', (_, text, line, remedy) => {
     const { details } = refused(text);

@@ -109,11 +109,14 @@ describe('the highest scores', () => {
       fc.property(
         fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 40 }),
         fc.integer({ min: 1, max: 10 }),
-        (scores, limit) => {
-          const names = scores.map((_, index) => String(index));
-          const score = (name: string) => scores[Number(name)] ?? 0;
-          const wanted = names.toSorted((a, b) => score(b) - score(a)).slice(0, limit);
-          expect(highest(names, score, limit)).toEqual(wanted);
+        fc.nat(50),
+        fc.constantFrom(5, Infinity),
+        (scores, limit, from, best) => {
+          const items = range(scores.length);
+          const score = (item: number) => scores[item] ?? 0;
+          const inTurn = items.map((item) => (from + item) % items.length);
+          const wanted = inTurn.toSorted((a, b) => score(b) - score(a)).slice(0, limit);
+          expect(highest(items, score, { limit, from, best })).toEqual(wanted);
         },
       ),
     );
@@ -122,10 +125,14 @@ describe('the highest scores', () => {
 
 describe('rendezvous hashing', () => {
   const names = range(10).map((index) => `endpoint-${index}`);
-  const takenBy = (key: string, present: readonly string[], heavy = '') => {
-    const score = (name: string) =>
-      rendezvousScore(hashOf(key), hashOf(name), name === heavy ? 3 : 1);
-    return highest(present, score, 1)[0];
+  const takenBy = (key: string, present: readonly string[], heavy?: string) => {
+    const score = (place: number) => {
+      const name = present[place] ?? '';
+      const weight = name === heavy ? 3 : 1;
+      return rendezvousScore(hashOf(key), hashOf(name), heavy === undefined ? undefined : weight);
+    };
+    const ranking = { limit: 1, from: 0, best: Infinity };
+    return present[highest(range(present.length), score, ranking)[0] ?? 0];
   };
 
   it('moves only the clients of an Endpoint that goes', () => {
