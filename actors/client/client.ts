@@ -248,7 +248,7 @@ function onNextHopChanged(
     if (isAboutOtherEnd(entry, state.connection)) return state;
     return onControlPlaneLost(setup, context, state);
   }
-  if (state.phase !== 'established') return state;
+  if (state.phase !== 'established') return onNewsWhileHealing(setup, context, state, entry);
   switch (entry.state) {
     case State.REFRESH_REQUESTED:
       context.timers.start('refresh', 0, { type: 'refreshDue' });
@@ -260,6 +260,18 @@ function onNextHopChanged(
     default:
       return state;
   }
+}
+
+/** The way is there again: a repair may succeed now, whatever pause the failures before have led to. */
+function onNewsWhileHealing(
+  setup: Equipped,
+  context: Context,
+  state: Repairing,
+  { state: said }: Connection,
+): Repairing {
+  if (said !== State.UP || remedyNow(setup, state) !== 'repair') return state;
+  context.timers.start('request', backoffMs(setup, context, 1), { type: 'requestDue' });
+  return state;
 }
 
 function onControlPlaneLost(setup: Equipped, context: Context, state: Live): ClientState {
@@ -274,8 +286,9 @@ function onJudged(setup: Equipped, context: Context, state: Live): ClientState {
   if (state.phase === 'requesting' || verdict.kind === 'unknown') return state;
   if (verdict.kind === 'dead' && state.attempt !== undefined) {
     // Every hop would wait for what is under way; a healing that is still about to ask asks for the right thing.
-    const isInTheWay = state.attempt.reselects === false;
-    if (isInTheWay) state.attempt.giveUp();
+    const { reselects } = state.attempt;
+    const isRight = reselects ?? state.phase === 'healing';
+    if (!isRight) state.attempt.giveUp();
     return state;
   }
   if (state.attempt !== undefined) return state;

@@ -184,6 +184,20 @@ describe('a wire that lives', () => {
   });
 });
 
+describe('an UP', () => {
+  it('ends a long pause between repairs, once', async () => {
+    manager.refusal = away();
+    await manager.say({ state: State.DOWN });
+    await clock.advance(30_000);
+    manager.refusal = undefined;
+    const count = manager.asked.length;
+    await manager.say({ state: State.UP });
+    await clock.advance(100);
+    expect(manager.asked.length).toBe(count + 1);
+    expect(fixture.phases().at(-1)).toBe('established');
+  });
+});
+
 describe('a DOWN', () => {
   it('that was said of the Endpoint that was left is not heeded', async () => {
     const old = manager.view();
