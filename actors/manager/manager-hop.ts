@@ -10,7 +10,7 @@ import type { Log } from '../../protocols/ports/log.ts';
 import type { Candidate, Hop, HopRequest, HopResult, NextHop } from '../connection/hop.ts';
 import type { Discovery } from '../discovery/discovery.ts';
 import type { Decisions, OpenDecision } from '../selection/decisions.ts';
-import { withExcludedPrefixes } from './excluded-prefixes.ts';
+import { withExcludedPrefixes, withoutAddedPrefixes } from './excluded-prefixes.ts';
 
 export interface ManagerHopSetup {
   /** Own component name. */
@@ -32,9 +32,14 @@ export interface ManagerHopSetup {
 export function managerHop(setup: ManagerHopSetup): Hop {
   return {
     async request(request) {
-      const connection = withExcludedPrefixes(request.connection, setup.excludedPrefixes());
+      const excluded = setup.excludedPrefixes();
+      const connection = withExcludedPrefixes(request.connection, excluded);
       const selected = await forwarderCandidates(setup, request);
-      const result = await tryForwarders(setup, { ...request, connection }, selected);
+      const answered = await tryForwarders(setup, { ...request, connection }, selected);
+      const result = {
+        ...answered,
+        connection: withoutAddedPrefixes(answered.connection, request.connection, excluded),
+      };
       setup.nextHop.leaveReplaced(request.previous, result.memory);
       setup.onAnswered?.(result.connection);
       return result;

@@ -16,6 +16,7 @@ import {
 import { describeError } from '../../protocols/errors.ts';
 import { supplierLabel } from '../../protocols/nsm/supplier.ts';
 import type { EndpointSupplier } from '../../protocols/ports/endpoint-supplier.ts';
+import type { Timer } from '../../protocols/ports/clock.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
@@ -39,7 +40,9 @@ export interface SupplierOptions {
 }
 
 const ownCallTimeoutMs = 15_000;
-const serviceCallTimeoutMs = 5_000;
+const serviceCall = { timeoutMs: 5_000 };
+const retryMs = 200;
+const retryMsMax = 10_000;
 
 export async function composeSupplier(
   platform: Platform,
@@ -71,7 +74,7 @@ export async function composeSupplier(
   });
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
-  await registerServiceIfAbsent(platform, registry, options);
+  const giveUpService = registerServiceIfAbsent(platform, registry, options);
   const registration = spawnEndpointRegistration(
     system,
     { registry, endpoint: endpointOf(options, publicUrlOf(urls)), services: [], wallClock },
@@ -81,6 +84,7 @@ export async function composeSupplier(
   return {
     urls,
     async stop(timeoutMs) {
+      giveUpService();
       const left = timeLeft(clock, timeoutMs);
       await registration.stop(timeoutMs);
       await closeAll(listening, left());
@@ -95,25 +99,39 @@ export async function composeSupplier(
   };
 }
 
-/** An operator's service has matches, which a registration without any would take away. */
-async function registerServiceIfAbsent(
-  { log }: Platform,
+/**
+ * An operator's service has matches, which a registration without any would take away. Tried until the registry has
+ * answered. Returns what gives up.
+ */
+function registerServiceIfAbsent(
+  { clock, log, random }: Platform,
   { services }: RegistryClients,
   { serviceName, payload }: SupplierOptions,
-): Promise<void> {
-  const call = { timeoutMs: serviceCallTimeoutMs };
-  try {
-    const query = create(NetworkServiceQuerySchema, { networkService: { name: serviceName } });
-    for await (const { networkService } of services.find(query, call)) {
-      if (networkService?.name === serviceName) return;
+): () => void {
+  let timer: Timer | undefined;
+  let isOver = false;
+  const attempt = async (failures: number): Promise<void> => {
+    try {
+      const query = create(NetworkServiceQuerySchema, { networkService: { name: serviceName } });
+      for await (const { networkService } of services.find(query, serviceCall)) {
+        if (networkService?.name === serviceName) return;
+      }
+      const service = create(NetworkServiceSchema, { name: serviceName, payload });
+      await services.register(service, serviceCall);
+    } catch (error) {
+      if (isOver) return;
+      const fields = { networkService: serviceName, error: describeError(error) };
+      if (failures === 0) log.warn('the service of the supplier could not be looked up', fields);
+      const fullMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(failures, 10));
+      const delayMs = fullMs * (1 - random.integer(1000) / 2000);
+      timer = clock.after(delayMs, () => void attempt(failures + 1));
     }
-    await services.register(create(NetworkServiceSchema, { name: serviceName, payload }), call);
-  } catch (error) {
-    log.warn('the service of the supplier could not be looked up; it must be registered', {
-      networkService: serviceName,
-      error: describeError(error),
-    });
-  }
+  };
+  void attempt(0);
+  return () => {
+    isOver = true;
+    timer?.cancel();
+  };
 }
 
 function endpointOf(options: SupplierOptions, url: string) {

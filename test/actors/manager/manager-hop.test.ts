@@ -5,6 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Hop, HopRequest } from '../../../actors/connection/hop.ts';
 import type { Discovery } from '../../../actors/discovery/discovery.ts';
+import { withExcludedPrefixes } from '../../../actors/manager/excluded-prefixes.ts';
 import { managerHop } from '../../../actors/manager/manager-hop.ts';
 import { createDecisions } from '../../../actors/selection/decisions.ts';
 import { NsmError } from '../../../protocols/errors.ts';
@@ -159,6 +160,19 @@ describe('a refusal', () => {
     });
     expect(nextHop.told).toEqual([]);
   });
+});
+
+it('what the node’s network uses is not told to the client, which would send it for ever', async () => {
+  excluded = ['10.0.0.0/8', '192.168.0.0/16'];
+  const request = asked();
+  const own = withExcludedPrefixes(request.connection, ['192.168.0.0/16', '172.16.0.0/12']);
+  const { connection } = await hop.request({ ...request, connection: own });
+  const sent = nextHop.sent[0]?.connection.context?.ipContext?.excludedPrefixes;
+  expect(sent?.toSorted()).toEqual(['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16']);
+  expect(connection.context?.ipContext?.excludedPrefixes.toSorted()).toEqual([
+    '172.16.0.0/12',
+    '192.168.0.0/16',
+  ]);
 });
 
 it('what the node’s network uses is excluded, once, beside what the client excludes', async () => {
