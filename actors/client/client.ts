@@ -36,7 +36,7 @@ import {
   type Remedy,
   remedyFor,
 } from './heal-decision.ts';
-import { failedMoves, hasStayed, move, moveLater, stay } from './moving.ts';
+import { failedMoves, hasStayed, move, moveLater, showGoodWill, stay } from './moving.ts';
 import { isAboutOtherEnd, isAboutSame } from './next-hop-entry.ts';
 import { recoverConnection } from './recover.ts';
 import { planRefresh } from './refresh-plan.ts';
@@ -187,6 +187,7 @@ function notKept(
   const error = describeError(lastError);
   if (state.moving?.isTrying === true) {
     context.log.warn('no other Endpoint is to be had; the wire stays as it is', { error });
+    if (failedMoves(state) === 0) showGoodWill(context);
     return moveLater(setup, context, state, failedMoves(state));
   }
   context.log.warn('refresh failed', { error });
@@ -254,7 +255,9 @@ function onNextHopChanged(
       context.timers.start('refresh', 0, { type: 'refreshDue' });
       return state;
     case State.RESELECT_REQUESTED:
-      return state.moving === undefined ? move(setup, context, state) : state;
+      if (state.moving === undefined) return move(setup, context, state);
+      if (failedMoves(state) > 0) showGoodWill(context);
+      return state;
     case State.UP:
       return stay(context, state);
     default:

@@ -15,6 +15,14 @@ export function move(setup: Equipped, context: Context, state: Established): Est
   return { ...state, moving: { attempts: 0, isTrying: false } };
 }
 
+/**
+ * A refresh answers the wish of a client that cannot move yet. Whoever is not heard of is taken for one that knows no moving,
+ * and is closed after a grace.
+ */
+export function showGoodWill(context: Context): void {
+  context.timers.start('refresh', 0, { type: 'refreshDue' });
+}
+
 /** The wish is withdrawn. */
 export function stay(context: Context, state: Established): Established {
   context.timers.cancel('move');

@@ -1,7 +1,7 @@
 // Connections that should not stay where they are: each is asked to move, by RESELECT_REQUESTED on its monitor, and keeps
 // its wire until its client has another one. A client that knows nothing of that (the reference's) is closed after a grace, as the
-// reference does it at once, and comes back by healing. Invariants: who has nowhere to go is left in peace and said so;
-// nobody is closed twice; at most `batchMax` are asked or closed per tick, however many there are.
+// reference does it at once, and comes back by healing. Invariants: who has nowhere to go, or refreshes instead since it was
+// refused elsewhere, keeps its wire; nobody is closed twice; at most `batchMax` are asked or closed per tick, however many there are.
 
 import { asNsmError } from '../../protocols/errors.ts';
 import { State } from '../../protocols/nsm/gen/connection_pb.ts';
@@ -144,14 +144,25 @@ export class Moves {
       const insists = `${why}, but its client came back to it: does it ask for it by name?`;
       return { ...entry, ...this.#stuck(id, entry, insists), dueMs: nowMs + stuckAgainMs };
     }
-    if (entry.phase !== 'asked') {
-      this.#setup.tell(id, { type: 'wish', wished: State.RESELECT_REQUESTED });
-      const closeAtMs = nowMs + graceMs;
-      return { ...entry, phase: 'asked', why, dueMs: closeAtMs, closeAtMs };
-    }
+    if (entry.phase !== 'asked') return this.#ask(id, entry, why);
     if (nowMs < entry.closeAtMs) return { ...entry, why, dueMs: entry.closeAtMs };
+    if (intent.connection.state !== State.RESELECT_REQUESTED) {
+      // Refreshed since it was asked: its client has heard, was refused elsewhere, and keeps what it has.
+      return this.#askAgain(id, entry, why);
+    }
     this.#closeUnder(id, entry, why);
     return { ...entry, phase: 'closed', why, dueMs: nowMs + graceMs };
+  }
+
+  #ask(id: string, entry: Entry, why: string): Entry {
+    const { clock, graceMs, tell } = this.#setup;
+    tell(id, { type: 'wish', wished: State.RESELECT_REQUESTED });
+    const closeAtMs = clock.nowMs() + graceMs;
+    return { ...entry, phase: 'asked', why, dueMs: closeAtMs, closeAtMs };
+  }
+
+  #askAgain(id: string, entry: Entry, why: string): Entry {
+    return this.#ask(id, entry, `${why}; its client could not move yet and is asked again`);
   }
 
   #closeUnder(id: string, { endpoint }: Entry, why: string): void {

@@ -122,6 +122,32 @@ it('closes a client that does not heed it after the grace, once', async () => {
   expect(deaf.state).toBe(State.UP);
 });
 
+it('a client of vwire that is refused elsewhere keeps its wire, and moves once it is taken', async () => {
+  const [first, last] = await start(2);
+  await mesh.addEndpoint(last, 'nse-far');
+  const nsc = mesh.addClient(first, 'nsc');
+  await nsc.established();
+  let isFull = true;
+  await mesh.addEndpoint(first, 'nse-near', {
+    ...other,
+    onRequest(connection) {
+      if (isFull) throw new Error('this Endpoint is full');
+      return connection;
+    },
+  });
+  await drain(first, { endpoint: 'nse-far' });
+  await mesh.clock.advance(120_000);
+  const phases = nsc.statuses('nsc-0').map(({ phase }) => phase);
+  expect(phases).not.toContain('healing');
+  expect((await nsc.established()).networkServiceEndpointName).toBe('nse-far');
+  isFull = false;
+  await mesh.until(async () => {
+    const { networkServiceEndpointName: name } = await nsc.established();
+    return name === 'nse-near';
+  }, 20_000);
+  await mesh.until(async () => left(await drain(first, { endpoint: 'nse-far' }))[0] === 0, 5_000);
+});
+
 it('taken back in time leaves everybody where they are', async () => {
   const [first, last] = await start(2);
   await mesh.addEndpoint(last, 'nse-far');

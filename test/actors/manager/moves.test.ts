@@ -106,6 +106,19 @@ describe('a connection that is to move', () => {
     });
   });
 
+  it('is asked again, not closed, where its client refreshed it instead', async () => {
+    connect('c1');
+    moves.consider('c1', move);
+    for (let round = 1; round <= 5; round += 1) {
+      await clock.advance(graceMs);
+      connect('c1');
+    }
+    expect(of('wireGone')).toEqual([]);
+    expect(of('wish').length).toBeGreaterThanOrEqual(4);
+    await clock.advance(2 * graceMs + 500);
+    expect(of('wireGone')).toHaveLength(1);
+  });
+
   it('is forgotten once it has moved or ended', async () => {
     connect('c1');
     connect('c2');
