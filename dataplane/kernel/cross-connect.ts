@@ -12,7 +12,11 @@ import {
   deleteLinkByName,
   getLinkByName,
 } from '../../protocols/netlink/link.ts';
-import { addClsact, setRedirect } from '../../protocols/netlink/traffic-control.ts';
+import {
+  addClsact,
+  deleteIngressFilters,
+  setRedirect,
+} from '../../protocols/netlink/traffic-control.ts';
 import type { Wire } from '../../protocols/ports/dataplane.ts';
 import { formatTag, linkName } from './owner.ts';
 import type { ProgramBuilder } from './program-builder.ts';
@@ -57,12 +61,17 @@ export const redirectCrossConnect: CrossConnect = {
   },
 
   connect(program, joint) {
-    const { client, endpoint } = joint;
-    if (client.kept !== undefined) {
+    const { client, endpoint, current } = joint;
+    const isCleared = current.hasForeignFilters === true;
+    for (const { index, name } of isCleared ? [client, endpoint] : []) {
+      const tolerate = [errno.noEntry, errno.invalid];
+      program.add(`clear the filters of ${name}`, deleteIngressFilters(index), { tolerate });
+    }
+    if (client.kept !== undefined || isCleared) {
       const old = endpoint.kept?.index ?? previous(joint, 'endpoint')?.index;
       redirect(program, client, endpoint.index, old);
     }
-    if (endpoint.kept !== undefined) {
+    if (endpoint.kept !== undefined || isCleared) {
       const old = client.kept?.index ?? previous(joint, 'client')?.index;
       redirect(program, endpoint, client.index, old);
     }

@@ -136,7 +136,11 @@ class KernelDataplane implements Dataplane {
       const describing = { ...this.#looking(budget), unfiltered };
       const observed = await describeObserved(describing, inventory);
       const remaining = observed.filter(({ id }) => !forgotten.has(id));
-      for (const each of remaining) this.#remember(each, inventory.byWire.get(each.id) ?? []);
+      for (const each of remaining) {
+        // What is just being made or changed is remembered by whoever does that.
+        if (this.#locks.isHeld(each.id)) continue;
+        this.#remember(each, inventory.byWire.get(each.id) ?? []);
+      }
       return [...remaining, ...describeUnreadable(inventory)];
     } finally {
       this.#wires.endLook(forgotten);
@@ -230,6 +234,10 @@ class KernelDataplane implements Dataplane {
       current ??= await this.#look(wire, budget);
       const failure = await this.#converge(wire, features, current, budget);
       if (failure === undefined) return;
+      if (isInTheWay(failure) && current.hasForeignFilters !== true) {
+        current = { ...current, hasForeignFilters: true };
+        continue;
+      }
       const mayHelp = stale.includes(failure.errno) && attempt < attemptsMax;
       if (!mayHelp || current.isFresh === true) {
         throw await this.#explained(wire, failure, budget);
@@ -430,6 +438,11 @@ const stale: readonly number[] = [
   errno.invalid,
   errno.noSuchRoute,
 ];
+
+/** A filter of another kind stands where the redirect belongs. */
+function isInTheWay({ what, errno: number }: NetlinkFailure): boolean {
+  return number === errno.invalid && what.startsWith('redirect ');
+}
 
 function endsOf(wire: Pick<CurrentWire, 'client' | 'endpoint'> & Partial<CurrentWire>): EndState[] {
   return [...sides.flatMap((side) => wire[side] ?? []), ...(wire.replaced ?? [])];

@@ -3,11 +3,13 @@
 export interface WireLocks {
   /** Runs `action` when everything that came earlier for any of the ids has ended. */
   hold<Result>(ids: readonly string[], action: () => Promise<Result>): Promise<Result>;
+  isHeld(id: string): boolean;
 }
 
 export function createWireLocks(): WireLocks {
   const tails = new Map<string, Promise<unknown>>();
   return {
+    isHeld: (id) => tails.has(id),
     hold(ids, action) {
       const earlier = ids.flatMap((id) => tails.get(id) ?? []);
       const turn = Promise.allSettled(earlier).then(() => action());

@@ -49,6 +49,8 @@ export interface CurrentWire {
   readonly replaced: readonly EndState[];
   /** Distinguishes this wire's names from those of another wire with the same hash. */
   readonly attempt: number;
+  /** Set where somebody else's filters are in the way of ours. */
+  readonly hasForeignFilters?: boolean;
   /** True where the kernel has just been looked at, so that looking again would not help. */
   readonly isFresh?: boolean;
 }

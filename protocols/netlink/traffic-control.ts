@@ -92,6 +92,17 @@ export function setRedirect(index: NetlinkNumber, target: NetlinkNumber): Encode
   return writer.finish();
 }
 
+/** Removes every filter, of whatever kind and priority. */
+export function deleteIngressFilters(index: NetlinkNumber): EncodedMessage {
+  return tcMessage({
+    type: messageType.delFilter,
+    flags: acknowledged,
+    index,
+    handle: 0,
+    parent: ingressBlock,
+  }).finish();
+}
+
 export function dumpIngressFilters(index: NetlinkNumber): EncodedMessage {
   return tcMessage({
     type: messageType.getFilter,
@@ -102,9 +113,12 @@ export function dumpIngressFilters(index: NetlinkNumber): EncodedMessage {
   }).finish();
 }
 
-/** The index that a dumped filter redirects to; undefined where it is no redirect. */
+/** The index that a dumped filter redirects to; undefined where it is none of `setRedirect`. */
 export function parseRedirectTarget(message: NetlinkMessage): number | undefined {
   if (message.type !== messageType.newFilter || message.payload.length < 20) return undefined;
+  const isOurs =
+    readU32(message.payload, 8) === filterHandle && readU32(message.payload, 16) === filterInfo;
+  if (!isOurs) return undefined;
   const options = parseAttributes(message.payload, 20).get(tcAttribute.options);
   const actions = parseAttributes(options ?? new Uint8Array()).get(u32Attribute.action);
   for (const [, action] of parseAttributeList(actions ?? new Uint8Array())) {

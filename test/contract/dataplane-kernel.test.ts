@@ -1,6 +1,6 @@
 // Protects the kernel data plane's promises in real namespaces, with redirect filters and with bridges.
 
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { parseAddress, dumpAddresses } from '../../protocols/netlink/address.ts';
@@ -12,20 +12,27 @@ import {
   getLinkByName,
   parseLink,
 } from '../../protocols/netlink/link.ts';
-import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
-import { harmWire } from '../sandbox/harm-wire.ts';
+import { eventually } from '../sandbox/eventually.ts';
+import { harmWire, type KernelHarm } from '../sandbox/harm-wire.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
+import { localWire } from '../sandbox/wires.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
 import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
 
-async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<DataplaneFixture> {
+interface KernelFixture extends DataplaneFixture {
+  /** What only a kernel's wire can suffer, at the side of the client. */
+  harmKernel(harm: KernelHarm, wire: Wire): Promise<void>;
+}
+
+async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelFixture> {
   const sandbox = createSandbox();
   const node = sandbox.namespace();
   const real = createNetlink({ namespace: node.url });
@@ -96,7 +103,9 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<Datapla
     async foreignCount() {
       return (await nodeLinks()).filter(({ name }) => name === 'vwforeign').length;
     },
-    failAt: (position) => netlink.failAt(position),
+    harmKernel: (harm: KernelHarm, wire: Wire) =>
+      harmWire({ netlink: real, node: node.url }, harm, { wire, side: 'client' }),
+    failAt: (position: number) => netlink.failAt(position),
     crashAt: (position) => netlink.crashAt(position),
     hasStruck: () => netlink.hasStruck,
     heal: () => netlink.heal(),
@@ -113,12 +122,39 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<Datapla
   };
 }
 
+/** Filters that somebody puts in the place of ours, or in their way. */
+function redirectsHarmed(): void {
+  describe('kernel redirects', () => {
+    test.each(['filterless', 'redirected', 'blocked', 'rehooked'] as const)(
+      'are put back where they are %s',
+      async (harm) => {
+        const fixture = await makeFixture('redirect');
+        const [client, endpoint] = [fixture.namespace(), fixture.namespace()];
+        const wire = localWire({ client: client.url, endpoint: endpoint.url }, 1);
+        const driver = fixture.driver();
+        const heard: string[] = [];
+        driver.watch(({ kind }) => heard.push(kind));
+        await driver.ensure(wire, budget);
+        const before = await fixture.interfaceIn(client, 'nsm-1');
+        await fixture.harmKernel(harm, wire);
+        await eventually('it is told', 10_000, () => expect(heard).toContain('damaged'));
+        await driver.ensure(wire, budget);
+        expect(await driver.inspect(wire.id, budget)).toEqual([]);
+        expect(await fixture.interfaceIn(client, 'nsm-1')).toEqual(before);
+        await driver.remove([wire.id], budget);
+        await fixture.close();
+      },
+    );
+  });
+}
+
 const reason = whyNoNamespaces();
 if (reason === undefined) {
   dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 200 });
   dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 50 });
   dataplaneDamageContract('kernel, redirect', () => makeFixture('redirect'));
   dataplaneDamageContract('kernel, bridge', () => makeFixture('bridge'));
+  redirectsHarmed();
 } else {
   describe('data plane contract: kernel', () => {
     test.skip(`needs network namespaces: ${reason}`, () => {});

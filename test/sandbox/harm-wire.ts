@@ -8,12 +8,13 @@ import {
   clsactHandle,
   clsactParent,
   flag,
-  ingressBlock,
   messageType,
+  tcAttribute,
 } from '../../protocols/netlink/constants.ts';
 import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import { changeLink, deleteLink, type Link } from '../../protocols/netlink/link.ts';
 import { deleteTable } from '../../protocols/netlink/nftables.ts';
+import { deleteIngressFilters, setRedirect } from '../../protocols/netlink/traffic-control.ts';
 import type { Wire } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkStep } from '../../protocols/ports/netlink.ts';
 import { tablesIn } from './mesh-traces.ts';
@@ -25,6 +26,12 @@ export type KernelHarm =
   | 'untagged'
   | 'unjoined'
   | 'filterless'
+  /** Its redirect leads to the loopback. */
+  | 'redirected'
+  /** A filter for another protocol stands where the redirect belongs. */
+  | 'blocked'
+  /** A hook of another kind is there instead. */
+  | 'rehooked'
   | 'remoteless'
   | 'unfiltered';
 
@@ -41,6 +48,8 @@ export interface HarmTarget {
 }
 
 const budget = { timeoutMs: 10_000 };
+/** Index of the loopback in every namespace. */
+const loopback = 1;
 
 export async function harmWire(
   place: HarmPlace,
@@ -66,7 +75,13 @@ export async function harmWire(
     case 'unjoined':
       return run(place, [link.master === 0 ? deleteClsact(index) : deleteLink(link.master)]);
     case 'filterless':
-      return run(place, [deleteFilters(index)]);
+      return run(place, [deleteIngressFilters(index)]);
+    case 'redirected':
+      return run(place, [setRedirect(index, loopback)]);
+    case 'blocked':
+      return run(place, [deleteIngressFilters(index), redirectIpv4(index)]);
+    case 'rehooked':
+      return run(place, [deleteClsact(index), addIngress(index)]);
     case 'remoteless':
       return run(place, [deleteVxlanRemote(index, remoteOf(link, target))]);
     case 'unfiltered':
@@ -103,8 +118,23 @@ function tcMessage(type: number, index: number, words: readonly [number, number,
 const deleteClsact = (index: number): EncodedMessage =>
   tcMessage(messageType.delQdisc, index, [clsactHandle, clsactParent, 0]);
 
-const deleteFilters = (index: number): EncodedMessage =>
-  tcMessage(messageType.delFilter, index, [0, ingressBlock, 0]);
+const addIngress = (index: number): EncodedMessage =>
+  new NetlinkWriter(messageType.newQdisc, flag.request | flag.ack | flag.create)
+    .zeros(4)
+    .u32(index)
+    .u32(clsactHandle)
+    .u32(clsactParent)
+    .u32(0)
+    .textAttribute(tcAttribute.kind, 'ingress')
+    .finish();
+
+/** The lower half of tcm_info, 32 bytes into the message, is the protocol in network order. */
+function redirectIpv4(index: number): EncodedMessage {
+  const { bytes, holes } = setRedirect(index, loopback);
+  const changed = bytes.slice();
+  changed.set([0x08, 0x00], 32);
+  return { bytes: changed, holes };
+}
 
 /** As `nft flush ruleset` does, as far as it is vwire's. */
 async function flushTables(place: HarmPlace): Promise<void> {
