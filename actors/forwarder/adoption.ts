@@ -1,12 +1,13 @@
 // What a forwarder does with what an earlier life of it left: adopt what the journal intends, finish what is half
 // made of it, remove what the journal knows to be over, and quarantine what nothing explains.
 
-import { asNsmError, describeError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, type NsmError } from '../../protocols/errors.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
-import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import { type Dataplane, namespaceRules } from '../../protocols/ports/dataplane.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -112,6 +113,15 @@ function policyNamespaces(over: readonly Intent[]): ReadonlyMap<string, string> 
   );
 }
 
+/**
+ * A namespace is gone. Where it is only the Endpoint's, the client keeps its interface, finds another Endpoint and has the
+ * wire led there.
+ */
+function isOfNoUse({ mechanism }: Connection, { code, details }: NsmError): boolean {
+  const holdsClient = mechanism?.type === mechanismType.kernel;
+  return code === 'NOT_FOUND' && !(holdsClient && details.rule === namespaceRules.endpoint);
+}
+
 async function isAdopted(
   setup: AdoptionSetup,
   intent: Intent,
@@ -131,7 +141,7 @@ async function isAdopted(
     await setup.dataplane.ensure(wire, { timeoutMs: setup.wireTimeoutMs, signal });
     return true;
   } catch (error) {
-    const isGone = asNsmError(error).code === 'NOT_FOUND';
+    const isGone = isOfNoUse(connection, asNsmError(error));
     setup.log.warn('a journaled wire could not be completed', {
       connectionId: connection.id,
       error: describeError(error),

@@ -141,6 +141,15 @@ describe('adoption', () => {
     expect(await wires()).toEqual(['b']);
   });
 
+  it('keeps the interface of a client whose Endpoint alone is gone', async () => {
+    await leave(intent('a'));
+    const index = world.interfaceIn(netnsOf('a'), 'nsm-1')?.index;
+    world.removeNamespace('inode://5/1');
+    expect(adoptedIds(await adopt())).toEqual([['a', true]]);
+    expect(index).toBeDefined();
+    expect(world.interfaceIn(netnsOf('a'), 'nsm-1')?.index).toBe(index);
+  });
+
   it('says at once what there is, and looks after many wires at the same time', async () => {
     const ids = Array.from({ length: 100 }, (_, index) => `w${index}`);
     for (const id of ids) await leave(intent(id));
