@@ -3,11 +3,15 @@
 
 import { createEchoJudge, type EchoJudgeOptions } from '../../actors/client/echo-judge.ts';
 import { createEchoLiveness } from '../../actors/client/echo-liveness.ts';
-import type { SimulatedWire } from '../../dataplane/simulated/simulated-world.ts';
+import type { SimulatedWire, SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import type { AddressPair } from '../../protocols/nsm/probed-wire.ts';
 import type { Liveness } from '../../protocols/ports/liveness.ts';
-import type { Mesh, Node } from './in-process-mesh.ts';
+import type { Mesh } from './in-process-mesh.ts';
 import { type Fate, simulatedEchoes } from './simulated-echoes.ts';
+
+interface Kernel {
+  readonly world: SimulatedWorld;
+}
 
 const usual: EchoJudgeOptions = { intervalMs: 50, missedMax: 4, firstAnswerMs: 1_000 };
 
@@ -26,7 +30,8 @@ export function simulatedLiveness(
   });
 }
 
-function fateOn(nodes: readonly Node[], { source, destination }: AddressPair): Fate {
+/** As the simulated kernels of these nodes would carry it. */
+export function fateOn(nodes: readonly Kernel[], { source, destination }: AddressPair): Fate {
   for (const wire of wiresOf(nodes)) {
     if (wire.client?.interface?.addresses.some((each) => isOf(each, source)) !== true) continue;
     if (!wire.client.interface.isUp) return 'hindered';
@@ -35,7 +40,7 @@ function fateOn(nodes: readonly Node[], { source, destination }: AddressPair): F
   return 'hindered';
 }
 
-function leadsTo(nodes: readonly Node[], wire: SimulatedWire, destination: string): boolean {
+function leadsTo(nodes: readonly Kernel[], wire: SimulatedWire, destination: string): boolean {
   if (!wire.isJoined || wire.endpoint === undefined) return false;
   const { end, interface: last } = wire.endpoint;
   if (end.kind === 'kernel') {
@@ -51,7 +56,7 @@ function leadsTo(nodes: readonly Node[], wire: SimulatedWire, destination: strin
   return false;
 }
 
-function* wiresOf(nodes: readonly Node[]): Generator<SimulatedWire> {
+function* wiresOf(nodes: readonly Kernel[]): Generator<SimulatedWire> {
   for (const { world } of nodes) yield* world.wires();
 }
 

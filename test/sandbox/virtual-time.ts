@@ -16,6 +16,14 @@ interface Immediate {
   callback: (() => void) | undefined;
 }
 
+/**
+ * Times are whole parts of a millisecond that a double holds exactly: otherwise a sum of times may lie a rounding error
+ * before the moment that a timer was armed for, and whoever arms it again for the rest would never get there.
+ */
+const grid = 1024;
+/** Turns without a timer between them: beyond, somebody goes round for ever. */
+const turnsMax = 1_000_000;
+
 const realSetImmediate = globalThis.setImmediate;
 
 export class VirtualTime implements Clock {
@@ -38,7 +46,7 @@ export class VirtualTime implements Clock {
   after(delayMs: number, callback: () => void): Timer {
     this.#order += 1;
     const armed: Armed = {
-      dueMs: this.#nowMs + Math.max(0, delayMs),
+      dueMs: Math.ceil((this.#nowMs + Math.max(0, delayMs)) * grid) / grid,
       order: this.#order,
       callback,
     };
@@ -75,7 +83,8 @@ export class VirtualTime implements Clock {
   /** Resolves when no promise callback and no immediate is left to run. */
   async settle(): Promise<void> {
     await realTurn();
-    while (this.#immediates.length > 0) {
+    for (let turns = 0; this.#immediates.length > 0; turns += 1) {
+      if (turns > turnsMax) throw new Error('immediates go round without an end');
       for (const each of this.#immediates.splice(0)) {
         const { callback } = each;
         each.callback = undefined;

@@ -11,8 +11,15 @@ import type { Ground } from './ground.ts';
 import type { Life } from './life.ts';
 import type { Node } from './mesh.ts';
 import { Part } from './part.ts';
+import { type Fate, simulatedEchoes } from '../sandbox/simulated-echoes.ts';
+import type { AddressPair } from '../../protocols/nsm/probed-wire.ts';
+import type { Liveness } from '../../protocols/ports/liveness.ts';
+import { createEchoJudge } from '../../actors/client/echo-judge.ts';
+import { createEchoLiveness } from '../../actors/client/echo-liveness.ts';
 
 export const requestTimeoutMs = 15_000;
+/** Rarer than real clients ask, since each echo costs as much as any event. */
+const echoes = { intervalMs: 250, missedMax: 4, firstAnswerMs: 1_000 };
 /** A try ends by its deadline, after the recovery's; then comes the longest pause. */
 const quietMsMax = requestTimeoutMs + 2_000 + 5_000 + 5_000;
 
@@ -22,6 +29,8 @@ export interface ClientOptions {
   readonly node: Node;
   readonly lifetimeMs: number;
   /** Names of the Endpoints of that service, whichever were ever started. */
+  /** Whether an echo to its wire's other end is answered; absent: it does not ask. */
+  readonly fateOf?: (pair: AddressPair) => Fate;
   readonly endpointsOf: (service: string) => ReadonlySet<string>;
 }
 
@@ -29,7 +38,8 @@ export class SimulatedClient {
   readonly name: string;
   readonly node: Node;
   readonly service: string;
-  readonly netns: string;
+  /** A new one after each reboot of its machine. */
+  netns: string;
   readonly interfaceName = 'nsm-1';
   readonly part: Part;
   /** It has asked, and has not been told to close. */
@@ -70,6 +80,12 @@ export class SimulatedClient {
     this.#first = undefined;
     this.established = undefined;
     this.part.stop(onStopped);
+  }
+
+  onReboot(): void {
+    this.netns = `${this.netns}0`;
+    this.#first = undefined;
+    this.established = undefined;
   }
 
   destroyPod(): void {
@@ -138,10 +154,23 @@ export class SimulatedClient {
       requestTimeoutMs,
       maxTokenLifetimeMs: this.#options.lifetimeMs,
       netns: this.netns,
+      ...this.#liveness(life),
       onStatus: (_, __, status) => {
         if (life.isAlive) this.#onStatus(status);
       },
     });
+  }
+
+  #liveness({ clock }: Life): { readonly liveness?: Liveness } {
+    const { fateOf } = this.#options;
+    if (fateOf === undefined) return {};
+    const liveness = createEchoLiveness({
+      clock,
+      open: simulatedEchoes(clock, fateOf).open,
+      confirmMsMax: 500,
+      judge: (startMs) => createEchoJudge(echoes, startMs),
+    });
+    return { liveness };
   }
 
   #onStatus(status: ClientStatus): void {

@@ -19,10 +19,13 @@ export class SimulatedEndpoint {
   readonly name: string;
   readonly service: string;
   readonly node: Node;
-  readonly netns: string;
+  /** A new one after each reboot of its machine. */
+  netns: string;
   readonly disk = new Disk();
   readonly part: Part;
   isPodAlive = true;
+  /** It answers no packet. */
+  isDeaf = false;
 
   constructor(ground: Ground, options: EndpointOptions) {
     const { name, service, node, cidr, lifetimeMs } = options;
@@ -48,6 +51,10 @@ export class SimulatedEndpoint {
           journal: this.disk.journalOf(life, () => ground.time.nowMs()),
         }),
     });
+  }
+
+  onReboot(): void {
+    this.netns = `${this.netns}0`;
   }
 
   destroyPod(): void {

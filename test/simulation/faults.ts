@@ -38,6 +38,10 @@ export class Faults {
         return this.#diskFull(operation);
       case 'destroyPod':
         return this.#destroyPod(operation);
+      case 'deafen':
+        return this.#deafen(operation);
+      case 'reboot':
+        return this.#reboot(operation);
       case 'addClient':
         this.#mesh.addClient(this.#node(operation.node), this.#service(operation.service));
         return;
@@ -129,6 +133,31 @@ export class Faults {
     const { clients, endpoints } = this.#mesh;
     if (which.kind === 'client') at(clients, which.index)?.destroyPod();
     else if (which.kind === 'endpoint') at(endpoints, which.index)?.destroyPod();
+  }
+
+  #deafen({ index, forMs }: Of<'deafen'>): void {
+    const endpoint = at(this.#mesh.endpoints, index);
+    if (endpoint === undefined || endpoint.isDeaf) return;
+    endpoint.isDeaf = true;
+    this.#for(forMs, () => void (endpoint.isDeaf = false));
+  }
+
+  #reboot({ node: index, downMs }: Of<'reboot'>): void {
+    const node = this.#node(index);
+    const { ground, endpoints, clients } = this.#mesh;
+    const pods = [...endpoints, ...clients].filter((each) => each.node === node);
+    for (const { part } of pods) part.life?.kill('silent');
+    node.manager.kill('silent');
+    node.forwarder.kill('silent');
+    this.#mesh.reboot(node);
+    for (const pod of pods) pod.onReboot();
+    const place = ground.place(node.name);
+    place.boot += 1;
+    place.originMs = 1_000 - ground.time.nowMs();
+    this.#for(downMs, () => {
+      for (const part of [node.manager, node.forwarder]) part.start();
+      for (const { part } of pods) this.#startAgain(part);
+    });
   }
 
   #cut({ from, to, isOneWay, forMs }: Of<'cut'>): void {

@@ -62,7 +62,7 @@ export class Ground {
     const known = this.#places.get(name);
     if (known !== undefined) return known;
     const originMs = randomOf(this.seed, `place ${name}`).integer(10_000_000);
-    const place: Place = { name, originMs, wallMs: epochMs };
+    const place: Place = { name, originMs, boot: 1, wallMs: epochMs };
     this.#places.set(name, place);
     return place;
   }

@@ -16,7 +16,9 @@ import type { VirtualTime } from '../sandbox/virtual-time.ts';
 export interface Place {
   readonly name: string;
   /** Of its monotonic clock, which no other machine shares. */
-  readonly originMs: number;
+  originMs: number;
+  /** Counts its starts: what an earlier one measured on its monotonic clock means nothing. */
+  boot: number;
   /** Of its wall clock, which an administrator may step. */
   wallMs: number;
 }
@@ -73,7 +75,7 @@ export class Life {
       listener: this.#attached.listener,
       bus: undefined,
       natsUrl: undefined,
-      bootId: `boot of ${place.name}`,
+      bootId: `boot ${place.boot} of ${place.name}`,
       stop: async (timeoutMs) => {
         await this.system.stop(timeoutMs);
         await this.#attached.dialer.close();
@@ -115,9 +117,9 @@ export class Life {
     });
   }
 
-  #clockOf(time: VirtualTime, place: Place): Clock {
+  #clockOf(time: VirtualTime, { originMs }: Place): Clock {
     return {
-      nowMs: () => place.originMs + time.nowMs(),
+      nowMs: () => originMs + time.nowMs(),
       after: (delayMs, callback) => {
         if (!this.isAlive) return { cancel: () => {} };
         const timer = time.after(delayMs, () => {

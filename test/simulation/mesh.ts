@@ -8,8 +8,10 @@ import {
   createSimulatedDataplane,
   type SimulatedFault,
 } from '../../dataplane/simulated/simulated.ts';
-import type { SimulatedInterface } from '../../dataplane/simulated/simulated-world.ts';
-import type { Dataplane, KernelEnd } from '../../protocols/ports/dataplane.ts';
+import type { AddressPair } from '../../protocols/nsm/probed-wire.ts';
+import type { Fate } from '../sandbox/simulated-echoes.ts';
+import { fateOn } from '../sandbox/simulated-probes.ts';
+import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import { createMemoryBucket } from '../../transports/memory/registry-store.ts';
 import { SimulatedClient } from './client.ts';
 import { Disk } from './disk.ts';
@@ -28,7 +30,8 @@ export interface Node {
   readonly name: string;
   readonly managerUrl: string;
   readonly tunnelIp: string;
-  readonly world: WatchedWorld;
+  /** A new one after each reboot. */
+  world: WatchedWorld;
   readonly manager: Part;
   readonly forwarder: Part;
   readonly managerDisk: Disk;
@@ -41,6 +44,8 @@ export interface Node {
 export interface MeshOptions {
   readonly nodes: number;
   readonly lifetimeMs: number;
+  readonly probes?: boolean;
+  readonly nodeLeaseMs?: number;
 }
 
 export class SimulatedMesh {
@@ -102,10 +107,33 @@ export class SimulatedMesh {
       node,
       lifetimeMs: this.#options.lifetimeMs,
       endpointsOf: (each) => this.#namesOf(each),
+      ...(this.#options.probes === true ? { fateOf: (pair) => this.#fateOf(pair) } : {}),
     });
     this.clients.push(client);
     client.start();
     return client;
+  }
+
+  /** Everything that its kernel held is gone. */
+  reboot(node: Node): void {
+    node.world = this.#newWorld();
+  }
+
+  #newWorld(): WatchedWorld {
+    return new WatchedWorld({
+      onRemoved: (end, found) => this.#clientAt(end.netns)?.onInterfaceRemoved(found),
+      onChanged: (end, before, after) =>
+        this.#clientAt(end.netns)?.onInterfaceChanged(before, after),
+    });
+  }
+
+  #fateOf(pair: AddressPair): Fate {
+    const holder = this.clients.find(({ interface: own }) =>
+      own?.addresses.some((each) => each.split('/')[0] === pair.source),
+    );
+    const name = holder?.established?.networkServiceEndpointName;
+    const isDeaf = this.endpoints.some((each) => each.name === name && each.isDeaf);
+    return isDeaf ? 'lost' : fateOn(this.nodes, pair);
   }
 
   #namesOf(service: string): Set<string> {
@@ -122,20 +150,13 @@ export class SimulatedMesh {
 
   #node(number: number): Node {
     const name = `node-${number}`;
-    const onRemoved = (end: KernelEnd, found: SimulatedInterface): void =>
-      this.#clientAt(end.netns)?.onInterfaceRemoved(found);
-    const onChanged = (
-      end: KernelEnd,
-      before: SimulatedInterface,
-      after: SimulatedInterface,
-    ): void => this.#clientAt(end.netns)?.onInterfaceChanged(before, after);
     const managerDisk = new Disk();
     const forwarderDisk = new Disk();
     const node: Node = {
       name,
       managerUrl: `memory:${name}/nsmgr`,
       tunnelIp: `10.0.${number}.1`,
-      world: new WatchedWorld({ onRemoved, onChanged }),
+      world: this.#newWorld(),
       managerDisk,
       forwarderDisk,
       dataplaneFault: () => undefined,
@@ -162,6 +183,9 @@ export class SimulatedMesh {
       registryUrl,
       forwarderServiceName: 'forwarder',
       maxTokenLifetimeMs: this.#options.lifetimeMs,
+      ...(this.#options.nodeLeaseMs === undefined
+        ? {}
+        : { nodeLeaseMs: this.#options.nodeLeaseMs }),
       nodeLabels: { nodeName: node.name },
       excludedPrefixes: () => [],
       journal: node.managerDisk.journalOf(life, () => this.ground.time.nowMs()),

@@ -10,7 +10,7 @@ import type { Ground } from './ground.ts';
 
 /** A role that takes longer to start or to stop hangs. */
 const startMsMax = 60_000;
-const stopMsMax = 30_000;
+export const stopMsMax = 30_000;
 const restartMs = 1_000;
 
 export interface PartSetup {

@@ -2,11 +2,16 @@
 // An operation stands for itself, so that a failing run is shrunk by leaving operations out.
 
 import { randomOf, type SeededRandom } from '../sandbox/seeded-random.ts';
+import { nodeLeaseMsDefault } from '../../protocols/nsm/node-lease.ts';
 import type { Disturbance } from './links.ts';
 
 export interface Shape {
   readonly nodes: number;
   readonly lifetimeMs: number;
+  /** Rarely as short as by default: each renewal costs as much as any call. */
+  readonly nodeLeaseMs?: number;
+  /** Clients ping the other end of their wires. */
+  readonly probes?: boolean;
   /** Per service: the nodes of its Endpoints, by index. */
   readonly services: Readonly<Record<string, readonly number[]>>;
   /** Node and service of each client. */
@@ -63,6 +68,10 @@ export type Operation = { readonly atMs: number } & (
       readonly forMs: number;
     }
   | { readonly do: 'destroyPod'; readonly which: Which }
+  /** The Endpoint's control plane lives, and no packet is answered. */
+  | { readonly do: 'deafen'; readonly index: number; readonly forMs: number }
+  /** A machine with all that runs on it; its disks stay. */
+  | { readonly do: 'reboot'; readonly node: number; readonly downMs: number }
   | { readonly do: 'addClient'; readonly node: number; readonly service: number }
   | { readonly do: 'addEndpoint'; readonly node: number; readonly service: number }
   | { readonly do: 'closeClient'; readonly index: number; readonly backAfterMs: number }
@@ -105,12 +114,10 @@ function shapeOf(random: SeededRandom): Shape {
     node: someNode(),
     service: random.pick(names),
   }));
-  return {
-    nodes,
-    lifetimeMs: random.pick([60_000, 60_000, 120_000, 120_000, 120_000, 600_000]),
-    services,
-    clients,
-  };
+  const probes = random.chance(0.4);
+  const nodeLeaseMs = random.pick([nodeLeaseMsDefault, 20_000, 20_000, 60_000]);
+  const lifetimeMs = random.pick([60_000, 60_000, 120_000, 120_000, 120_000, 600_000]);
+  return { nodes, lifetimeMs, nodeLeaseMs, probes, services, clients };
 }
 
 function operationAt(random: SeededRandom, shape: Shape, atMs: number): Operation {
@@ -164,8 +171,10 @@ function rareOperation(
     const kind = random.pick(['endpoint', 'client'] as const);
     return { atMs, do: 'destroyPod', which: { kind, index: random.integer(8) } };
   }
-  if (dice < 92) return { atMs, do: 'addClient', node: node(), service: random.integer(2) };
-  if (dice < 95) return { atMs, do: 'addEndpoint', node: node(), service: random.integer(2) };
+  if (dice < 90) return { atMs, do: 'deafen', index: random.integer(8), forMs };
+  if (dice < 92) return { atMs, do: 'reboot', node: node(), downMs: forMs };
+  if (dice < 94) return { atMs, do: 'addClient', node: node(), service: random.integer(2) };
+  if (dice < 97) return { atMs, do: 'addEndpoint', node: node(), service: random.integer(2) };
   return { atMs, do: 'closeClient', index: random.integer(8), backAfterMs: forMs };
 }
 

@@ -6,11 +6,14 @@ import { Faults } from './faults.ts';
 import { type Failure, Ground, type GroundOptions } from './ground.ts';
 import { checkConverged, checkEmpty, checkShared, whyNotConverged } from './invariants.ts';
 import { SimulatedMesh } from './mesh.ts';
+import { type Part, stopMsMax } from './part.ts';
 import { faultyMs, type Plan } from './plan.ts';
 
 /** Whoever can be established is, this long after the last fault. */
 const convergedMs = 120_000;
 const lookMs = 500;
+/** Far beyond what a run takes: somebody goes round without a pause. */
+const eventsMax = 200_000;
 
 export interface Outcome {
   readonly failure: Failure | undefined;
@@ -51,7 +54,10 @@ export async function runPlan(
 
 async function run(ground: Ground, { shape, operations }: Plan): Promise<number> {
   const { time } = ground;
-  const hasFailed = (): boolean => ground.failure !== undefined;
+  const hasFailed = (): boolean => {
+    if (time.events > eventsMax) ground.fail('nobody works without a pause', `${eventsMax} events`);
+    return ground.failure !== undefined;
+  };
   const mesh = new SimulatedMesh(ground, shape);
   const faults = new Faults(mesh, Object.keys(shape.services));
   begin(mesh, shape);
@@ -112,19 +118,34 @@ async function end(ground: Ground, mesh: SimulatedMesh, lifetimeMs: number): Pro
   await time.advanceTo(time.nowMs() + lifetimeMs + 60_000, hasFailed);
   if (hasFailed()) return;
   checkEmpty(mesh);
-  for (const { part } of mesh.endpoints) part.stop();
-  await time.advanceTo(time.nowMs() + 35_000, hasFailed);
-  for (const { forwarder } of mesh.nodes) forwarder.stop();
-  await time.advanceTo(time.nowMs() + 35_000, hasFailed);
-  for (const { manager } of mesh.nodes) manager.stop();
-  await time.advanceTo(time.nowMs() + 35_000, hasFailed);
+  await stopAll(
+    ground,
+    mesh.endpoints.map(({ part }) => part),
+  );
+  await stopAll(
+    ground,
+    mesh.nodes.map(({ forwarder }) => forwarder),
+  );
+  await stopAll(
+    ground,
+    mesh.nodes.map(({ manager }) => manager),
+  );
   const left = [...mesh.bucket.entries.keys()].filter((key) => key.startsWith('nse/'));
   if (left.length > 0 && !hasFailed()) ground.fail('no registry entry is left', left.join());
-  mesh.registry.stop();
-  await time.advanceTo(time.nowMs() + 35_000, hasFailed);
+  await stopAll(ground, [mesh.registry]);
   if (ground.network.flights > 0 && !hasFailed()) {
     ground.fail('no call is left', `${ground.network.flights}`);
   }
+}
+
+/** Goes on a little when they have stopped, for what is on its way. */
+async function stopAll(ground: Ground, parts: readonly Part[]): Promise<void> {
+  const { time } = ground;
+  let left = parts.length;
+  for (const part of parts) part.stop(() => (left -= 1));
+  const isOver = (): boolean => ground.failure !== undefined || left === 0;
+  await time.advanceTo(time.nowMs() + 2 * stopMsMax, isOver);
+  if (ground.failure === undefined) await time.advanceTo(time.nowMs() + 5_000);
 }
 
 function describe(error: unknown): string {

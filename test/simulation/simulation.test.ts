@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 const program = fileURLToPath(new URL('cli.ts', import.meta.url));
 const from = process.env['VWIRE_SIM_FROM'] ?? '1';
 /** Whichever is used up first, so that a loaded machine is not held up. */
-const seeds = '70';
+const seeds = '250';
 const minutes = '1.2';
 
 function simulate(...args: readonly string[]): Promise<{ code: number | null; output: string }> {
