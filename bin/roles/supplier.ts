@@ -1,31 +1,25 @@
 // `vwire supplier`: starts an Endpoint as a process of this node for a client that would get none (scale from zero),
 // with the variables of the reference's nse-supplier-k8s and a template of a process instead of one of a pod.
 
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NsmError } from '../../protocols/errors.ts';
-import {
-  type EndpointTemplate,
-  endpointTemplateFrom,
-  renderEndpoint,
-} from '../../protocols/nsm/endpoint-template.ts';
+import { type EndpointTemplate, renderEndpoint } from '../../protocols/nsm/endpoint-template.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
 import { createNamedNamespaces } from '../../transports/netlink/named-namespaces.ts';
 import { createProcessSupplier } from '../../transports/process/process-supplier.ts';
 import { loadSupplierConfig } from '../config/load.ts';
 import type { SupplierConfig } from '../config/roles/supplier.ts';
-import { readYamlDocument } from '../yaml-file.ts';
 import { composeSupplier } from './compose-supplier.ts';
 import type { Platform } from './platform.ts';
 import { clientInfoLabels, closesAtStop, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 import { roleStopMs } from './stop-times.ts';
 import { suppliedProcess } from './supplied-process.ts';
+import { readSupplierTemplate } from './supplier-template.ts';
 
 export async function run(): Promise<number> {
   const config = loadSupplierConfig(process.env);
-  const template = readTemplate(config.template);
+  const template = readSupplierTemplate(config.template);
   const listenOn = `unix://${join(stateDirOf(config), `${config.name}.sock`)}`;
   let role: RunningRole | undefined;
   return runRoleProcess({
@@ -80,19 +74,4 @@ async function processSupplier(
       clock: platform.clock,
     }),
   });
-}
-
-function readTemplate(path: string): EndpointTemplate {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (thrown) {
-    throw new NsmError('INVALID_ARGUMENT', `the template ${path} cannot be read`, {
-      rule: 'VWIRE_SUPPLIER_TEMPLATE',
-      expected: 'a YAML file with name, command, environment, namespace',
-      found: String((thrown as NodeJS.ErrnoException).code),
-    });
-  }
-  const document = readYamlDocument(text, { kind: 'template of Endpoints', name: path });
-  return endpointTemplateFrom(document?.value, document?.positionOf ?? (() => undefined));
 }

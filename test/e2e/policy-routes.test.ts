@@ -8,7 +8,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh, type TestMesh } from '../sandbox/mesh.ts';
 import { noPolicies, type PolicyFacts, policyFacts } from '../sandbox/policy-facts.ts';
-import { askUdpEcho, startUdpEcho } from '../sandbox/udp-echo.ts';
+import { addLoopbackAddress, askUdpEcho, startUdpEcho } from '../sandbox/udp-echo.ts';
 
 const limitMs = 20_000;
 const first = { name: 'policed-far', from: '172.16.8.200', sink: '10.99.0.1' };
@@ -59,7 +59,8 @@ describeMesh('policy routes', (mesh) => {
     const become = (what: string, wanted: Partial<PolicyFacts>) =>
       eventually(what, limitMs, async () => expect(await facts()).toMatchObject(wanted));
     for (const { namespace: where } of [far, near]) {
-      const echo = await startUdpEcho(netlink, where, first.sink);
+      await addLoopbackAddress(netlink, where, first.sink);
+      const echo = await startUdpEcho(where, first.sink);
       onTestFinished(() => echo.stop());
     }
 

@@ -10,18 +10,31 @@ import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 
-export const echoPort = 7777;
+const echoPort = 7777;
 
 export interface UdpEcho {
   stop(): Promise<void>;
 }
 
-/** Answers datagrams to this address, which it gives the loopback of the namespace. */
-export async function startUdpEcho(
+/** Answers datagrams to this address of the namespace. */
+export async function startUdpEcho(namespace: NetworkNamespace, address: string): Promise<UdpEcho> {
+  const child = spawnChild(namespace, ['echo', address, String(echoPort)]);
+  const exited = once(child, 'exit');
+  if (child.stdout !== null) await once(child.stdout, 'data');
+  return {
+    async stop() {
+      child.stdin?.end();
+      await exited;
+    },
+  };
+}
+
+/** Gives the loopback of the namespace an address. */
+export async function addLoopbackAddress(
   netlink: Netlink,
   namespace: NetworkNamespace,
   address: string,
-): Promise<UdpEcho> {
+): Promise<void> {
   const requests = [
     {
       message: getLinkByName('lo'),
@@ -36,15 +49,6 @@ export async function startUdpEcho(
   const program = [{ namespace: namespace.url, protocol: 'route', requests }] as const;
   const outcome = await netlink.execute(program, { timeoutMs: 10_000 });
   if (!outcome.ok) throw new Error(outcome.failure.found);
-  const child = spawnChild(namespace, ['echo', address, String(echoPort)]);
-  const exited = once(child, 'exit');
-  if (child.stdout !== null) await once(child.stdout, 'data');
-  return {
-    async stop() {
-      child.stdin?.end();
-      await exited;
-    },
-  };
 }
 
 /** `hello` where the echo answered; else the code of the error, or `no answer`. */

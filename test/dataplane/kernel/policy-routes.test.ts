@@ -1,19 +1,20 @@
 // Protects policy routes in a workload's namespace: rules and tables are as the wire says, change with it (routes alone
 // as well), are taken up by the next life of the driver, go with the wire, and nothing of anybody else is touched.
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { createKernelDataplane } from '../../../dataplane/kernel/kernel.ts';
 import { changeLinkByName } from '../../../protocols/netlink/link.ts';
 import { parsePrefix } from '../../../protocols/netlink/ip-address.ts';
 import { addRule, addTableMark, deleteRule, type Rule } from '../../../protocols/netlink/rule.ts';
-import type { Dataplane, Wire, WirePolicy } from '../../../protocols/ports/dataplane.ts';
+import type { Dataplane, KernelEnd, Wire, WirePolicy } from '../../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../../protocols/ports/netlink.ts';
 import { createNetlink } from '../../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
 import { createSandbox, type Sandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
 import { noPolicies, policyFacts } from '../../sandbox/policy-facts.ts';
-import { localWire, wireAddresses } from '../../sandbox/wires.ts';
+import { askUdpEcho, startUdpEcho } from '../../sandbox/udp-echo.ts';
+import { localWire, toIpv6, wireAddresses } from '../../sandbox/wires.ts';
 
 const budget = { timeoutMs: 10_000 };
 const reason = whyNoNamespaces();
@@ -89,6 +90,38 @@ describe.skipIf(reason !== undefined)(`policy routes in the kernel ${reason ?? '
     expect(await facts(endpoint)).toEqual(noPolicies);
     await dataplane.remove(['wire-1'], budget);
     expect(await facts()).toEqual(noPolicies);
+  });
+
+  it('carry what fits them and nothing else, in both families', async () => {
+    const cases = [
+      { from: '172.16.2.201', far: '10.99.0.1', all: '10.99.0.0/24', bits: 32 },
+      { from: 'fd01::5', far: 'fd99::1', all: 'fd99::/64', bits: 128 },
+    ];
+    const wire = wireWith(
+      cases.map(({ from, all, bits }) => ({ from: `${from}/${bits}`, routes: [{ prefix: all }] })),
+    );
+    const { client: near, endpoint: end } = wire as { client: KernelEnd; endpoint: KernelEnd };
+    const froms = cases.map(({ from, bits }) => `${from}/${bits}`);
+    const farAddresses = cases.map(({ far, bits }) => `${far}/${bits}`);
+    await dataplane.ensure(
+      {
+        ...wire,
+        client: { ...near, addresses: [...near.addresses, ...froms] },
+        endpoint: {
+          ...end,
+          addresses: [...end.addresses, ...farAddresses],
+          routes: [...end.routes, ...froms.map((prefix) => ({ prefix }))],
+        },
+      },
+      budget,
+    );
+    for (const { from, far } of cases) {
+      const echo = await startUdpEcho(endpoint, far);
+      onTestFinished(() => echo.stop());
+      expect(await askUdpEcho(client, from, far)).toBe('hello');
+      const own = far.includes(':') ? toIpv6(wireAddresses(1).client) : wireAddresses(1).client;
+      expect(await askUdpEcho(client, own, far)).toBe('ENETUNREACH');
+    }
   });
 
   it('change with the wire: routes alone, one of them, their order, all away', async () => {
