@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../sandbox/eventually.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { describeMesh, type TestMesh } from '../sandbox/mesh.ts';
 import { noPolicies, type PolicyFacts, policyFacts } from '../sandbox/policy-facts.ts';
 import { addLoopbackAddress, askUdpEcho, startUdpEcho } from '../sandbox/udp-echo.ts';
@@ -58,11 +59,14 @@ describeMesh('policy routes', (mesh) => {
     const facts = () => policyFacts(netlink, client.namespace.url);
     const become = (what: string, wanted: Partial<PolicyFacts>) =>
       eventually(what, limitMs, async () => expect(await facts()).toMatchObject(wanted));
-    for (const { namespace: where } of [far, near]) {
+    const echoIn = async (where: NetworkNamespace) => {
       await addLoopbackAddress(netlink, where, first.sink);
       const echo = await startUdpEcho(where, first.sink);
       onTestFinished(() => echo.stop());
-    }
+      return echo;
+    };
+    const farEcho = await echoIn(far.namespace);
+    await echoIn(near.namespace);
 
     let endpoint = await startFar();
     let nsc = await startClient();
@@ -107,7 +111,10 @@ describeMesh('policy routes', (mesh) => {
       NSM_CIDR_PREFIX: '172.16.2.0/24',
       NSM_PBR_CONFIG_PATH: otherFile,
     });
+    // With its namespace goes the wire; as long as that is there, a client keeps to an Endpoint that answers.
     await endpoint.stop(10_000);
+    await farEcho.stop();
+    far.namespace.close();
     // The new table is whole before the old one goes.
     await eventually('after a reselect', limitMs, async () => {
       const { rules, routes: now, tables } = await facts();
