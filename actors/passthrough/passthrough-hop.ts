@@ -68,8 +68,23 @@ async function onRequest(setup: PassthroughSetup, request: HopRequest): Promise<
       onwardMechanism: answer.mechanism ?? own,
     },
   };
+  try {
+    await request.recordIntent(result.memory);
+  } catch (error) {
+    // What held before this Request goes on; a wire that is new must not be left without its owner.
+    if (previous === undefined) await leaveNext(setup, result, call.deadlineMs);
+    throw error;
+  }
   joinEnds(setup.chain, result.connection, result.memory);
   return result;
+}
+
+async function leaveNext(
+  setup: PassthroughSetup,
+  { connection, memory }: HopResult,
+  deadlineMs: number,
+): Promise<void> {
+  await setup.nextHop.leave(setup.connectTo, onwardView(setup, connection, memory), deadlineMs);
 }
 
 /** Also for a connection of an earlier life, from what was recorded of it. */
