@@ -197,6 +197,30 @@ describe('adoption', () => {
     expect((await journal.load()).size).toBe(1);
   });
 
+  it('says where clients of what is over may have policies left', async () => {
+    const policed = intent('a', { closeAtMs: 5_000 });
+    const context = create(ConnectionContextSchema, {
+      ipContext: { policies: [{ from: '172.16.2.200/32' }] },
+    });
+    await leave({ ...policed, connection: { ...policed.connection, context } });
+    await leave(intent('b', { closeAtMs: 5_000 }));
+    await clock.advance(5_000);
+    table = newTable();
+    const simulated = newDataplane();
+    const told: unknown[] = [];
+    const telling: Dataplane = {
+      ...simulated,
+      kind: simulated.kind,
+      list: (...args) => simulated.list(...args),
+      remove: (ids, within, namespaces) => {
+        told.push(ids, namespaces);
+        return simulated.remove(ids, within);
+      },
+    };
+    await (await adoptWires(setupOf(telling))).finished;
+    expect(told).toEqual([['a', 'b'], new Map([['a', netnsOf('a')]])]);
+  });
+
   it('takes the VNIs of what it adopts', async () => {
     const mechanism = vxlanMechanism({ srcIp: '10.9.0.2', dstIp: '10.9.0.1', vni: 77 });
     const tunneled = intent('a');
