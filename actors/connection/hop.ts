@@ -91,11 +91,13 @@ export interface NextHop {
     attempt: (candidate: Candidate, call: Call) => Promise<Result>,
   ): Promise<Result>;
   /**
-   * Closes the connection at a next hop that is not used any more, in the background and on this hop's own time. Best
-   * effort, since that hop may be the very reason; what it does not hear its own expiry cleans up. Resolves when it is
-   * done or at the deadline, when it goes on by itself.
+   * Closes the connection at a next hop that is not used any more, in the background and on this hop's own time. That
+   * hop may be the very reason and is told again until it has heard; its own expiry does the same in the end.
+   * Resolves when the first attempt is over or at the deadline.
    */
   leave(url: string, connection: Connection, deadlineMs: number): Promise<void>;
   /** After a reselect: leaves the next hop that is no longer used. */
   leaveReplaced(previous: HopRequest['previous'], next: HopMemory): void;
+  /** This process ends: no hop that was left is told again. */
+  stopLeaving(): void;
 }

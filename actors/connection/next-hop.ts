@@ -13,6 +13,7 @@ import {
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import type { Random } from '../../protocols/ports/random.ts';
 import { createLeaving, type Leaving } from './leaving.ts';
 import type { NextOperation } from './operations.ts';
 import type { Call, Candidate, HopMemory, HopRequest, NextHop, Sent } from './hop.ts';
@@ -24,18 +25,21 @@ export interface NextHopSetup {
   readonly clock: Clock;
   readonly wallClock: WallClock;
   readonly log: Log;
+  readonly random: Random;
   readonly nextOperation: NextOperation;
 }
 
 export function createNextHop(setup: NextHopSetup): NextHop {
   const leaving = createLeaving({
     clock: setup.clock,
+    random: setup.random,
     log: setup.log,
     close: (url, connection, call) => closeNextHop(setup, url, connection, call),
   });
   return {
     async request(url, sent, call) {
       await leaving.settled(url, sent.connection.id, call.deadlineMs);
+      leaving.returns(url, sent.connection.id);
       return requestNextHop(setup, url, sent, call);
     },
     close: (url, connection, call) => closeNextHop(setup, url, connection, call),
@@ -45,6 +49,7 @@ export function createNextHop(setup: NextHopSetup): NextHop {
       return leaving.settled(url, connection.id, deadlineMs);
     },
     leaveReplaced: (previous, next) => leaveReplaced(leaving, previous, next),
+    stopLeaving: () => leaving.close(),
   };
 }
 

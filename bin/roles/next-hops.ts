@@ -15,8 +15,11 @@ export function nextHopsOf(
 ): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
   const { dialer, clock, wallClock, log, random } = platform;
   const nextOperation = createOperations(platform);
-  return {
-    nextHop: createNextHop({ name, dialer, clock, wallClock, log, nextOperation }),
-    nextHopMonitors: createNextHopMonitors({ name, dialer, clock, random, log }),
+  const nextHop = createNextHop({ name, dialer, clock, wallClock, log, random, nextOperation });
+  const monitors = createNextHopMonitors({ name, dialer, clock, random, log });
+  const close = (): void => {
+    monitors.close();
+    nextHop.stopLeaving();
   };
+  return { nextHop, nextHopMonitors: { ...monitors, close } };
 }

@@ -42,6 +42,7 @@ export async function createClientFixture() {
     clock,
     wallClock: clock,
     log,
+    random,
     nextOperation,
   });
   const statuses: ClientStatus[] = [];

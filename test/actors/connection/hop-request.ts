@@ -69,6 +69,7 @@ export function fakeNextHop(answer: (url: string, asked: Connection) => Connecti
       throw last;
     },
     leave: close,
+    stopLeaving: () => {},
     leaveReplaced(previous, next) {
       const url = previous?.memory.nextUrl;
       if (url !== undefined && url !== next.nextUrl) void close(url);

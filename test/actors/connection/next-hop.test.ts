@@ -38,6 +38,7 @@ beforeEach(async () => {
     clock,
     wallClock: clock,
     log: silentLog,
+    random: seededRandom(1),
     nextOperation,
   });
   [closed, answer, closing] = [[], (connection) => connection, async () => {}];
@@ -204,10 +205,54 @@ describe('leaving the next hop after a reselect', () => {
     expect(closed).toEqual([]);
   });
 
-  it('fails nothing where that one cannot be reached', async () => {
-    const away = { ...previous, memory: { nextUrl: 'memory:nobody' } };
-    nextHop.leaveReplaced(away, { nextUrl: 'memory:new' });
-    await settle();
+  it('tells one that cannot be reached again, with pauses, until it has heard', async () => {
+    let refusals = 5;
+    closing = async () => {
+      refusals -= 1;
+      if (refusals >= 0) throw new NsmError('UNAVAILABLE', 'cut off');
+    };
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' });
+    await clock.advance(4_000);
+    expect(closed.length).toBeGreaterThan(2);
+    expect(closed.length).toBeLessThan(6);
+    await clock.advance(20_000);
+    expect(closed).toHaveLength(6);
+    await clock.advance(60_000);
+    expect(closed).toHaveLength(6);
+  });
+
+  it.each([
+    { what: 'does not want to hear', error: new NsmError('PERMISSION_DENIED', 'not yours') },
+  ])('tells one that $what once', async ({ error }) => {
+    closing = () => Promise.reject(error);
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' });
+    await clock.advance(60_000);
+    expect(closed).toHaveLength(1);
+  });
+
+  it('tells one that is gone for good no longer than its expiry takes', async () => {
+    nextHop.leaveReplaced({ ...previous, memory: { nextUrl: 'memory:nobody' } }, {});
+    await clock.advance(590_000);
+    expect(clock.pendingTimers).toBe(1);
+    await clock.advance(60_000);
+  });
+
+  it('tells nobody any more whom the connection goes to again, nor at the end of the process', async () => {
+    let isAway = true;
+    closing = async () => {
+      if (isAway) throw new NsmError('UNAVAILABLE', 'cut off');
+    };
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' });
+    await clock.advance(100);
+    isAway = false;
+    await nextHop.request('memory:next', { connection: asked(), preferences: [] }, call());
+    await clock.advance(60_000);
+    expect(closed).toHaveLength(1);
+    isAway = true;
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' });
+    await clock.advance(100);
+    nextHop.stopLeaving();
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it('goes before what is asked of it next, as long as that may wait', async () => {
