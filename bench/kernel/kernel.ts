@@ -51,6 +51,8 @@ export const run: RunSuite = async (progress) => {
   });
   try {
     await dataplane.probe(budget);
+    // As a forwarder does: hearing of everything that happens on the node is part of the price.
+    dataplane.watch(() => {});
     progress(`${wireCount} wires, one after the other`);
     const alone = await sequential(dataplane, wiresOf(places, 'sequential'));
     progress(`${wireCount} wires at once`);

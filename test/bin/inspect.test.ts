@@ -124,6 +124,23 @@ describe('the health of a node', () => {
     expect(parts.every(({ state }) => state === 'ok')).toBe(true);
   });
 
+  it('says what a forwarder has repaired, and is good nevertheless', () => {
+    const lastRepair = {
+      connectionId: 'aa11',
+      found: ['vw1 towards the client is down'],
+      agoMs: 3_000n,
+    };
+    const repaired = create(StatusReplySchema, { ...forwarder, repairs: 2, lastRepair });
+    const { isHealthy, parts } = healthOf({
+      ...fine,
+      status: withForwarder({ name: 'forwarder-1', status: repaired }),
+    });
+    expect(isHealthy).toBe(true);
+    expect(parts.find(({ part }) => part === 'forwarder')?.found).toContain(
+      '2 repairs, the last 3 s ago of aa11: vw1 towards the client is down',
+    );
+  });
+
   it.each<[string, Partial<Findings>]>([
     ['bus', { status: { ...status, bus: create(BusSchema, { status: 'disconnected' }) } }],
     ['registry', { registry: new NsmError('DEADLINE_EXCEEDED', 'no answer') }],
