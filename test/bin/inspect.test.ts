@@ -22,6 +22,7 @@ import { NetworkServiceEndpointSchema } from '../../protocols/nsm/gen/registry_p
 import {
   BusSchema,
   ForwarderSchema,
+  RepairSchema,
   StatusReplySchema,
   StuckConnectionSchema,
 } from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
@@ -125,11 +126,11 @@ describe('the health of a node', () => {
   });
 
   it('says what a forwarder has repaired, and is good nevertheless', () => {
-    const lastRepair = {
+    const lastRepair = create(RepairSchema, {
       connectionId: 'aa11',
       found: ['vw1 towards the client is down'],
       agoMs: 3_000n,
-    };
+    });
     const repaired = create(StatusReplySchema, { ...forwarder, repairs: 2, lastRepair });
     const { isHealthy, parts } = healthOf({
       ...fine,

@@ -1,0 +1,93 @@
+// Protects wires whose harm nobody told of, because the kernel dropped its events: once it says so everything is looked
+// over, each harmed wire is told, an end whose namespace is gone apart from one that can be repaired, and no other.
+
+import { describe, expect, test } from 'vitest';
+
+import { createKernelDataplane } from '../../../dataplane/kernel/kernel.ts';
+import type { DataplaneEvent } from '../../../protocols/ports/dataplane.ts';
+import type { LinkEvent, Netlink } from '../../../protocols/ports/netlink.ts';
+import { createNetlink } from '../../../transports/netlink/netlink.ts';
+import { systemClock } from '../../../transports/process/system-clock.ts';
+import { eventually } from '../../sandbox/eventually.ts';
+import { harmWire } from '../../sandbox/harm-wire.ts';
+import { createSandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
+import { localWire, tunnel } from '../../sandbox/wires.ts';
+
+const budget = { timeoutMs: 10_000 };
+
+/** Hears nothing of the kernel but that it missed something. */
+function deafNetlink(inner: Netlink): Netlink & { readonly lose: () => void } {
+  let tell: (event: LinkEvent) => void = () => {};
+  return {
+    execute: (program, limits) => inner.execute(program, limits),
+    watchLinks(_, listener) {
+      tell = listener;
+      return () => {
+        tell = () => {};
+      };
+    },
+    close: () => inner.close(),
+    lose: () => tell({ kind: 'lost' }),
+  };
+}
+
+const reason = whyNoNamespaces();
+
+describe.skipIf(reason !== undefined)(`events that were lost ${reason ?? ''}`, () => {
+  test('lead to a look over all wires', async () => {
+    const sandbox = createSandbox();
+    const node = sandbox.namespace();
+    const [client, endpoint, ending] = [
+      sandbox.namespace(),
+      sandbox.namespace(),
+      sandbox.namespace(),
+    ];
+    const netlink = deafNetlink(createNetlink({ namespace: node.url }));
+    const owner = { installation: 'ours', forwarder: 'deaf' };
+    const driver = createKernelDataplane({ netlink, clock: systemClock, ...owner });
+    const heard: DataplaneEvent[] = [];
+    driver.watch((event) => {
+      if (event.kind === 'damaged' || event.kind === 'namespaceGone') heard.push(event);
+    });
+    const places = { client: client.url, endpoint: endpoint.url };
+    const local = (number: number) => localWire(places, number);
+    const localIp = '127.0.0.1';
+    const ends = { localIp, remoteIp: localIp, localPort: 4788, remotePort: 4789, vni: 9 };
+    const wires = {
+      whole: local(1),
+      unfiltered: local(2),
+      deleted: local(3),
+      remote: { ...local(4), endpoint: tunnel(ends) },
+      ending: localWire({ ...places, client: ending.url }, 5),
+    };
+    for (const wire of Object.values(wires)) await driver.ensure(wire, budget);
+    const place = { netlink, node: node.url };
+    await harmWire(place, 'filterless', { wire: wires.unfiltered, side: 'client' });
+    await harmWire(place, 'deleted', { wire: wires.deleted, side: 'client' });
+    await harmWire(place, 'unfiltered', { wire: wires.remote, side: 'endpoint' });
+    ending.close();
+    netlink.lose();
+    await eventually('each is told', 10_000, async () => {
+      // The kernel takes its time with a namespace.
+      netlink.lose();
+      expect(heard).toHaveLength(4);
+    });
+    const told = heard.map((event) => `${event.kind} ${event.wireId}`);
+    expect(told.toSorted()).toEqual(
+      [
+        `damaged ${wires.unfiltered.id}`,
+        `damaged ${wires.deleted.id}`,
+        `damaged ${wires.remote.id}`,
+        `namespaceGone ${wires.ending.id}`,
+      ].toSorted(),
+    );
+    await driver.remove(
+      Object.values(wires).map(({ id }) => id),
+      budget,
+    );
+    expect(await driver.list(budget)).toEqual([]);
+    await driver.close();
+    await netlink.close();
+    await sandbox.close();
+  });
+});
