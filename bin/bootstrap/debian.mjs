@@ -20,24 +20,28 @@ import { delimiter, dirname, join } from 'node:path';
 import { withLock } from './lock.mjs';
 import { BootstrapError, runStep } from './steps.mjs';
 
-/** Which programs come from which package, the variables under which vwire learns their paths, and who needs them. */
+/** Which programs come from which package, the variable under which vwire learns a path, if any, and who needs them. */
 const debianParts = [
   {
     package: 'nats-server',
-    programs: { VWIRE_NATS_SERVER: 'nats-server' },
+    programs: [{ name: 'nats-server', variable: 'VWIRE_NATS_SERVER' }],
     commands: ['prepare', 'test', 'demo', 'up', 'chaos'],
   },
   {
     package: 'openvswitch-switch',
-    programs: {
-      VWIRE_OVSDB_TOOL: 'ovsdb-tool',
-      VWIRE_OVSDB_SERVER: 'ovsdb-server',
-      VWIRE_OVS_VSWITCHD: 'ovs-vswitchd',
-    },
+    programs: [
+      { name: 'ovsdb-tool', variable: 'VWIRE_OVSDB_TOOL' },
+      { name: 'ovsdb-server', variable: 'VWIRE_OVSDB_SERVER' },
+      { name: 'ovs-vswitchd', variable: 'VWIRE_OVS_VSWITCHD' },
+    ],
     commands: ['prepare', 'test'],
     // Its tests say that they are skipped, and why.
     isOptional: true,
   },
+  // What the tests and the guides that they run use beside vwire itself.
+  { package: 'iproute2', programs: [{ name: 'ip' }], commands: ['prepare', 'test'] },
+  { package: 'iputils-ping', programs: [{ name: 'ping' }], commands: ['prepare', 'test'] },
+  { package: 'iperf3', programs: [{ name: 'iperf3' }], commands: ['prepare', 'test'] },
 ];
 
 /** Where Debian keeps programs; an ordinary user's PATH lacks the sbin folders. */
@@ -62,14 +66,14 @@ function isExecutable(path) {
   }
 }
 
-function findOnSystem(variable, program) {
-  const named = process.env[variable];
+function findOnSystem({ name, variable }) {
+  const named = variable === undefined ? undefined : process.env[variable];
   if (named !== undefined && named !== '') {
     if (isExecutable(named)) return named;
     throw new BootstrapError(`${variable}: expected an executable file, found ${named}`);
   }
   const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...systemFolders];
-  return folders.map((folder) => join(folder, program)).find(isExecutable);
+  return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
 function releaseName() {
@@ -178,7 +182,7 @@ async function unpack(part, folder, aptFolder) {
         timeoutMs: 60_000,
       });
     }
-    for (const name of Object.values(part.programs)) writeLauncher(join(work, 'root'), part, name);
+    for (const { name } of part.programs) writeLauncher(join(work, 'root'), part, name);
     mkdirSync(join(folder, '..'), { recursive: true });
     renameSync(join(work, 'root'), folder);
   } catch (error) {
@@ -190,10 +194,15 @@ async function unpack(part, folder, aptFolder) {
   }
 }
 
+function namedIn({ programs }) {
+  const variables = programs.flatMap(({ variable }) => variable ?? []);
+  return variables.length === 0 ? '' : ` or name in ${variables.join(', ')}`;
+}
+
 /** Returns the folder that holds the launchers of all its programs. */
 async function fetchPart(part, cache) {
   const folder = packageFolder(cache, part);
-  const names = Object.values(part.programs);
+  const names = part.programs.map(({ name }) => name);
   const isThere = () => names.every((name) => isExecutable(join(folder, name)));
   if (isThere()) return folder;
   await withLock(join(cache, 'debian.lock'), async () => {
@@ -203,7 +212,7 @@ async function fetchPart(part, cache) {
   }).catch((error) => {
     throw new BootstrapError(
       `${names.join(', ')}: missing, and could not be fetched. Install by hand ` +
-        `(apt-get install ${part.package}) or name in ${Object.keys(part.programs).join(', ')}.\n${error.message}`,
+        `(apt-get install ${part.package})${namedIn(part)}.\n${error.message}`,
     );
   });
   return folder;
@@ -219,13 +228,13 @@ async function pathsIfAny(part, cache) {
   }
 }
 
-/** The paths of a part's programs by variable: all of this machine, or all of the cache. */
+/** A part's programs with their paths: all of this machine, or all of the cache. */
 async function pathsOf(part, cache) {
-  const programs = Object.entries(part.programs);
-  const found = programs.map(([variable, name]) => [variable, findOnSystem(variable, name)]);
-  if (found.every(([, path]) => path !== undefined)) return found;
+  const { programs } = part;
+  const found = programs.map((program) => ({ ...program, path: findOnSystem(program) }));
+  if (found.every(({ path }) => path !== undefined)) return found;
   const folder = await fetchPart(part, cache);
-  return programs.map(([variable, name]) => [variable, join(folder, name)]);
+  return programs.map((program) => ({ ...program, path: join(folder, program.name) }));
 }
 
 /**
@@ -236,8 +245,8 @@ export async function provideDebianParts(command, cache) {
   const found = {};
   const folders = [];
   for (const part of debianParts.filter(({ commands }) => commands.includes(command))) {
-    for (const [variable, path] of await pathsIfAny(part, cache)) {
-      found[variable] = path;
+    for (const { variable, path } of await pathsIfAny(part, cache)) {
+      if (variable !== undefined) found[variable] = path;
       folders.push(dirname(path));
     }
   }

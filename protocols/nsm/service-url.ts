@@ -18,10 +18,17 @@ export interface ServiceUrl {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** Half a character, which no encoding can carry on. */
+const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
+
 /** Throws INVALID_ARGUMENT naming the part, its position, what is expected and what is there. */
 export function parseServiceUrl(text: string): ServiceUrl {
   if (text.length > limits.urlLength) {
     throw refuse(text, 0, `at most ${limits.urlLength} characters`, `${text.length}`);
+  }
+  const surrogate = text.search(loneSurrogate);
+  if (surrogate !== -1) {
+    throw refuse(text, surrogate, 'well-formed text', JSON.stringify(text[surrogate]));
   }
   const separator = text.indexOf('://');
   const scheme = separator === -1 ? '' : text.slice(0, separator);

@@ -183,9 +183,13 @@ describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
         ageMs: expect.any(Number),
         forwarders: ['forwarder-up-node'],
         endpoints: ['server'],
+        state: 'ready',
+        leaseAgeMs: expect.any(Number),
       },
     ]);
-    expect((await ask('get', 'nodes')).stdout).toMatch(/^NAME +MANAGER .*\nup-node +nsmgr-up-node/);
+    expect((await ask('get', 'nodes')).stdout).toMatch(
+      /^NAME +STATE +MANAGER .*\nup-node +ready +nsmgr-up-node/,
+    );
   });
 
   it('an id that is not there is one line with the nearest one', async () => {
