@@ -1,7 +1,7 @@
 // Carries out the operations of a plan on a simulated mesh, and takes back what lasts when its time is over.
 
 import type { Part } from './part.ts';
-import { type SimulatedMesh, type Node, registryPlace } from './mesh.ts';
+import { type SimulatedMesh, type Node, ownerOf, registryPlace } from './mesh.ts';
 import { faultyMs, type Operation, type Which } from './plan.ts';
 
 type Of<Kind extends Operation['do']> = Extract<Operation, { readonly do: Kind }>;
@@ -36,12 +36,24 @@ export class Faults {
         return this.#dataplane(operation);
       case 'diskFull':
         return this.#diskFull(operation);
-      case 'destroyPod':
-        return this.#destroyPod(operation);
+      case 'harm':
+        return this.#harm(operation);
       case 'deafen':
         return this.#deafen(operation);
+      case 'loseStore':
+        return this.#loseStore();
       case 'reboot':
         return this.#reboot(operation);
+      case 'addClient':
+      case 'addEndpoint':
+      case 'closeClient':
+      case 'destroyPod':
+        return this.#comeOrGo(operation);
+    }
+  }
+
+  #comeOrGo(operation: Of<'addClient' | 'addEndpoint' | 'closeClient' | 'destroyPod'>): void {
+    switch (operation.do) {
       case 'addClient':
         this.#mesh.addClient(this.#node(operation.node), this.#service(operation.service));
         return;
@@ -50,6 +62,8 @@ export class Faults {
         return;
       case 'closeClient':
         return this.#closeClient(operation);
+      case 'destroyPod':
+        return this.#destroyPod(operation);
     }
   }
 
@@ -135,11 +149,27 @@ export class Faults {
     else if (which.kind === 'endpoint') at(endpoints, which.index)?.destroyPod();
   }
 
+  #harm({ node: index, part }: Of<'harm'>): void {
+    const { world, forwarder } = this.#node(index);
+    const owner = ownerOf(forwarder.name);
+    for (const id of world.wiresOf(owner).keys()) {
+      if (part === 'joint') world.unjoin(owner, id);
+      else world.deleteEnd(owner, id, 'endpoint');
+    }
+  }
+
   #deafen({ index, forMs }: Of<'deafen'>): void {
     const endpoint = at(this.#mesh.endpoints, index);
     if (endpoint === undefined || endpoint.isDeaf) return;
     endpoint.isDeaf = true;
     this.#for(forMs, () => void (endpoint.isDeaf = false));
+  }
+
+  #loseStore(): void {
+    const { bucket } = this.#mesh;
+    bucket.entries.clear();
+    bucket.revision = 0;
+    for (const listener of bucket.listeners) listener({ kind: 'reset' });
   }
 
   #reboot({ node: index, downMs }: Of<'reboot'>): void {

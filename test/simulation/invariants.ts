@@ -42,9 +42,23 @@ export function checkConverged(mesh: SimulatedMesh): void {
   if (why !== undefined) mesh.ground.fail('after the faults every client is established', why);
 }
 
+/** Actors of connections are named after the connection, with a number. */
+const connectionActor = /^[0-9a-f]{8}-[0-9a-f-]{27}\.\d+$/;
+
+function checkActors({ ground, parts }: SimulatedMesh): void {
+  for (const { name, life } of parts) {
+    if (life?.isAlive !== true) continue;
+    const left = life.system
+      .tree()
+      .filter(({ address: { path } }) => connectionActor.test(path[0] ?? ''));
+    if (left.length > 0) ground.fail('no actor of a connection is left', `${name}: ${left.length}`);
+  }
+}
+
 /** The clients have left, and the last expiry that anything of them may have had has passed. */
 export function checkEmpty(mesh: SimulatedMesh): void {
   const { ground, nodes, endpoints, bucket } = mesh;
+  checkActors(mesh);
   for (const { name, world, managerDisk, forwarderDisk } of nodes) {
     const ends = world.objectCount();
     if (ends > 0) ground.fail('no end of a wire is left', `${ends} on ${name}`);

@@ -23,7 +23,9 @@ import { Part } from './part.ts';
 import { storeOf } from './store.ts';
 
 export const registryPlace = 'center';
-export const installation = 'simulation';
+const installation = 'simulation';
+/** Whose the wires of a forwarder are in its kernel. */
+export const ownerOf = (forwarder: string): string => `${installation} ${forwarder}`;
 const registryUrl = 'memory:registry';
 
 export interface Node {

@@ -61,6 +61,8 @@ export type Operation = { readonly atMs: number } & (
       readonly chance: number;
       readonly forMs: number;
     }
+  /** Somebody else takes a part of each wire of a machine away. */
+  | { readonly do: 'harm'; readonly node: number; readonly part: 'joint' | 'endpoint' }
   | {
       readonly do: 'diskFull';
       readonly node: number;
@@ -70,6 +72,8 @@ export type Operation = { readonly atMs: number } & (
   | { readonly do: 'destroyPod'; readonly which: Which }
   /** The Endpoint's control plane lives, and no packet is answered. */
   | { readonly do: 'deafen'; readonly index: number; readonly forMs: number }
+  /** The registry's store loses everything; the registry itself lives on. */
+  | { readonly do: 'loseStore' }
   /** A machine with all that runs on it; its disks stay. */
   | { readonly do: 'reboot'; readonly node: number; readonly downMs: number }
   | { readonly do: 'addClient'; readonly node: number; readonly service: number }
@@ -173,8 +177,12 @@ function rareOperation(
   }
   if (dice < 90) return { atMs, do: 'deafen', index: random.integer(8), forMs };
   if (dice < 92) return { atMs, do: 'reboot', node: node(), downMs: forMs };
-  if (dice < 94) return { atMs, do: 'addClient', node: node(), service: random.integer(2) };
+  if (dice < 93) return { atMs, do: 'loseStore' };
+  if (dice < 95) return { atMs, do: 'addClient', node: node(), service: random.integer(2) };
   if (dice < 97) return { atMs, do: 'addEndpoint', node: node(), service: random.integer(2) };
+  if (dice < 98) {
+    return { atMs, do: 'harm', node: node(), part: random.pick(['joint', 'endpoint'] as const) };
+  }
   return { atMs, do: 'closeClient', index: random.integer(8), backAfterMs: forMs };
 }
 

@@ -6,7 +6,7 @@ import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { VxlanEnd } from '../../protocols/ports/dataplane.ts';
 import type { SimulatedClient } from './client.ts';
 import type { SimulatedEndpoint } from './endpoint.ts';
-import { installation, type Node, type SimulatedMesh } from './mesh.ts';
+import { type Node, ownerOf, type SimulatedMesh } from './mesh.ts';
 
 export function whyBroken(mesh: SimulatedMesh, client: SimulatedClient): string | undefined {
   const connection = client.established;
@@ -93,7 +93,7 @@ function describe({ vni, localIp, localPort, remoteIp, remotePort }: VxlanEnd): 
 
 function wireAt(node: Node, { path }: Connection): SimulatedWire | undefined {
   const segment = path?.pathSegments.find(({ name }) => name === node.forwarder.name);
-  const wires = node.world.wiresOf(`${installation} ${node.forwarder.name}`);
+  const wires = node.world.wiresOf(ownerOf(node.forwarder.name));
   return wires.get(segment?.id ?? '');
 }
 
