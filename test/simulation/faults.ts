@@ -33,6 +33,24 @@ export class Faults {
       case 'stepWall':
         return this.#stepWall(operation);
       case 'dataplane':
+      case 'diskFull':
+      case 'harm':
+      case 'deafen':
+      case 'loseStore':
+        return this.#spoil(operation);
+      case 'reboot':
+        return this.#reboot(operation);
+      case 'addClient':
+      case 'addEndpoint':
+      case 'closeClient':
+      case 'destroyPod':
+        return this.#comeOrGo(operation);
+    }
+  }
+
+  #spoil(operation: Of<'dataplane' | 'diskFull' | 'harm' | 'deafen' | 'loseStore'>): void {
+    switch (operation.do) {
+      case 'dataplane':
         return this.#dataplane(operation);
       case 'diskFull':
         return this.#diskFull(operation);
@@ -42,13 +60,6 @@ export class Faults {
         return this.#deafen(operation);
       case 'loseStore':
         return this.#loseStore();
-      case 'reboot':
-        return this.#reboot(operation);
-      case 'addClient':
-      case 'addEndpoint':
-      case 'closeClient':
-      case 'destroyPod':
-        return this.#comeOrGo(operation);
     }
   }
 
