@@ -1,5 +1,6 @@
 // Protects an Endpoint's clients from its process: killed and started again in its living namespace it costs no packet and
-// no address, neither of those who are connected nor of those who were away; one that nobody needs ends by itself.
+// no address, neither of those who are connected nor of those who were away; gone, its clients carry what the next one's
+// policy says, and all of it answers; one that nobody needs ends by itself.
 
 import { expect, test } from 'vitest';
 
@@ -54,6 +55,42 @@ describeMesh('an Endpoint process', (mesh) => {
       expect(await interfacesOf(netlink, client.namespace)).toEqual(before);
       await caller.close(stranger);
       await Promise.all([client.stop(), back.stop()]);
+    },
+    60_000,
+  );
+
+  test.each([
+    ['polite', ['172.16.1.1', '172.16.2.1']],
+    ['strict', ['172.16.2.1']],
+  ] as const)(
+    'gone, with another prefix at the next one, which is %s: what the client carries answers',
+    async (policy, expected) => {
+      const { processes, workloads, nodes, namespace, netlink } = mesh();
+      const service = `moving-${policy}`;
+      const start = (name: string, prefix: string) => {
+        const workload = { name: `${name}-${policy}`, node: nodes[1], namespace: namespace() };
+        return processes.startEndpoint(workload, {
+          NSM_SERVICE_NAMES: service,
+          NSM_CIDR_PREFIX: prefix,
+          NSM_IPAM_POLICY: policy,
+        });
+      };
+      const first = await start('first', '172.16.1.0/24');
+      const services = `kernel://${service}/nsm-1`;
+      const client = await workloads.client({ node: nodes[0], services });
+      await client.connection();
+      await start('next', '172.16.2.0/24');
+      first.kill('SIGKILL');
+      await eventually('the client is at the next one', 20_000, async () => {
+        const { networkServiceEndpointName } = await client.connection();
+        expect(networkServiceEndpointName).toBe(`next-${policy}`);
+      });
+      const { client: carried, endpoint } = addressesOf(await client.connection());
+      expect(carried).toEqual(expected);
+      const [held] = await interfacesOf(netlink, client.namespace);
+      for (const address of expected) expect(JSON.stringify(held)).toContain(address);
+      for (const address of endpoint) await expectPings(client.namespace, address);
+      await client.stop();
     },
     60_000,
   );
