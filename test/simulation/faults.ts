@@ -12,6 +12,25 @@ export class Faults {
   /** What still lasts, newest last. */
   readonly #takeBack = new Set<() => void>();
   #isOver = false;
+  readonly #handlers: { readonly [Kind in Operation['do']]: (operation: Of<Kind>) => void } = {
+    kill: (operation) => this.#kill(operation),
+    restart: (operation) => this.#restart(operation),
+    cut: (operation) => this.#cut(operation),
+    disturb: (operation) => this.#disturb(operation),
+    stepWall: (operation) => this.#stepWall(operation),
+    dataplane: (operation) => this.#dataplane(operation),
+    diskFull: (operation) => this.#diskFull(operation),
+    harm: (operation) => this.#harm(operation),
+    deafen: (operation) => this.#deafen(operation),
+    loseStore: () => this.#loseStore(),
+    reboot: (operation) => this.#reboot(operation),
+    destroyPod: (operation) => this.#destroyPod(operation),
+    closeClient: (operation) => this.#closeClient(operation),
+    addClient: ({ node, service }) =>
+      void this.#mesh.addClient(this.#node(node), this.#service(service)),
+    addEndpoint: ({ node, service }) =>
+      void this.#mesh.addEndpoint(this.#node(node), this.#service(service)),
+  };
 
   constructor(mesh: SimulatedMesh, services: readonly string[]) {
     this.#mesh = mesh;
@@ -21,61 +40,8 @@ export class Faults {
   apply(operation: Operation): void {
     const { atMs: _, ...what } = operation;
     this.#mesh.ground.trace.add(`FAULT ${JSON.stringify(what)}`);
-    switch (operation.do) {
-      case 'kill':
-        return this.#kill(operation);
-      case 'restart':
-        return this.#restart(operation);
-      case 'cut':
-        return this.#cut(operation);
-      case 'disturb':
-        return this.#disturb(operation);
-      case 'stepWall':
-        return this.#stepWall(operation);
-      case 'dataplane':
-      case 'diskFull':
-      case 'harm':
-      case 'deafen':
-      case 'loseStore':
-        return this.#spoil(operation);
-      case 'reboot':
-        return this.#reboot(operation);
-      case 'addClient':
-      case 'addEndpoint':
-      case 'closeClient':
-      case 'destroyPod':
-        return this.#comeOrGo(operation);
-    }
-  }
-
-  #spoil(operation: Of<'dataplane' | 'diskFull' | 'harm' | 'deafen' | 'loseStore'>): void {
-    switch (operation.do) {
-      case 'dataplane':
-        return this.#dataplane(operation);
-      case 'diskFull':
-        return this.#diskFull(operation);
-      case 'harm':
-        return this.#harm(operation);
-      case 'deafen':
-        return this.#deafen(operation);
-      case 'loseStore':
-        return this.#loseStore();
-    }
-  }
-
-  #comeOrGo(operation: Of<'addClient' | 'addEndpoint' | 'closeClient' | 'destroyPod'>): void {
-    switch (operation.do) {
-      case 'addClient':
-        this.#mesh.addClient(this.#node(operation.node), this.#service(operation.service));
-        return;
-      case 'addEndpoint':
-        this.#mesh.addEndpoint(this.#node(operation.node), this.#service(operation.service));
-        return;
-      case 'closeClient':
-        return this.#closeClient(operation);
-      case 'destroyPod':
-        return this.#destroyPod(operation);
-    }
+    const handle = this.#handlers[operation.do] as (each: Operation) => void;
+    handle(operation);
   }
 
   /** Everything that was cut is joined, whatever was down comes up. */
