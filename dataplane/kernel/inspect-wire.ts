@@ -107,10 +107,14 @@ function whatIsThere(
     if (state === undefined || end?.link === undefined) return undefined;
     return { ...state, name: end.link.name, ...(end.hasTag ? {} : { lostTag: true }) };
   };
+  const lost = [client, endpoint].filter(
+    (state) => state?.end?.kind === 'vxlan' && seen[state.side]?.link === undefined,
+  );
   const keptClient = kept(client, seen.client);
   const keptEndpoint = kept(endpoint, seen.endpoint);
   return {
     ...rest,
+    lost: [...(wire.lost ?? []), ...lost.flatMap((state) => state ?? [])],
     ...(keptClient === undefined ? {} : { client: keptClient }),
     ...(keptEndpoint === undefined ? {} : { endpoint: keptEndpoint }),
     ...(bridge === undefined || seen.bridge === 'gone' ? {} : { bridge }),

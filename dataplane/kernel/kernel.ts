@@ -445,5 +445,6 @@ function isInTheWay({ what, errno: number }: NetlinkFailure): boolean {
 }
 
 function endsOf(wire: Pick<CurrentWire, 'client' | 'endpoint'> & Partial<CurrentWire>): EndState[] {
-  return [...sides.flatMap((side) => wire[side] ?? []), ...(wire.replaced ?? [])];
+  const { replaced = [], lost = [] } = wire;
+  return [...sides.flatMap((side) => wire[side] ?? []), ...replaced, ...lost];
 }

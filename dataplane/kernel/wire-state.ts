@@ -47,6 +47,8 @@ export interface CurrentWire {
   readonly bridge?: BridgeState;
   /** Ends that the wanted wire cannot use: switched away from, then removed. */
   readonly replaced: readonly EndState[];
+  /** Tunnels whose device somebody deleted: what the filter of outer sources has of them is still there. */
+  readonly lost?: readonly EndState[];
   /** Distinguishes this wire's names from those of another wire with the same hash. */
   readonly attempt: number;
   /** Set where somebody else's filters are in the way of ours. */

@@ -18,9 +18,10 @@ import type { NetworkNamespace } from '../../transports/netlink/network-namespac
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { eventually } from '../sandbox/eventually.ts';
+import { tablesIn } from '../sandbox/mesh-traces.ts';
 import { harmWire, type KernelHarm } from '../sandbox/harm-wire.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
-import { localWire } from '../sandbox/wires.ts';
+import { localWire, tunnel } from '../sandbox/wires.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
 import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
@@ -30,6 +31,7 @@ const budget = { timeoutMs: 10_000 };
 interface KernelFixture extends DataplaneFixture {
   /** What only a kernel's wire can suffer, at the side of the client. */
   harmKernel(harm: KernelHarm, wire: Wire): Promise<void>;
+  filterTables(): Promise<readonly string[]>;
 }
 
 async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelFixture> {
@@ -105,6 +107,7 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelF
     },
     harmKernel: (harm: KernelHarm, wire: Wire) =>
       harmWire({ netlink: real, node: node.url }, harm, { wire, side: 'client' }),
+    filterTables: () => tablesIn(real, node.url),
     failAt: (position: number) => netlink.failAt(position),
     crashAt: (position) => netlink.crashAt(position),
     hasStruck: () => netlink.hasStruck,
@@ -148,6 +151,30 @@ function redirectsHarmed(): void {
   });
 }
 
+/** What a tunnel has beside its device. */
+function filterAfterHarm(): void {
+  test('a tunnel that somebody deleted leaves nothing in the filter when its wire ends', async () => {
+    const fixture = await makeFixture('redirect');
+    const { url } = fixture.namespace();
+    const ports = { localPort: 4788, remotePort: 4789 };
+    const localIp = fixture.tunnelIp;
+    const remote = tunnel({ localIp, remoteIp: localIp, ...ports, vni: 9 });
+    const wire = { ...localWire({ client: url, endpoint: url }, 1), endpoint: remote };
+    const driver = fixture.driver();
+    const heard: string[] = [];
+    driver.watch(({ kind }) => heard.push(kind));
+    await driver.list(budget);
+    await driver.ensure(wire, budget);
+    expect(await fixture.filterTables()).toHaveLength(1);
+    await fixture.harm('deleted', wire, 'endpoint');
+    await eventually('it is told', 10_000, () => expect(heard).toContain('damaged'));
+    await driver.remove([wire.id], budget);
+    expect(await fixture.filterTables()).toEqual([]);
+    expect(await fixture.objectCount()).toBe(0);
+    await fixture.close();
+  });
+}
+
 const reason = whyNoNamespaces();
 if (reason === undefined) {
   dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 200 });
@@ -155,6 +182,7 @@ if (reason === undefined) {
   dataplaneDamageContract('kernel, redirect', () => makeFixture('redirect'));
   dataplaneDamageContract('kernel, bridge', () => makeFixture('bridge'));
   redirectsHarmed();
+  filterAfterHarm();
 } else {
   describe('data plane contract: kernel', () => {
     test.skip(`needs network namespaces: ${reason}`, () => {});
