@@ -110,10 +110,12 @@ export class Life {
     this.#attached.kill('reset');
   }
 
-  /** Never resolves for a process that has been killed meanwhile. */
+  /** What a disk or a store takes its time for; never resolves for a process that has been killed meanwhile. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      this.clock.after(ms, resolve);
+      this.#setup.time.after(ms, () => {
+        if (this.isAlive) resolve();
+      });
     });
   }
 
