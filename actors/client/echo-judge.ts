@@ -18,7 +18,7 @@ export interface EchoJudge {
   /** The echo could not be sent from here. */
   onHindered(nowMs: number): void;
   verdictAt(nowMs: number): Kind;
-  /** Somebody waits for a fresh verdict: the next echoes come at once and closely. Over with the next answer. */
+  /** Somebody waits for a fresh verdict: the next echoes come at once and closely, until an answer or death. */
   urge(nowMs: number): void;
 }
 
@@ -65,6 +65,8 @@ class ContinuousJudge implements EchoJudge {
     this.#sinceMs ??= nowMs;
     this.#sentAtMs.set(sequence, nowMs);
     if (this.#sentAtMs.size > keptMax) this.#forgetUpTo(sequence - keptMax);
+    // Nobody waits for what is dead: asked on like this it would be asked a hundred times a second for ever.
+    if (this.#isUrgent && this.verdictAt(nowMs) === 'dead') this.#isUrgent = false;
     // On a grid that all pairs share, so that one wake-up of the process serves them all.
     const paceMs = this.#paceMs();
     this.dueMs = (Math.floor(nowMs / paceMs) + 1) * paceMs;

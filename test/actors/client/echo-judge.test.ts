@@ -93,6 +93,18 @@ describe('echoes without an end', () => {
     expect(judge.dueMs).toBe(1_000);
   });
 
+  it('come at their ordinary pace again once the other end is dead', () => {
+    const judge = createEchoJudge({ ...options, intervalMs: 1_000 }, 0);
+    drive(judge, { roundTripMs: () => 0.1 }, 10);
+    judge.urge(500);
+    let sent = 0;
+    for (let nowMs = judge.dueMs; nowMs < 60_500; nowMs = judge.dueMs, sent += 1) {
+      judge.onSent(1_000 + sent, nowMs);
+    }
+    expect(judge.verdictAt(60_500)).toBe('dead');
+    expect(sent).toBeLessThan(100);
+  });
+
   it('say nothing where this side is hindered, and begin anew after it', () => {
     const judge = createEchoJudge(options, 0);
     drive(judge, { roundTripMs: () => 0.1 }, 100);
