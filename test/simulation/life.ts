@@ -110,12 +110,19 @@ export class Life {
     this.#attached.kill('reset');
   }
 
-  /** What a disk or a store takes its time for; never resolves for a process that has been killed meanwhile. */
+  /** Of what serves the process and is not its own code: a kernel, a disk, a store. */
+  get outsideClock(): Clock {
+    return {
+      nowMs: () => this.clock.nowMs(),
+      after: (delayMs, callback) =>
+        this.#setup.time.after(delayMs, () => this.isAlive && callback()),
+    };
+  }
+
+  /** Never resolves for a process that has been killed meanwhile. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#setup.time.after(ms, () => {
-        if (this.isAlive) resolve();
-      });
+      this.outsideClock.after(ms, resolve);
     });
   }
 

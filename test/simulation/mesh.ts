@@ -215,7 +215,7 @@ export class SimulatedMesh {
   #dataplaneOf(node: Node, life: Life): Dataplane {
     return createSimulatedDataplane({
       world: node.world,
-      clock: life.clock,
+      clock: life.outsideClock,
       installation,
       forwarder: life.name,
       delayMs: () => life.random.between(0.1, 1) + node.dataplaneDelayMs(),
