@@ -86,7 +86,7 @@ const hostsOf = (cidrs: readonly string[] = []) => cidrs.map((cidr) => cidr.spli
 
 /** A TCP service; `contacted` once somebody has connected. */
 async function startService(namespace: NetworkNamespace) {
-  const program = `require('net').createServer(() => console.log('contacted')).on('error', () => {}).listen(${servicePort}, () => console.log('ready'))`;
+  const program = `require('net').createServer((socket) => { console.log('contacted'); socket.resume(); }).listen(${servicePort}, () => console.log('ready'))`;
   const child = spawnInNamespace(namespace.url, [process.execPath, '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -1,6 +1,6 @@
 // Tries once whether a TCP service takes a connection, from the process's own network namespace.
-// Invariants: never rejects; ends within its time; the connection is reset at once, so that no port of this side waits
-// for its end and the service has nothing to serve.
+// Invariants: never rejects; ends within its time; the connection is closed at once and in order, since a reset is an error
+// that a service may not bear.
 
 import { Socket } from 'node:net';
 
@@ -15,8 +15,7 @@ export const contactTcp: ContactService = (address, { port, timeoutMs, signal })
     const end = (contact: Contact): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
-      if (contact === 'connected') socket.resetAndDestroy();
-      else socket.destroy();
+      socket.destroy();
       resolve(contact);
     };
     const onAbort = (): void => end('hindered');

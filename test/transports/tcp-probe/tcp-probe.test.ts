@@ -10,22 +10,30 @@ import { contactTcp } from '../../../transports/tcp-probe/tcp-probe.ts';
 const never = () => new AbortController().signal;
 
 async function listening() {
-  const server = createServer((socket) => void socket.on('error', () => {}));
+  const errors: Error[] = [];
+  const server = createServer((socket) =>
+    socket.on('error', (error) => errors.push(error)).resume(),
+  );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
-  return { port: address.port, close: () => new Promise((resolve) => server.close(resolve)) };
+  return {
+    port: address.port,
+    errors,
+    close: () => new Promise((resolve) => server.close(resolve)),
+  };
 }
 
 it('reaches a service that listens, and is refused where none does', async () => {
-  const { port, close } = await listening();
+  const { port, errors, close } = await listening();
   const options = { port, timeoutMs: 2_000, signal: never() };
   for (let count = 0; count < 20; count += 1) {
     expect(await contactTcp('127.0.0.1', options)).toBe('connected');
   }
   // Resolves only once no connection is left.
   await close();
+  expect(errors, 'what the service met').toEqual([]);
   expect(await contactTcp('127.0.0.1', options)).toBe('refused');
 });
 
