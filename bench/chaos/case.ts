@@ -9,7 +9,11 @@ export interface Bound {
   readonly lost?: number;
   /** From the fault until traffic flows again, in ms; with `lost: 0` there is nothing to wait for. */
   readonly restored?: { readonly worst: number; readonly median?: number };
-  /** Addresses may become others, as the Endpoint's policy says; index, name and MAC never. */
+  /** From the fault until all is well again, in ms. */
+  readonly wellAgain?: number;
+  /** The client's end dies with what is damaged: the one that is made in its place has another index. */
+  readonly interfaceMayBeNew?: boolean;
+  /** Addresses may become others, as the Endpoint's policy says; name and MAC never. */
   readonly addressesMayChange?: boolean;
 }
 
@@ -31,6 +35,8 @@ export interface ChaosCase {
    * where that is not the moment of the call.
    */
   readonly fault: (scene: Scene) => Promise<number | undefined>;
+  /** Absent: every client is content and new wires can be made. */
+  readonly isWellAgain?: (scene: Scene, timeoutMs: number) => Promise<void>;
   /** Makes the scene fit for the next round. */
   readonly restore?: (scene: Scene) => Promise<void>;
   /** Present where the case is part of the quick run. */

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
-import { intervalMs } from './probe-interval.ts';
+import { intervalMs } from './ports.ts';
 import type { ProberCommand, ProberReply } from './prober-process.ts';
 import type { Losses } from './sequence-account.ts';
 
@@ -103,6 +103,8 @@ class Prober {
 export interface Answerer {
   readonly pid: number;
   count(window: number): Promise<number>;
+  /** Nobody can connect to the service any more; packets are answered as before. */
+  endService(): void;
   stop(): Promise<void>;
 }
 
@@ -114,6 +116,7 @@ export async function startAnswerer(namespace: NetworkNamespace): Promise<Answer
       prober.tell({ type: 'count', window });
       return (await prober.reply('count'))?.answered ?? 0;
     },
+    endService: () => prober.tell({ type: 'endService' }),
     stop: () => prober.kill(),
   };
 }

@@ -1,13 +1,15 @@
 // A prober inside a workload's namespace. `send` sends numbered packets by schedule, 1,000 a second by default, and
-// keeps account of the answers; `answer` answers every packet with a number of its own. A hiccup of the process makes
+// keeps account of the answers; `answer` answers every packet with a number of its own, and
+// is an Endpoint's service that takes TCP connections. A hiccup of the process makes
 // up for what is due and is not taken for a loss; a missing route is one.
 // Commands and results are JSON lines on standard input and output; it ends with its input.
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { checked, closeOnExec, libc, socketFamily } from '../../transports/netlink/libc.ts';
-import { intervalMs } from './probe-interval.ts';
+import { intervalMs, probePort as port, servicePort } from './ports.ts';
 import { type Losses, SequenceAccount } from './sequence-account.ts';
 
 export type ProberCommand =
@@ -19,6 +21,7 @@ export type ProberCommand =
       readonly answered: Readonly<Record<string, number>>;
     }
   | { readonly type: 'stop' }
+  | { readonly type: 'endService' }
   | { readonly type: 'count'; readonly window: number };
 
 export type ProberReply =
@@ -28,7 +31,6 @@ export type ProberReply =
   | { readonly type: 'ended'; readonly losses: Losses; readonly lateMs: number }
   | { readonly type: 'count'; readonly answered: number };
 
-const port = 7_007;
 /** window, number, answerer, number of the answer: 32 bits each. */
 const packetLength = 16;
 const graceMs = 1_000;
@@ -85,7 +87,11 @@ function answer(socket: Socket): (command: ProberCommand) => void {
     packet.setUint32(12, answered++);
     socket.send(message, port, address, () => {});
   });
+  const service = createServer((connection) => {
+    connection.on('error', () => {}).end();
+  }).listen(servicePort);
   return (command) => {
+    if (command.type === 'endService') service.close();
     if (command.type !== 'count') return;
     reply({ type: 'count', answered: command.window === window ? answered : 0 });
   };

@@ -46,7 +46,8 @@ export async function runRound(scene: Scene, chaos: ChaosCase): Promise<RoundOut
   await sleep(leadMs);
   const calledMs = monotonicMs();
   const faultMs = (await chaos.fault(scene)) ?? calledMs;
-  const contented = scene.contented(contentTimeoutMs).then(
+  const wellAgain = chaos.isWellAgain ?? ((each, timeoutMs) => each.contented(timeoutMs));
+  const contented = wellAgain(scene, contentTimeoutMs).then(
     () => monotonicMs() - faultMs,
     (error: unknown) => error,
   );

@@ -62,7 +62,8 @@ function spreadOf(values: readonly number[]): Spread {
   return { median: median(values), worst: Math.max(...values) };
 }
 
-function boundText({ lost, restored }: Bound): string {
+function boundText({ lost, restored, wellAgain }: Bound): string {
+  if (wellAgain !== undefined) return `well again in ${wellAgain} ms`;
   if (restored === undefined) return `${lost ?? 0} lost`;
   const middle = restored.median === undefined ? '' : `, median ${restored.median} ms`;
   return `flows again in ${restored.worst} ms${middle}`;
@@ -71,7 +72,10 @@ function boundText({ lost, restored }: Bound): string {
 type Measured = Omit<Row, 'wrong' | 'late'>;
 
 function wrongOf(bound: Bound, row: Measured, wires: readonly WireOutcome[]): readonly string[] {
-  const wrong = [...row.broken.slice(0, 1), ...row.changed];
+  const changed = row.changed.filter(
+    (each) => !(bound.interfaceMayBeNew === true && each.startsWith('ifindex ')),
+  );
+  const wrong = [...row.broken.slice(0, 1), ...changed];
   const lost = Math.max(0, ...wires.map(lostOf));
   if (bound.lost !== undefined && lost > bound.lost) wrong.push(`${lost} packets lost`);
   if (row.duplicated > 0) wrong.push(`${row.duplicated} packets arrived twice`);
@@ -83,7 +87,10 @@ function wrongOf(bound: Bound, row: Measured, wires: readonly WireOutcome[]): re
   return wrong;
 }
 
-function lateOf({ restored }: Bound, { restoredMs }: Measured): readonly string[] {
+function lateOf(
+  { restored, wellAgain }: Bound,
+  { restoredMs, recoveryMs }: Measured,
+): readonly string[] {
   const isOver = (found: number, most: number | undefined): boolean =>
     most !== undefined && found > most;
   const late: string[] = [];
@@ -92,6 +99,9 @@ function lateOf({ restored }: Bound, { restoredMs }: Measured): readonly string[
   }
   if (isOver(restoredMs.median, restored?.median)) {
     late.push(`flows again after ${restoredMs.median.toFixed(0)} ms in the median`);
+  }
+  if (isOver(recoveryMs.worst, wellAgain)) {
+    late.push(`well again after ${recoveryMs.worst.toFixed(0)} ms at the worst`);
   }
   return late;
 }

@@ -44,8 +44,8 @@ export async function runCase(
       const outcome = await runRound(scene, chaos);
       rounds.push(outcome);
       options.progress(`${chaos.name}: ${summaryOf(outcome)}`);
+      await chaos.restore?.(scene);
       if (chaos.isFreshEachRound === true) await endScene();
-      else if (round < options.rounds) await chaos.restore?.(scene);
     }
   } catch (error) {
     options.signal.throwIfAborted();

@@ -23,6 +23,8 @@ export interface ChaosEndpoint {
   readonly workload: MeshWorkload;
   /** Its process dies; its namespace and the answerer in it live on. */
   kill(): Promise<void>;
+  /** What its service's clients connect to is gone. */
+  endService(): void;
   /** A new process in the same namespace. */
   start(): Promise<void>;
   /** Process and namespace are gone. */
@@ -50,7 +52,7 @@ export interface WireOptions {
 
 const connectTimeoutMs = 30_000;
 const stopGraceMs = 20_000;
-const settleTimeoutMs = 20_000;
+const settleTimeoutMs = 60_000;
 const interfaceName = 'nsm-1';
 /** Of its own for each Endpoint of a scene; whoever moves brings its address along. */
 const cidrOf = (at: number): string => `172.16.${at}.0/24`;
@@ -113,6 +115,7 @@ export class Scene {
       answerer: await startAnswerer(workload.namespace),
       isDestroyed: false,
       kill,
+      endService: () => held.answerer.endService(),
       start: async () => void (held.child = await run()),
       async destroy() {
         held.isDestroyed = true;

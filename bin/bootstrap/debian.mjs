@@ -25,7 +25,7 @@ const debianParts = [
   {
     package: 'nats-server',
     programs: [{ name: 'nats-server', variable: 'VWIRE_NATS_SERVER' }],
-    commands: ['prepare', 'test', 'demo', 'up', 'chaos'],
+    commands: ['prepare', 'test', 'demo', 'up', 'chaos', 'soak'],
   },
   {
     package: 'openvswitch-switch',

@@ -2,12 +2,27 @@
 
 import type { ChaosCase } from '../case.ts';
 import { controlPlaneCases, rollingRestart } from './control-plane.ts';
-import { clientRestart, destroyedEndpoints, endpointRestart } from './workloads.ts';
+import { damageCases } from './damage.ts';
+import { drainCases } from './drains.ts';
+import { nodeLost, partitioned } from './nodes.ts';
+import {
+  clientRestart,
+  destroyedEndpoints,
+  endpointProcessLost,
+  endpointRestart,
+  serviceLost,
+} from './workloads.ts';
 
 export const allCases: readonly ChaosCase[] = [
   ...controlPlaneCases,
   clientRestart,
   endpointRestart,
+  endpointProcessLost,
+  serviceLost,
   ...destroyedEndpoints,
+  nodeLost,
+  ...damageCases,
+  partitioned,
+  ...drainCases,
   rollingRestart,
 ];

@@ -2,6 +2,8 @@
 // for good, or are gone with their namespace while another Endpoint is there.
 
 import type { ChaosCase } from '../case.ts';
+import { eventually } from '../../../test/sandbox/eventually.ts';
+import { servicePort } from '../ports.ts';
 import { monotonicMs } from '../probe.ts';
 import { localAndRemote, nodeOf } from './wires.ts';
 
@@ -36,6 +38,55 @@ export const endpointRestart: ChaosCase = {
       }),
     );
     return undefined;
+  },
+};
+
+/** Nobody to go to, and the wire carries packets: it is left alone. */
+export const endpointProcessLost: ChaosCase = {
+  name: 'endpoint-process-lost',
+  title: 'Endpoint processes killed for good, their namespaces live: the wires stay',
+  windowMs,
+  bound: { lost: 0 },
+  isFreshEachRound: true,
+  isWellAgain: () => Promise.resolve(),
+  setUp: localAndRemote,
+  async fault({ endpoints }) {
+    await Promise.all(endpoints.map((endpoint) => endpoint.kill()));
+    return undefined;
+  },
+};
+
+/** The service ends with the process while the namespace answers pings; another Endpoint is there. */
+export const serviceLost: ChaosCase = {
+  name: 'service-lost',
+  title: 'Endpoint process and its service dead, namespace alive, with VWIRE_SERVICE_PROBE',
+  windowMs,
+  bound: { wellAgain: 500, addressesMayChange: true },
+  isFreshEachRound: true,
+  async setUp(scene) {
+    const wire = await scene.addWire({
+      service: 'probed',
+      endpointNode: nodeOf(scene, 1),
+      clientEnv: { VWIRE_SERVICE_PROBE: `tcp:${servicePort}` },
+    });
+    await scene.addEndpoint(nodeOf(scene, 2), wire.service);
+  },
+  async fault(scene) {
+    const [wire] = scene.wires;
+    if (wire === undefined) throw new Error('the case has a wire');
+    const victim = scene.endpointOf(wire);
+    const faultMs = monotonicMs();
+    victim.endService();
+    await victim.kill();
+    return faultMs;
+  },
+  async isWellAgain(scene, timeoutMs) {
+    const survivor = scene.endpoints[1]?.name;
+    await eventually('the client is at the other Endpoint', timeoutMs, () => {
+      const report = scene.wires[0]?.report();
+      if (report?.event === 'established' && report.endpoint === survivor) return;
+      throw new Error(`found: ${report?.event} at ${report?.endpoint}`);
+    });
   },
 };
 

@@ -1,0 +1,124 @@
+// Who takes part in a soak: connections by hand and clients that heal, on both nodes, and what can be done with each.
+// Invariant: one operation at a time per member; a wire that nobody broke carries packets and ends at the interface
+// that it was made with.
+
+import type { MeshNode } from '../../bin/demo/mesh.ts';
+import { eventually } from '../../test/sandbox/eventually.ts';
+import { addressesOf, interfacesOf } from '../../test/sandbox/mesh-probes.ts';
+import type { TestClient } from '../../test/sandbox/mesh-workloads.ts';
+import { ping } from '../../transports/icmp/ping.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import type { Stage } from '../chaos/stage.ts';
+import type { Hand } from './hand.ts';
+
+export interface Member {
+  readonly name: string;
+  /** An operation is under way. */
+  isBusy: boolean;
+  readonly isIdle: boolean;
+  create(service: string): Promise<void>;
+  refresh(): Promise<void>;
+  reselect(): Promise<void>;
+  close(): Promise<void>;
+  /** Its namespace ends. */
+  vanish(): Promise<void>;
+  /** Throws where the wire that it holds does not carry packets. */
+  check(): Promise<void>;
+  /** The Endpoint that it is joined to. */
+  readonly endpoint: string | undefined;
+}
+
+/** Repairs, of damage by hand or of a lost Endpoint, may take this long on a loaded machine. */
+const healthyTimeoutMs = 20_000;
+
+export function handMember(stage: Stage, hand: Hand): Member {
+  let index: number | undefined;
+  const indexNow = async (): Promise<number | undefined> =>
+    (await interfacesOf(stage.netlink, hand.namespace))[0]?.index;
+  return {
+    name: hand.name,
+    isBusy: false,
+    get isIdle() {
+      return hand.isFree;
+    },
+    get endpoint() {
+      return hand.connection?.networkServiceEndpointName;
+    },
+    async create(service) {
+      await hand.create(service);
+      index = await indexNow();
+    },
+    refresh: () => hand.refresh(),
+    reselect: () => hand.reselect(),
+    close: () => hand.close(),
+    vanish() {
+      hand.vanish();
+      return Promise.resolve();
+    },
+    async check() {
+      const { peer } = hand;
+      if (peer === undefined) return;
+      await carriesPackets(hand.name, hand.namespace, () => peer);
+      const now = await indexNow();
+      if (now !== index) throw new Error(`${hand.name} has interface ${now} in place of ${index}`);
+    },
+  };
+}
+
+export function clientMember(stage: Stage, name: string, node: MeshNode): Member {
+  let client: TestClient | undefined;
+  let namespace = stage.namespace();
+  const status = () => client?.statuses[0];
+  const connection = () => {
+    const now = status();
+    return now !== undefined && 'connection' in now ? now.connection : undefined;
+  };
+  const close = async (): Promise<void> => {
+    await client?.stop();
+    client = undefined;
+  };
+  return {
+    name,
+    isBusy: false,
+    get isIdle() {
+      return client === undefined;
+    },
+    get endpoint() {
+      return connection()?.networkServiceEndpointName;
+    },
+    async create(service) {
+      const services = `kernel://${service}/nsm-1`;
+      client = await stage.workloads.client({ name, node, namespace, services });
+      await client.connection();
+    },
+    // It does both by itself, when it has to.
+    refresh: () => Promise.resolve(),
+    reselect: () => Promise.resolve(),
+    close,
+    async vanish() {
+      namespace.close();
+      namespace = stage.namespace();
+      await close();
+    },
+    async check() {
+      if (connection() === undefined) return;
+      await carriesPackets(name, namespace, () => {
+        const now = connection();
+        return (now && addressesOf(now).endpoint[0]) ?? '';
+      });
+    },
+  };
+}
+
+async function carriesPackets(
+  name: string,
+  { url }: NetworkNamespace,
+  peer: () => string,
+): Promise<void> {
+  await eventually(`the wire of ${name} carries packets`, healthyTimeoutMs, async () => {
+    const destination = peer();
+    const options = { namespace: url, destination, count: 3, intervalMs: 5, timeoutMs: 500 };
+    const { received } = await ping(options);
+    if (received === 0) throw new Error(`found: no answer of ${destination}`);
+  });
+}

@@ -1,0 +1,120 @@
+// A connection by hand: Requests, refreshes, reselects and Closes one at a time, from a namespace of its own, with
+// nobody behind it who heals. Invariant: a connection whose Request had no answer is closed before the next begins,
+// as a client of NSM does.
+
+import { create } from '@bufbuild/protobuf';
+import type { MeshNode } from '../../bin/demo/mesh.ts';
+import type { Platform } from '../../bin/roles/platform.ts';
+import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
+import { type Connection, ConnectionSchema, State } from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  NetworkService,
+  NetworkServiceRequestSchema,
+} from '../../protocols/nsm/gen/networkservice_pb.ts';
+import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
+import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
+import { addressesOf } from '../../test/sandbox/mesh-probes.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+
+export interface HandOptions {
+  readonly name: string;
+  readonly node: MeshNode;
+  /** The manager's socket. */
+  readonly url: string;
+  readonly platform: Platform;
+  readonly lifetimeMs: number;
+  readonly namespace: () => NetworkNamespace;
+}
+
+const interfaceName = 'nsm-1';
+const requestTimeoutMs = 5_000;
+
+export class Hand {
+  readonly name: string;
+  readonly #options: HandOptions;
+  #namespace: NetworkNamespace;
+  #made = 0;
+  /** Asked for, and not closed yet. */
+  #asked: Connection | undefined;
+  #known: Connection | undefined;
+
+  constructor(options: HandOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#namespace = options.namespace();
+  }
+
+  get namespace(): NetworkNamespace {
+    return this.#namespace;
+  }
+
+  get connection(): Connection | undefined {
+    return this.#known;
+  }
+
+  get isFree(): boolean {
+    return this.#asked === undefined;
+  }
+
+  /** The address of the other end. */
+  get peer(): string | undefined {
+    return this.#known && addressesOf(this.#known).endpoint[0];
+  }
+
+  async create(networkService: string): Promise<void> {
+    const id = `${this.name}-${(this.#made += 1)}`;
+    const first = create(ConnectionSchema, { id, networkService });
+    this.#asked = enterPath(first, this.name, () => id);
+    this.#known = await this.#request(this.#asked);
+  }
+
+  async refresh(): Promise<void> {
+    if (this.#known !== undefined) this.#known = await this.#request(this.#known);
+  }
+
+  async reselect(): Promise<void> {
+    if (this.#known === undefined) return;
+    const { mechanism: _, ...rest } = this.#known;
+    const asked = {
+      ...rest,
+      networkServiceEndpointName: '',
+      state: State.RESELECT_REQUESTED,
+    };
+    this.#known = await this.#request(asked);
+  }
+
+  async close(): Promise<void> {
+    const connection = this.#known ?? this.#asked;
+    if (connection === undefined) return;
+    await this.#service.close(connection, { timeoutMs: requestTimeoutMs });
+    this.#forget();
+  }
+
+  /** The namespace ends, and what was in it; nobody says a word to the mesh. */
+  vanish(): void {
+    this.#namespace.close();
+    this.#namespace = this.#options.namespace();
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#known = undefined;
+    this.#asked = undefined;
+  }
+
+  get #service() {
+    return this.#options.platform.dialer.dial(this.#options.url).client(NetworkService);
+  }
+
+  async #request(asked: Connection): Promise<Connection> {
+    const { platform, lifetimeMs } = this.#options;
+    const request = create(NetworkServiceRequestSchema);
+    request.connection = withSegment(asked, 0, {
+      expires: timestampFromEpochMs(platform.wallClock.epochMs() + lifetimeMs),
+    });
+    request.mechanismPreferences = [
+      kernelMechanism({ netnsUrl: this.#namespace.inodeUrl, interfaceName }),
+    ];
+    return this.#service.request(request, { timeoutMs: requestTimeoutMs });
+  }
+}

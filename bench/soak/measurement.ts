@@ -1,0 +1,28 @@
+// Memory, timers and descriptors of a process of the mesh, as the loaded `measure.mjs` tells them.
+
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { pathToFileURL } from 'node:url';
+
+export interface Measurement {
+  /** After a forced collection, in bytes. */
+  readonly heapUsed: number;
+  readonly rss: number;
+  readonly timers: number;
+  readonly descriptors: number;
+}
+
+const timeoutMs = 20_000;
+
+/** For the environment of every process that is to be measured. The commands run in the repository. */
+export function measured(): Readonly<Record<string, string>> {
+  const program = pathToFileURL(join(process.cwd(), 'bench/soak/measure.mjs'));
+  return { NODE_OPTIONS: `--import=${program.href}` };
+}
+
+export async function measure(stateDir: string, pid: number): Promise<Measurement> {
+  const socket = createConnection(join(stateDir, `measure-${pid}.sock`));
+  socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`process ${pid} does not answer`)));
+  return JSON.parse(await text(socket)) as Measurement;
+}

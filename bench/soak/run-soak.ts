@@ -1,0 +1,335 @@
+// A soak from beginning to end: random operations against real kernel wires on two nodes, then quiet, then what is
+// left. Invariants: memory, timers and descriptors are compared within one life of a process, so the client's manager,
+// its forwarder and the registry are spared until they have been; after that they are killed like everybody else.
+
+import { setTimeout as pause } from 'node:timers/promises';
+import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
+import { describeError } from '../../protocols/errors.ts';
+import { silentLog } from '../../protocols/ports/log.ts';
+import { seededRandom } from '../../test/actors/runtime/fixture.ts';
+import type { Part } from '../chaos/parts.ts';
+import { Scene } from '../chaos/scene.ts';
+import { createStage, type Stage } from '../chaos/stage.ts';
+import { clientMember, handMember, type Member } from './cast.ts';
+import { Hand } from './hand.ts';
+import { connectionsAt } from './looks.ts';
+import { measure, type Measurement, measured } from './measurement.ts';
+import { nextOperation, type Soaked } from './operations.ts';
+
+export interface SoakOptions {
+  readonly operations: number;
+  readonly seed: number;
+  /** Of tokens. */
+  readonly lifetimeMs: number;
+  /** How long quiet lasts, once nothing is left over. What is remembered of closed connections goes with their tokens. */
+  readonly quietMs: number;
+  readonly executable?: string;
+  readonly progress: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Growth {
+  readonly part: string;
+  readonly before: Measurement;
+  readonly after: Measurement;
+  /** Of resident memory, in bytes per 1,000 operations. */
+  readonly slope: number;
+}
+
+export interface SoakResult {
+  readonly seed: number;
+  readonly counts: Readonly<Record<string, number>>;
+  /** Operations that were refused, most of them while something was down, by what was said. */
+  readonly refusals: Readonly<Record<string, number>>;
+  /** Wires that did not carry packets, or were others. */
+  readonly broken: readonly string[];
+  /** What outlived its clients. */
+  readonly orphans: readonly string[];
+  readonly growth: readonly Growth[];
+  readonly seconds: number;
+}
+
+const hands = 24;
+const clients = 8;
+const atOnce = 6;
+/** Of all operations: warm-up until here, measured until there, then anything may be killed. */
+const warmUpMax = 2_000;
+const warmUpShare = 0.2;
+const measuredShare = 0.8;
+const samples = 20;
+const quietTimeoutMs = 90_000;
+
+export async function runSoak(options: SoakOptions): Promise<SoakResult> {
+  const startedMs = performance.now();
+  const stage = await createStage({
+    nodes: 2,
+    busServers: 1,
+    env: { ...measured(), NSM_MAX_TOKEN_LIFETIME: `${options.lifetimeMs}ms` },
+    ...(options.executable === undefined ? {} : { executable: options.executable }),
+  });
+  const soak = new Soak(options, stage);
+  let left: readonly string[] = [];
+  try {
+    await soak.run();
+  } finally {
+    left = await stage.close();
+  }
+  const seconds = (performance.now() - startedMs) / 1_000;
+  return { ...soak.result(), orphans: [...soak.orphans, ...left], seconds };
+}
+
+class Soak {
+  readonly orphans: string[] = [];
+  readonly #options: SoakOptions;
+  readonly #stage: Stage;
+  readonly #scene: Scene;
+  readonly #counts: Record<string, number> = {};
+  readonly #refusals: Record<string, number> = {};
+  readonly #broken: string[] = [];
+  readonly #growth: Growth[] = [];
+  #spared: readonly Part[] = [];
+  #members: readonly Member[] = [];
+  #done = 0;
+
+  constructor(options: SoakOptions, stage: Stage) {
+    this.#options = options;
+    this.#stage = stage;
+    this.#scene = new Scene(stage);
+  }
+
+  result(): Omit<SoakResult, 'seconds' | 'orphans'> {
+    return {
+      seed: this.#options.seed,
+      counts: this.#counts,
+      refusals: this.#refusals,
+      broken: this.#broken,
+      growth: this.#growth,
+    };
+  }
+
+  async run(): Promise<void> {
+    const { seed, lifetimeMs } = this.#options;
+    const platform = await createPlatform({
+      name: 'soak',
+      log: silentLog,
+      natsUrl: undefined,
+      insecure: true,
+    });
+    try {
+      const services = await this.#setScene();
+      this.#members = this.#cast(platform, lifetimeMs);
+      const soaked: Soaked = {
+        scene: this.#scene,
+        members: this.#members,
+        services,
+        random: seededRandom(seed),
+        victims: () => this.#stage.parts.filter((part) => !this.#spared.includes(part)),
+        isUpset: false,
+        onError: (what, error) => this.#onError(what, error),
+      };
+      await this.#phases(soaked, platform);
+    } finally {
+      await platform.stop(5_000);
+    }
+  }
+
+  /** Two real clients, and Endpoints on both nodes; the third service has one on each. */
+  async #setScene(): Promise<readonly string[]> {
+    const [near, far] = this.#stage.nodes;
+    if (near === undefined || far === undefined) throw new Error('a soak has two nodes');
+    const local = await this.#scene.addWire({ service: 'local', endpointNode: near });
+    const remote = await this.#scene.addWire({ service: 'remote', endpointNode: far });
+    const replicated = this.#stage.unique('replicated');
+    await this.#scene.addEndpoint(near, replicated);
+    await this.#scene.addEndpoint(far, replicated);
+    return [local.service, remote.service, replicated];
+  }
+
+  #cast(platform: Platform, lifetimeMs: number): readonly Member[] {
+    const { nodes, mesh, namespace } = this.#stage;
+    const nodeAt = (at: number) => nodes[at % nodes.length] ?? nodes[0];
+    return Array.from({ length: hands + clients }, (_, at) => {
+      const node = nodeAt(at);
+      if (node === undefined) throw new Error('a soak has nodes');
+      if (at >= hands) return clientMember(this.#stage, `soaked-client-${at}`, node);
+      const url = mesh.socketOf(node);
+      const name = `soaked-hand-${at}`;
+      const hand = new Hand({ name, node, url, platform, lifetimeMs, namespace });
+      return handMember(this.#stage, hand);
+    });
+  }
+
+  async #phases(soaked: Soaked, platform: Platform): Promise<void> {
+    const { operations } = this.#options;
+    const spared = ['node-1/nsmgr', 'node-1/forwarder', 'registry'];
+    this.#spared = this.#stage.parts.filter(({ name }) => spared.includes(name));
+    const atRest = await this.#look(platform);
+    const warmUp = Math.min(warmUpMax, Math.floor(operations * warmUpShare));
+    const measuredUntil = Math.floor(operations * measuredShare);
+    await this.#operate(soaked, warmUp);
+    await this.#quiet(platform, atRest);
+    const before = await this.#measureAll();
+    const resident = await this.#sampled(soaked, measuredUntil);
+    await this.#quiet(platform, atRest);
+    const after = await this.#measureAll();
+    for (const part of this.#spared) this.#growth.push(growthOf(part, before, after, resident));
+    this.#spared = [];
+    await this.#operate(soaked, operations);
+    await this.#allWell(soaked);
+    await this.#quiet(platform, atRest);
+    this.orphans.push(...(await this.#scene.end()));
+  }
+
+  /** Until `until` operations are done, in all. */
+  async #operate(soaked: Soaked, until: number): Promise<void> {
+    const worker = async (): Promise<void> => {
+      while (this.#done < until) {
+        this.#options.signal.throwIfAborted();
+        const operation = nextOperation(soaked);
+        if (operation === undefined) {
+          await pause(5);
+          continue;
+        }
+        this.#done += 1;
+        this.#counts[operation.name] = (this.#counts[operation.name] ?? 0) + 1;
+        if (this.#done % 500 === 0) this.#options.progress(`${this.#done} operations`);
+        await operation.run();
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, worker));
+  }
+
+  /** Resident memory of the spared parts while operations go on. */
+  async #sampled(soaked: Soaked, until: number): Promise<ReadonlyMap<Part, readonly Point[]>> {
+    const points = new Map<Part, Point[]>(this.#spared.map((part) => [part, []]));
+    const from = this.#done;
+    for (let sample = 1; sample <= samples; sample += 1) {
+      await this.#operate(soaked, from + Math.floor(((until - from) * sample) / samples));
+      for (const part of this.#spared) {
+        const { rss } = await measure(this.#stateDirOf(part), part.pid());
+        points.get(part)?.push({ x: this.#done, y: rss });
+      }
+    }
+    return points;
+  }
+
+  /** Every member holds a wire that carries packets. */
+  async #allWell(soaked: Soaked): Promise<void> {
+    for (const member of soaked.members) {
+      await this.#untilDone(member, 'hold a wire', async () => {
+        if (member.endpoint === undefined) {
+          await member.close();
+          await member.create(soaked.services[0] ?? '');
+        } else await member.refresh();
+      });
+      await member.check().catch((error: unknown) => this.#onError('check', error));
+    }
+  }
+
+  /** All members have closed, and the mesh holds no more than before them. */
+  async #quiet(platform: Platform, atRest: readonly string[]): Promise<void> {
+    this.#options.progress(`quiet after ${this.#done} operations`);
+    for (const member of this.#members) {
+      await this.#untilDone(member, 'close', () => member.close());
+    }
+    const deadline = performance.now() + quietTimeoutMs;
+    for (;;) {
+      const now = await this.#look(platform);
+      const more = now.filter((each) => !atRest.includes(each));
+      if (more.length === 0) break;
+      if (performance.now() > deadline) {
+        this.orphans.push(...more);
+        break;
+      }
+      await pause(250);
+    }
+    await pause(this.#options.quietMs);
+  }
+
+  async #untilDone(member: Member, what: string, work: () => Promise<void>): Promise<void> {
+    const deadline = performance.now() + quietTimeoutMs;
+    for (;;) {
+      this.#options.signal.throwIfAborted();
+      try {
+        return await work();
+      } catch (error) {
+        if (performance.now() < deadline) await pause(100);
+        else
+          return void this.#broken.push(`${member.name} cannot ${what}: ${describeError(error)}`);
+      }
+    }
+  }
+
+  /** How much the nodes hold, by kind: what an orphan would add to. */
+  async #look(platform: Platform): Promise<readonly string[]> {
+    const traces = await this.#stage.traces();
+    const kinds = ['link', 'table'].map((kind) => {
+      const count = traces.filter((line) => line.includes(` ${kind} `)).length;
+      return `${count} traces of ${kind}s in the nodes`;
+    });
+    const withManagers = this.#options.lifetimeMs < quietTimeoutMs;
+    const connections = await Promise.all(
+      this.#stage.nodes.map((node) =>
+        connectionsAt(platform, this.#stage.mesh.socketOf(node), { withManagers }),
+      ),
+    );
+    return [...kinds, ...connections.flat()];
+  }
+
+  async #measureAll(): Promise<ReadonlyMap<Part, Measurement>> {
+    const found = await Promise.all(
+      this.#spared.map(
+        async (part) => [part, await measure(this.#stateDirOf(part), part.pid())] as const,
+      ),
+    );
+    return new Map(found);
+  }
+
+  #stateDirOf(part: Part): string {
+    const [owner = ''] = part.name.split('/');
+    return `${this.#stage.stateDir}/${owner}`;
+  }
+
+  #onError(what: string, error: unknown): void {
+    const text = describeError(error);
+    if (what.startsWith('check')) {
+      this.#broken.push(`after ${this.#done} operations: ${text}`);
+      this.#options.progress(`BROKEN: ${text}`);
+      return;
+    }
+    const key = `${what.split(' ')[0]}: ${text.slice(0, 90)}`.replace(/[-_]\d+/g, '');
+    this.#refusals[key] = (this.#refusals[key] ?? 0) + 1;
+  }
+}
+
+interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+
+function growthOf(
+  part: Part,
+  before: ReadonlyMap<Part, Measurement>,
+  after: ReadonlyMap<Part, Measurement>,
+  resident: ReadonlyMap<Part, readonly Point[]>,
+): Growth {
+  const [first, last] = [before.get(part), after.get(part)];
+  if (first === undefined || last === undefined) throw new Error(`${part.name} was not measured`);
+  return {
+    part: part.name,
+    before: first,
+    after: last,
+    slope: slopeOf(resident.get(part) ?? []) * 1_000,
+  };
+}
+
+/** Of the line that fits best. */
+export function slopeOf(points: readonly Point[]): number {
+  const mean = (of: (point: Point) => number): number =>
+    points.reduce((sum, point) => sum + of(point), 0) / Math.max(1, points.length);
+  const x = mean((point) => point.x);
+  const y = mean((point) => point.y);
+  const across = mean((point) => (point.x - x) * (point.y - y));
+  const along = mean((point) => (point.x - x) ** 2);
+  return along === 0 ? 0 : across / along;
+}
