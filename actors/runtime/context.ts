@@ -14,7 +14,7 @@ import type {
   Terminated,
 } from './api.ts';
 import type { Cell } from './cell.ts';
-import { terminate } from './lifecycle.ts';
+import { actorStopped, terminate } from './lifecycle.ts';
 import { LocalRef } from './refs.ts';
 import { cancelAllTimers, cancelTimer, startTimer } from './timers.ts';
 import { unwatch, watch } from './watch.ts';
@@ -47,7 +47,7 @@ export class CellContext<Message> implements ActorContext<Message>, ActorTimers<
   get signal(): AbortSignal {
     const { more, isAlive } = this.cell;
     more.abort ??= new AbortController();
-    if (!isAlive) more.abort.abort();
+    if (!isAlive) more.abort.abort(actorStopped);
     return more.abort.signal;
   }
 

@@ -2,7 +2,7 @@
 // nact gets wrong. Invariants: an actor ends after its handler in flight (or that handler's deadline), then all its
 // children, then its `onStop`; its name is free only then; nothing here ever throws into the caller's loop.
 
-import { asNsmError, describeError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import type { ActorContext, Terminated } from './api.ts';
 import type { Cell } from './cell.ts';
 import { stopNode, stopNursery } from './nact-tree.ts';
@@ -56,6 +56,9 @@ export function onCrash(cell: Cell, error: unknown): void {
   }
 }
 
+/** Made once: a reason of its own for each actor would cost a stack trace, and there are thousands a second. */
+export const actorStopped = new NsmError('CANCELLED', 'the actor was stopped');
+
 /** Ends an actor; the promise resolves when it and all below it are gone, and never rejects. */
 export function terminate(cell: Cell, reason: Terminated['reason']): Promise<void> {
   const { more } = cell;
@@ -66,7 +69,7 @@ export function terminate(cell: Cell, reason: Terminated['reason']): Promise<voi
   releaseOwned(cell);
   dropQueued(cell);
   for (const ask of more.asked ?? []) ask.cancel('the asking actor stopped');
-  more.abort?.abort();
+  more.abort?.abort(actorStopped);
   return more.stopped;
 }
 
