@@ -43,9 +43,11 @@ export async function tryToClose(
     const error = asNsmError(thrown);
     const { retryable } = errorCodes[error.code];
     const isOurs = error.details.rule === localPartRule;
+    // A caller that does not wait for the Close has not taken it back, and the next hop may not have heard of it.
+    const mayHelp = retryable || call.signal.aborted;
     // From `closeAtMs` on the next hop has closed it by itself.
-    if (isOurs || (retryable && nowMs() < intent.closeAtMs)) return { kind: 'again', error };
-    if (!retryable) refusal = error;
+    if (isOurs || (mayHelp && nowMs() < intent.closeAtMs)) return { kind: 'again', error };
+    if (!mayHelp) refusal = error;
   }
   try {
     await setup.table.delete(setup.id);

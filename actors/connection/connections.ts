@@ -5,9 +5,9 @@ import { create } from '@bufbuild/protobuf';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import { closeDelayMs } from '../../protocols/nsm/expiry.ts';
-import { MonitorConnection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { type Connection, MonitorConnection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
-import { enterPath, leavePath } from '../../protocols/nsm/path.ts';
+import { enterPath, isUnanswered, leavePath, previousSegment } from '../../protocols/nsm/path.ts';
 import {
   validateConnection,
   validateMonitorSelector,
@@ -40,6 +40,8 @@ export function createConnections(setup: ConnectionsSetup): Connections {
   const monitor = createMonitor((segmentId) => establishedOf(setup.table, segmentId));
   const directory = createConnectionDirectory({ ...setup, monitor });
   const newId = (): string => setup.random.uuid();
+  /** First Requests of hops under way: own id by the caller's. What they will make is not in the table yet. */
+  const underWay = new Map<string, string>();
 
   const networkService = serve(NetworkService, {
     request: (message, context) =>
@@ -56,14 +58,25 @@ export function createConnections(setup: ConnectionsSetup): Connections {
         });
         const closeAtMs = nowMs + closeAfterMs;
         const preferences = message.mechanismPreferences;
-        const answer = await directory.request({ connection, preferences, closeAtMs, call });
-        return leavePath(answer, message.connection ?? connection);
+        const caller = message.connection ?? connection;
+        const isFirst = isUnanswered(caller);
+        if (isFirst) underWay.set(caller.id, connection.id);
+        try {
+          const answer = await directory.request({ connection, preferences, closeAtMs, call });
+          return leavePath(answer, caller);
+        } finally {
+          if (isFirst) underWay.delete(caller.id);
+        }
       }),
     close: (message, context) =>
       named(setup.name, async () => {
         validateConnection(message);
-        const { id } = enterPath(message, setup.name, newId);
-        await directory.close(id, callOf(context));
+        const entered = enterPath(message, setup.name, newId);
+        const call = callOf(context);
+        const ids = isUnanswered(message) ? behind(setup.table, entered) : new Set([entered.id]);
+        const made = underWay.get(message.id);
+        if (made !== undefined) ids.add(made);
+        await Promise.all([...ids].map((id) => directory.close(id, call)));
         return create(EmptySchema);
       }),
   });
@@ -81,6 +94,18 @@ export function createConnections(setup: ConnectionsSetup): Connections {
 function* establishedOf(table: ConnectionTable, segmentId: string | undefined) {
   const intents = segmentId === undefined ? table.all() : table.withSegment(segmentId);
   for (const intent of intents) if (intent.established) yield intent.connection;
+}
+
+/** What this hop holds behind the caller's segment, under an id that the caller has never heard. */
+function behind(table: ConnectionTable, entered: Connection): Set<string> {
+  const caller = previousSegment(entered);
+  const found = new Set<string>();
+  if (caller === undefined) return found;
+  for (const { connection } of table.withSegment(caller.id)) {
+    const previous = previousSegment(connection);
+    if (previous?.id === caller.id && previous.name === caller.name) found.add(connection.id);
+  }
+  return found;
 }
 
 function callOf({ deadlineMs, signal, headers, peer, operation }: CallContext): Call {

@@ -10,6 +10,7 @@ import {
   NetworkService,
   NetworkServiceRequestSchema,
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
+import { isUnanswered } from '../../protocols/nsm/path.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
@@ -40,7 +41,12 @@ export function createNextHop(setup: NextHopSetup): NextHop {
     async request(url, sent, call) {
       await leaving.settled(url, sent.connection.id, call.deadlineMs);
       leaving.returns(url, sent.connection.id);
-      return requestNextHop(setup, url, sent, call);
+      try {
+        return await requestNextHop(setup, url, sent, call);
+      } catch (thrown) {
+        if (mayHold(sent.connection, thrown)) leaving.leave(url, sent.connection);
+        throw thrown;
+      }
     },
     close: (url, connection, call) => closeNextHop(setup, url, connection, call),
     tryInOrder: (candidates, call, attempt) => tryInOrder(setup, { candidates, call, attempt }),
@@ -52,6 +58,25 @@ export function createNextHop(setup: NextHopSetup): NextHop {
     stopLeaving: () => leaving.close(),
   };
 }
+
+/**
+ * Whether the next hop may have established a first Request whose answer was lost on its way, or with the life that gave
+ * it. Nobody could name that connection, nor would refresh it: it is closed by the segment of this hop, which it is
+ * behind. What the next hop says itself it has undone.
+ */
+function mayHold(sent: Connection, thrown: unknown): boolean {
+  if (!isUnanswered(sent) || !(thrown instanceof NsmError)) return false;
+  const { hop, rule } = thrown.details;
+  return hop === undefined && !neverReached.has(rule ?? '') && unanswered.has(thrown.code);
+}
+
+/** Rules of those who found nobody to ask. */
+const neverReached: ReadonlySet<string> = new Set(['listener', 'responders', 'dialer']);
+const unanswered: ReadonlySet<ErrorCode> = new Set([
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'CANCELLED',
+]);
 
 async function requestNextHop(
   setup: NextHopSetup,

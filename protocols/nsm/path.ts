@@ -131,6 +131,14 @@ export function nextSegment(connection: Connection): PathSegment | undefined {
   return path === undefined ? undefined : path.pathSegments[path.index + 1];
 }
 
+/**
+ * In the view of a hop that is no client: the path ends with it, so no hop behind it has answered. Its segment's id is made
+ * up for this connection alone, which a client's need not be.
+ */
+export function isUnanswered({ path }: Connection): boolean {
+  return path !== undefined && path.index > 0 && path.index === path.pathSegments.length - 1;
+}
+
 export type SegmentChange = Partial<
   Pick<PathSegment, 'name' | 'id' | 'token' | 'expires' | 'metrics'>
 >;

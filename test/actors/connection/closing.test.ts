@@ -1,9 +1,16 @@
 // Protects that what a hop has made is taken away for certain: a wire that cannot be removed, and a journal that
 // refuses, are tried again until they give in, while the next hop's share may be left to its own expiry.
 
+import { create } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Hop } from '../../../actors/connection/hop.ts';
 import { NsmError } from '../../../protocols/errors.ts';
+import {
+  type Connection,
+  PathSchema,
+  PathSegmentSchema,
+} from '../../../protocols/nsm/gen/connection_pb.ts';
+import { previousSegment } from '../../../protocols/nsm/path.ts';
 import { again, asked, closesAfterMs, type HopFixture, hopFixture } from './fixture.ts';
 
 let fixture: HopFixture;
@@ -66,6 +73,90 @@ describe('a wire that cannot be removed', () => {
     isStuck = false;
     await fixture.clock.advance(1_000);
     expect(left()).toBe(0);
+  });
+});
+
+describe('a Close whose caller does not wait for its end', () => {
+  it('is told to the next hop again, which may not have heard of it', async () => {
+    const caller = new AbortController();
+    let heard = 0;
+    fixture = await hopFixture({
+      request: recording,
+      async close(_, __, call) {
+        caller.abort();
+        if (call.signal.aborted) throw new NsmError('CANCELLED', 'the caller gave up');
+        heard += 1;
+      },
+    });
+    const answer = await fixture.request(asked(fixture.clock, 'c-0'));
+    const { signal } = caller;
+    await fixture.run(
+      fixture.directory.close(answer.path?.pathSegments[1]?.id ?? '', {
+        deadlineMs: fixture.clock.nowMs() + 15_000,
+        signal,
+        headers: {},
+      }),
+    );
+    expect([heard, left()]).toEqual([0, 2]);
+    await fixture.clock.advance(1_000);
+    expect([heard, left()]).toEqual([1, 0]);
+  });
+});
+
+describe('a Close by the segment before this hop', () => {
+  const at = (answer: Connection, index: number, segments: number): Connection => {
+    const pathSegments = answer.path?.pathSegments.slice(0, segments) ?? [];
+    const id = pathSegments[index]?.id ?? '';
+    return { ...answer, id, path: create(PathSchema, { index, pathSegments }) };
+  };
+  /** What a hop asks for that is no client. */
+  const fromHop = (hop: string): Connection => {
+    const { path, ...first } = asked(fixture.clock, 'c-0');
+    const client = path?.pathSegments[0] ?? create(PathSegmentSchema);
+    const own = { ...client, name: hop, id: `${hop}-id` };
+    const pathSegments = [client, own];
+    return { ...first, id: own.id, path: create(PathSchema, { index: 1, pathSegments }) };
+  };
+
+  it('ends what is behind it, whose id the caller never heard, and nothing else', async () => {
+    fixture = await hopFixture({ request: recording });
+    await fixture.request(fromHop('forwarder'));
+    await fixture.request(fromHop('other'));
+    await fixture.close(fromHop('stranger'));
+    expect(left()).toBe(4);
+    await fixture.close(fromHop('forwarder'));
+    await fixture.clock.advance(0);
+    expect([...fixture.table.all()].map((each) => previousSegment(each.connection)?.name)).toEqual([
+      'other',
+    ]);
+  });
+
+  it('waits for a Request that is still under way', async () => {
+    let finish: () => void = () => {};
+    fixture = await hopFixture({
+      async request(request) {
+        await new Promise<void>((resolve) => (finish = resolve));
+        return { connection: request.connection, memory: {} };
+      },
+    });
+    const asking = fixture.request(fromHop('forwarder'));
+    await fixture.clock.advance(0);
+    const closing = fixture.close(fromHop('forwarder'));
+    await fixture.clock.advance(0);
+    finish();
+    await Promise.all([asking, closing]);
+    await fixture.clock.advance(0);
+    expect(fixture.steps).toEqual(['request', 'close']);
+    expect(left()).toBe(0);
+  });
+
+  it('ends nothing where the caller is a client, whose id others may have as well', async () => {
+    fixture = await hopFixture({ request: recording });
+    const answer = await fixture.request(asked(fixture.clock, 'c-0'));
+    await fixture.close(at(answer, 0, 1));
+    await fixture.clock.advance(0);
+    expect(left()).toBe(2);
+    await fixture.close(answer);
   });
 });
 

@@ -89,6 +89,40 @@ describe('an answer', () => {
   });
 });
 
+describe('a first Request without an answer', () => {
+  const sent = { connection: asked(), preferences: [] };
+  const failing = async (error: NsmError, connection = sent.connection): Promise<void> => {
+    answer = () => {
+      throw error;
+    };
+    const asking = nextHop.request('memory:next', { ...sent, connection }, call());
+    await expect(asking).rejects.toMatchObject({ code: error.code });
+    await settle();
+  };
+
+  it.each(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED'] as const)(
+    'may have been established (%s): it is closed by the segment of this hop',
+    async (code) => {
+      await failing(new NsmError(code, 'whether the peer executed the call is not known'));
+      expect(closed).toMatchObject([{ id: 'id-1', path: { index: 1 } }]);
+    },
+  );
+
+  it('has nothing to close where the next hop refused it, or nobody was there', async () => {
+    await failing(new NsmError('UNAVAILABLE', 'no', { hop: 'next' }));
+    await failing(new NsmError('NOT_FOUND', 'no'));
+    await failing(new NsmError('UNAVAILABLE', 'nobody', { rule: 'responders' }));
+    expect(closed).toEqual([]);
+  });
+
+  it('is no refresh, which leaves what works, nor a client, which asks again', async () => {
+    const lost = new NsmError('UNAVAILABLE', 'lost');
+    await failing(lost, connectionAt(1, ['nsc', 'hop', 'next']));
+    await failing(lost, connectionAt(0, ['nsc']));
+    expect(closed).toEqual([]);
+  });
+});
+
 describe('several candidates', () => {
   const failWith = (error: (name: string) => Error) => (candidate: { readonly name: string }) =>
     Promise.reject(error(candidate.name));
