@@ -4,7 +4,7 @@
 // doubles its share); a template that cannot be rendered is refused with INVALID_ARGUMENT instead of being compared
 // as `<no value>`. It is refused only where the choice comes to depend on it: matches behind the deciding one, and
 // selectors that a plain entry refuses already, are not rendered. Weights are honoured, and labels of
-// ours in a match's metadata are asked of no forwarder (docs/decisions/0018).
+// ours in a match's metadata are asked of no forwarder (docs/decisions/0014).
 // Suppliers of ours (supplier.ts) are no candidates beside others. A client that gets nobody is matched once more
 // against them alone, every match that picks none of them falling through, whether it says so or not.
 
