@@ -181,8 +181,10 @@ export class RegistryState {
       this.#writer.delete(key);
       return;
     }
-    const { clock, foreignGraceMs } = this.#setup;
-    this.#expiry.set(name, clock.nowMs() + remainingMs + foreignGraceMs);
+    const { clock, foreignGraceMs, expirePeriodMs } = this.#setup;
+    // Nobody registers for longer: what says so was written, or is read, by a clock that is wrong.
+    const lifeMs = Math.min(remainingMs, expirePeriodMs);
+    this.#expiry.set(name, clock.nowMs() + lifeMs + foreignGraceMs);
     this.endpoints.set(endpoint);
     this.endpointWatchers.publish(before, endpoint);
   }

@@ -196,7 +196,6 @@ export class Faults {
   #stepWall({ place, byMs, forMs }: Of<'stepWall'>): void {
     const stepped = this.#mesh.ground.place(this.#place(place));
     stepped.wallMs += byMs;
-    this.#mesh.ground.hasStepped = true;
     this.#for(forMs, () => void (stepped.wallMs -= byMs));
   }
 

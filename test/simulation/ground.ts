@@ -39,8 +39,6 @@ export class Ground {
   readonly isVerbose: boolean;
   readonly #places = new Map<string, Place>();
   failure: Failure | undefined;
-  /** A wall clock was stepped. */
-  hasStepped = false;
 
   constructor({ seed, onLine, logs = false }: GroundOptions) {
     const { time } = this;

@@ -71,8 +71,6 @@ export function checkEmpty(mesh: SimulatedMesh): void {
       ground.fail('no lease is left', `${name}: ${[...disk.values.keys()].join()}`);
     }
     const isRegistered = bucket.entries.has(`nse/${name}`);
-    // What a registry has written down while its clock was an hour ahead it keeps for that hour.
-    if (!isPodAlive && isRegistered && !mesh.ground.hasStepped)
-      ground.fail('no dead Endpoint is registered', name);
+    if (!isPodAlive && isRegistered) ground.fail('no dead Endpoint is registered', name);
   }
 }

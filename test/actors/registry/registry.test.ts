@@ -356,6 +356,22 @@ describe('the edges of a registry', () => {
   });
 });
 
+it('that starts with its clock an hour back keeps nobody who is dead for that hour', async () => {
+  const bucket = createMemoryBucket();
+  const { clock } = registry;
+  const one = startRegistry({ clock, domain: { store: createMemoryRegistryStore(bucket) } });
+  await one.clients.endpoints.register(endpoint('dead', 'svc'), second);
+  await settle();
+  await one.stop();
+  clock.stepWall(-3_600_000);
+  const two = startRegistry({ clock, domain: { store: createMemoryRegistryStore(bucket) } });
+  expect(await findNames(two.clients, {})).toEqual(['dead']);
+  await clock.advance(90_000);
+  expect(await findNames(two.clients, {})).toEqual([]);
+  expect([...bucket.entries.keys()]).toEqual([]);
+  await two.stop();
+});
+
 describe('replicas over one store', () => {
   it('converge on what either was told, and start with what is there', async () => {
     const bucket = createMemoryBucket();
