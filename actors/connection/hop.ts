@@ -34,7 +34,7 @@ export interface HopRequest {
   /** The client asks for another Endpoint: choose anew, and leave the old next hop once the new path is ready. */
   readonly reselect: boolean;
   readonly call: Call;
-  /** Records the intent before the data plane is touched, so that a crash leaves nothing unexplained. */
+  /** Records the intent before a next hop is asked and before the data plane is touched, so that a crash leaves nothing unexplained. */
   recordIntent(memory: HopMemory): Promise<void>;
 }
 

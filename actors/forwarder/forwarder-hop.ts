@@ -112,6 +112,10 @@ async function connectOnce(
     networkServiceEndpointName: endpoint.name,
     ...(offer.mechanism === undefined ? {} : { mechanism: offer.mechanism }),
   };
+  // Should this process be killed before it has the answer, its next life closes there what it cannot name.
+  if (previous === undefined) {
+    await request.recordIntent({ nextUrl: endpoint.url, nextName: endpoint.name });
+  }
   const answer = await setup.nextHop.request(
     endpoint.url,
     { connection: asked, preferences: offer.preferences },

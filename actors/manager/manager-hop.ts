@@ -58,15 +58,18 @@ interface SelectedForwarders {
 
 async function tryForwarders(
   setup: ManagerHopSetup,
-  { connection, preferences, call }: HopRequest,
+  request: HopRequest,
   { candidates, decision }: SelectedForwarders,
 ): Promise<HopResult> {
+  const { connection, preferences, call, previous } = request;
   const sent = { connection, preferences };
   try {
     return await setup.nextHop.tryInOrder(candidates, call, async (forwarder, left) => {
+      const memory = { nextUrl: forwarder.url, nextName: forwarder.name };
+      // Should this process be killed before it has the answer, its next life closes there what it cannot name.
+      if (previous === undefined) await request.recordIntent(memory);
       const attempt = () => setup.nextHop.request(forwarder.url, sent, left);
       const answer = decision === undefined ? attempt() : decision.trying(forwarder.name, attempt);
-      const memory = { nextUrl: forwarder.url, nextName: forwarder.name };
       return { connection: await answer, memory };
     });
   } catch (thrown) {

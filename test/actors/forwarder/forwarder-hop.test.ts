@@ -137,13 +137,13 @@ describe('a first Request', () => {
     expect(connection.mechanism?.type).toBe('KERNEL');
   });
 
-  it('records the intent after the answer and before the wire', async () => {
+  it('records the intent before it asks, and before the wire what was answered', async () => {
     const order: string[] = [];
     const recordIntent = async (memory: HopMemory): Promise<void> => {
       order.push(`${nextHop.told.length} told, ${world.objectCount()} ends, ${memory.nextUrl}`);
     };
     await hop.request({ ...fresh(), recordIntent });
-    expect(order).toEqual([`1 told, 0 ends, ${local}`]);
+    expect(order).toEqual([`0 told, 0 ends, ${local}`, `1 told, 0 ends, ${local}`]);
   });
 
   it('is taken back at the Endpoint where the wire cannot be made, and the next one is tried', async () => {
@@ -152,7 +152,7 @@ describe('a first Request', () => {
     fault = 'fail';
     const recordIntent = async (): Promise<void> => {
       failures += 1;
-      if (failures === 2) fault = undefined;
+      if (failures === 3) fault = undefined;
     };
     const { connection } = await hop.request({ ...fresh(), recordIntent });
     expect(nextHop.told).toEqual([`request ${local}`, `close ${local}`, `request ${other}`]);

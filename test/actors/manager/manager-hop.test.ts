@@ -191,3 +191,18 @@ it('a Close goes to the forwarder that holds the wire, and nowhere without one',
   await hop.close(connection, {}, call());
   expect(nextHop.told).toEqual(['close memory:f-2']);
 });
+
+it('a first Request is recorded before a forwarder is asked, a refresh is not', async () => {
+  const order: unknown[] = [];
+  const recordIntent: HopRequest['recordIntent'] = async (memory) => {
+    order.push([memory.nextUrl, nextHop.told.length]);
+  };
+  failing.add('memory:f-1');
+  await hop.request(asked(undefined, { recordIntent }));
+  expect(order).toEqual([
+    ['memory:f-1', 0],
+    ['memory:f-2', 1],
+  ]);
+  await hop.request(asked(undefined, { recordIntent, previous: previous('f-2') }));
+  expect(order).toHaveLength(2);
+});
