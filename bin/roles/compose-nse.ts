@@ -4,12 +4,10 @@ import { createConnections } from '../../actors/connection/connections.ts';
 import type { Hop } from '../../actors/connection/hop.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
-import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { attendedHop, type AttendedSetup } from '../../actors/nse/attended-hop.ts';
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
 import { Leases } from '../../actors/nse/leases.ts';
 import { takeUp } from '../../actors/nse/take-up.ts';
-import { registryClients } from '../../actors/registry/registry-clients.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
 import type { DNSConfig, PolicyRoute } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
@@ -23,8 +21,8 @@ import {
   parameterKey,
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
-import { type EndpointEntry, endpointOf, servicesOf } from './nse-parts.ts';
-import { type Platform, publicUrlOf } from './platform.ts';
+import { type EndpointRegistering, registerEndpoint } from './nse-parts.ts';
+import type { Platform } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 import { leaseTimes, sharedPoolsOf } from './shared-pools.ts';
@@ -36,9 +34,7 @@ export interface PolicyRoutes {
   readonly follow: (onChange: () => void) => () => void;
 }
 
-export interface NseOptions extends EndpointHooks, EndpointEntry {
-  /** URL of the manager. */
-  readonly connectTo: string;
+export interface NseOptions extends EndpointHooks, EndpointRegistering {
   /** Where the Endpoint serves. */
   readonly listenOn: string;
   /** An address pair from each group. */
@@ -47,7 +43,6 @@ export interface NseOptions extends EndpointHooks, EndpointEntry {
   readonly dnsConfigs?: readonly DNSConfig[];
   /** Told to every client, and anew with every change. */
   readonly policyRoutes?: PolicyRoutes;
-  readonly registerService: boolean;
   /** Time until the registry must have it. Absent: it serves meanwhile, and registers as soon as it can. */
   readonly registerTimeoutMs?: number;
   readonly maxTokenLifetimeMs: number;
@@ -66,8 +61,6 @@ export interface NseOptions extends EndpointHooks, EndpointEntry {
    * addresses are taken for its own.
    */
   readonly openAddressStore?: () => Promise<RegistryStore>;
-  /** False: its entry stays in the registry when it ends. Default: it is taken out. */
-  readonly unregisters?: boolean;
   /** Told when nobody has been connected for that time; from then on nobody new is let in. Default: never. */
   readonly idle?: NonNullable<AttendedSetup['idle']>;
 }
@@ -76,7 +69,7 @@ export interface NseOptions extends EndpointHooks, EndpointEntry {
 const ownCallTimeoutMs = 15_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
-  const { log, clock, wallClock, system, dialer, listener } = platform;
+  const { log, clock, wallClock, listener } = platform;
   const { journal, leaseJournal, netns } = options;
   const pools = new PointToPointPools(options.cidrPrefixes);
   const leases = leasesOf(platform, options, pools);
@@ -109,17 +102,7 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   });
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
-  const registration = spawnEndpointRegistration(
-    system,
-    {
-      registry: registryClients(dialer.dial(options.connectTo)),
-      endpoint: endpointOf(options, publicUrlOf(urls)),
-      services: options.registerService ? servicesOf(options) : [],
-      wallClock,
-      leavesEntry: options.unregisters === false,
-    },
-    `${options.name} registration`,
-  );
+  const registration = registerEndpoint(platform, options, urls);
   const stop = async (timeoutMs: number): Promise<void> => {
     hop.end('its process was told to stop');
     unfollow?.();

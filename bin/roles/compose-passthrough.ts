@@ -4,35 +4,28 @@
 import { createConnections } from '../../actors/connection/connections.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
-import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import {
   asDown,
   endsIn,
   joinEnds,
   passthroughHop,
 } from '../../actors/passthrough/passthrough-hop.ts';
-import { registryClients } from '../../actors/registry/registry-clients.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import type { Chain } from '../../protocols/ports/chain.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import { nextHopsOf } from './next-hops.ts';
-import { type EndpointEntry, endpointOf, servicesOf } from './nse-parts.ts';
-import { type Platform, publicUrlOf } from './platform.ts';
+import { type EndpointRegistering, registerEndpoint } from './nse-parts.ts';
+import type { Platform } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
-export interface PassthroughOptions extends EndpointEntry {
-  /** URL of the manager that both its clients and its own requests go through. */
-  readonly connectTo: string;
+export interface PassthroughOptions extends EndpointRegistering {
   readonly listenOn: string;
-  readonly registerService: boolean;
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
   readonly netns: string;
   readonly chain: Chain;
   readonly journal?: Journal;
-  /** False: its entry stays in the registry when it ends. Default: it is taken out. */
-  readonly unregisters?: boolean;
 }
 
 const ownCallTimeoutMs = 15_000;
@@ -41,7 +34,7 @@ export async function composePassthrough(
   platform: Platform,
   options: PassthroughOptions,
 ): Promise<RunningRole> {
-  const { clock, wallClock, log, random, system, dialer, listener } = platform;
+  const { clock, wallClock, log, random, listener } = platform;
   const { name, chain, netns, maxTokenLifetimeMs } = options;
   const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
   const table = createConnectionTable({
@@ -73,17 +66,7 @@ export async function composePassthrough(
   connections.directory.adopt([...table.all()]);
   const listening = await listenOnAll(listener, [options.listenOn], connections.services);
   const urls = listening.map(({ url }) => url);
-  const registration = spawnEndpointRegistration(
-    system,
-    {
-      registry: registryClients(dialer.dial(options.connectTo)),
-      endpoint: endpointOf(options, publicUrlOf(urls)),
-      services: options.registerService ? servicesOf(options) : [],
-      wallClock,
-      leavesEntry: options.unregisters === false,
-    },
-    `${name} registration`,
-  );
+  const registration = registerEndpoint(platform, options, urls);
   await registeredSoon(registration, log);
   return {
     urls,
