@@ -69,7 +69,6 @@ export class SimulatedClient {
 
   start(): void {
     this.wantsWire = true;
-    this.statusAtMs = this.#ground.time.nowMs();
     this.part.start();
   }
 
@@ -139,6 +138,8 @@ export class SimulatedClient {
   }
 
   #compose(life: Life) {
+    // A dead process says nothing: each life has its own time to speak.
+    this.statusAtMs = this.#ground.time.nowMs();
     return composeNsc(life.platform, {
       name: this.name,
       connectTo: this.node.managerUrl,
