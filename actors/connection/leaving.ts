@@ -15,7 +15,7 @@ export interface Leaving {
   settled(url: string, connectionId: string, deadlineMs: number): Promise<void>;
   /** The connection goes there again: that hop is not told any more. */
   returns(url: string, connectionId: string): void;
-  /** Tells nobody any more. */
+  /** Tells nobody any more, nor of what is left from now on: the next life does, from the recorded intents. */
   close(): void;
 }
 
@@ -52,6 +52,7 @@ export function createLeaving(setup: LeavingSetup): Leaving {
 class Leavings implements Leaving {
   readonly #setup: LeavingSetup;
   readonly #entries = new Map<string, Entry>();
+  #isClosed = false;
 
   constructor(setup: LeavingSetup) {
     this.#setup = setup;
@@ -59,6 +60,7 @@ class Leavings implements Leaving {
 
   leave(url: string, connection: Connection): void {
     this.returns(url, connection.id);
+    if (this.#isClosed) return;
     const untilMs = this.#setup.clock.nowMs() + toldMsMax;
     const entry: Entry = {
       url,
@@ -92,6 +94,7 @@ class Leavings implements Leaving {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const { pause } of this.#entries.values()) pause?.cancel();
     this.#entries.clear();
   }

@@ -287,6 +287,9 @@ describe('leaving the next hop after a reselect', () => {
     await clock.advance(100);
     nextHop.stopLeaving();
     expect(clock.pendingTimers).toBe(0);
+    nextHop.leaveReplaced(previous, { nextUrl: 'memory:new' });
+    await settle();
+    expect(clock.pendingTimers, 'left after the end').toBe(0);
   });
 
   it('goes before what is asked of it next, as long as that may wait', async () => {
