@@ -25,8 +25,10 @@ export interface Operation {
 /** Who is at the other end of a call. */
 export interface Peer {
   readonly binding: 'memory' | 'nats' | 'grpc';
-  /** SPIFFE ID proven by the transport, if any. */
+  /** SPIFFE ID proven by the transport, if any. Over `memory:` it is the process's own. */
   readonly spiffeId?: string;
+  /** DER of the certificate that proved it: whoever holds its key signs the peer's path tokens. */
+  readonly leaf?: Uint8Array;
 }
 
 /** What a caller says about a unary call. */
