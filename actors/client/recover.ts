@@ -1,10 +1,11 @@
 // A client that starts anew asks its manager whether it already holds this client's connection, and goes on with
-// it: the Endpoint and the addresses survive a restart of the client (the reference's recovery). Invariant: only what
+// it: the Endpoint and the addresses survive a restart of the client (the reference's recovery). Invariants: only what
 // ends at this client's own interface is gone on with. Anything else belongs to a life in another namespace, or to
-// another client of the same name, and stays what it is.
+// another client of the same name, and stays what it is. A manager that could not be asked has not said that it holds
+// nothing: to begin anew behind its back would cost the interface.
 
 import { create } from '@bufbuild/protobuf';
-import { describeError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, type ErrorCode } from '../../protocols/errors.ts';
 import {
   type Connection,
   ConnectionEventType,
@@ -26,9 +27,14 @@ interface RecoverySetup {
   readonly preferences: readonly Mechanism[];
 }
 
-/** How long the initial transfer may take; without it the client simply starts with a new request. */
+/** How long the initial transfer may take. */
 const transferTimeoutMs = 2_000;
+const notAsked: ReadonlySet<ErrorCode> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED']);
 
+/**
+ * What its manager holds of this client. Rejects with UNAVAILABLE or DEADLINE_EXCEEDED where the manager is away or
+ * silent; one that shows nobody what it holds counts as one that holds nothing.
+ */
 export async function recoverConnection(
   setup: RecoverySetup,
   context: { readonly log: Log },
@@ -46,7 +52,9 @@ export async function recoverConnection(
       if (found !== undefined) context.log.info('recovered', { connectionId: setup.connectionId });
       return found === undefined ? undefined : ownView(found, setup.connectionId);
     }
-  } catch (error) {
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    if (notAsked.has(error.code)) throw error;
     context.log.warn('recovery was not possible', { error: describeError(error) });
   }
   return undefined;

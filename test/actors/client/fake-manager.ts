@@ -45,6 +45,8 @@ export class FakeManager {
   picks = 'nse';
   /** What its monitor begins with. */
   held: Connection[] = [];
+  /** How many times it shows nobody what it holds, from now on. */
+  hiding = 0;
   /** One per subscriber of its monitor. */
   subscribers: ((event: ConnectionEvent) => void)[] = [];
   readonly gate = createGate();
@@ -119,8 +121,10 @@ export class FakeManager {
   #monitor(): ServedService {
     const subscribers = () => this.subscribers;
     const held = () => this.held;
+    const hides = () => (this.hiding -= 1) >= 0;
     return serve(MonitorConnection, {
       async *monitorConnections(_, { signal }) {
+        if (hides()) throw away();
         const waiting: ConnectionEvent[] = [];
         let wake: () => void = () => {};
         subscribers().push((event) => {

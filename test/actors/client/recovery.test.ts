@@ -24,12 +24,14 @@ describe('a client that starts anew', () => {
   async function heldBefore(
     change: Partial<Connection> = {},
     own?: ReturnType<typeof kernelMechanism>,
+    hiding = 0,
   ): Promise<Connection> {
     await fixture.established();
     const view = manager.view({ networkServiceEndpointName: 'nse-before', ...change });
     await fixture.close();
     fixture.forget();
     manager.held = [view];
+    manager.hiding = hiding;
     fixture.start(own === undefined ? {} : { mechanism: own });
     await clock.advance(1);
     return view;
@@ -110,6 +112,16 @@ describe('a client that starts anew', () => {
     await fixture.close();
   });
 
+  it('does not take a manager that could not show what it holds for one that holds nothing', async () => {
+    await heldBefore({}, undefined, 2);
+    await clock.advance(5_000);
+    expect(manager.asked.map(({ connection }) => connection.networkServiceEndpointName)).toEqual([
+      'nse-before',
+    ]);
+    expect(fixture.phases()).toEqual(['requesting', 'requesting', 'established']);
+    await fixture.close();
+  });
+
   it('heeds nothing held with another mechanism', async () => {
     const mechanism = { ...kernelMechanism({}), type: 'MEMIF' };
     await heldBefore({ mechanism });
@@ -153,7 +165,7 @@ describe('a client that starts anew', () => {
     await settle();
   });
 
-  it('does not wait for a manager that shows nothing', async () => {
+  it('connects once its manager is there', async () => {
     await manager.stop();
     fixture.start();
     await clock.advance(3_000);
