@@ -66,9 +66,10 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
     );
 
   // The same for all connections: each inherits it, so that it costs the memory of one.
-  const { name: hopName, hop, tokens, table, monitor, ownCallTimeoutMs } = setup;
+  const { name: hopName, log, hop, tokens, table, monitor, ownCallTimeoutMs } = setup;
   const shared = {
     name: hopName,
+    log,
     hop,
     tokens,
     table,

@@ -11,6 +11,7 @@ import {
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
+import type { Log } from '../../protocols/ports/log.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
 import {
@@ -77,6 +78,8 @@ type ConnectionState =
 export interface ConnectionSetup extends ClosingSetup, SupersedeSetup {
   /** Component name. */
   readonly name: string;
+  /** The component's: each line says which connection, and a log of its own would cost each the memory of one. */
+  readonly log: Log;
   readonly tokens: TokenSource;
   readonly monitor: Monitor;
   /** Keeps what is said of a connection before it can be followed; the next `follow` ends it. */
@@ -230,7 +233,7 @@ async function keep(
   armExpiry(context, intent);
   setup.monitor.publish(ConnectionEventType.UPDATE, intent.connection, true);
   setup.follow(setup.id, intent.memory);
-  if (isFirst) context.log.info('established', { connectionId: setup.id });
+  if (isFirst) setup.log.info('established', { connectionId: setup.id });
   return transition(state, { phase: 'established', intent });
 }
 
@@ -244,7 +247,7 @@ async function keepPrevious(
   setup.follow(setup.id, state.intent.memory);
   // It may have recorded what it was about to make.
   if (setup.table.get(setup.id) !== state.intent) await record(setup, context, state.intent);
-  context.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
+  setup.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
   return state;
 }
 
@@ -334,7 +337,7 @@ async function end(
   reason: string,
 ): Promise<ConnectionState> {
   if (state.phase !== 'established') return state;
-  context.log.info('closed by this hop', { connectionId: setup.id, reason });
+  setup.log.info('closed by this hop', { connectionId: setup.id, reason });
   const outcome = await closeOnce(setup, state.intent, ownCall(setup, context), context);
   return ended(setup, context, state, { intent: state.intent, outcome });
 }
@@ -373,7 +376,7 @@ async function ended(
     const { refusal } = outcome;
     if (refusal !== undefined) {
       const error = describeError(refusal);
-      context.log.warn('closing failed', { connectionId: setup.id, error });
+      setup.log.warn('closing failed', { connectionId: setup.id, error });
     }
     return retireSoon(setup, context, state);
   }
@@ -415,7 +418,7 @@ async function record(setup: ConnectionSetup, context: Context, intent: Intent):
     await setup.table.put(intent);
   } catch (thrown) {
     const error = describeError(thrown);
-    context.log.warn('the journal refused a change', { connectionId: setup.id, error });
+    setup.log.warn('the journal refused a change', { connectionId: setup.id, error });
   }
 }
 
