@@ -3,6 +3,7 @@
 // to its own expiry; the memory goes after the journal, so that a refused deletion is tried again.
 
 import { asNsmError, describeError, errorCodes, type NsmError } from '../../protocols/errors.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { ActorContext } from '../runtime/api.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, LocalPartRule } from './hop.ts';
@@ -34,7 +35,7 @@ export async function tryToClose(
   setup: ClosingSetup,
   intent: Intent,
   call: Call,
-  nowMs: () => number,
+  clock: Clock,
 ): Promise<Outcome> {
   let refusal: NsmError | undefined;
   try {
@@ -46,7 +47,7 @@ export async function tryToClose(
     // A caller that does not wait for the Close has not taken it back, and the next hop may not have heard of it.
     const mayHelp = retryable || call.signal.aborted;
     // From `closeAtMs` on the next hop has closed it by itself.
-    if (isOurs || (mayHelp && nowMs() < intent.closeAtMs)) return { kind: 'again', error };
+    if (isOurs || (mayHelp && clock.nowMs() < intent.closeAtMs)) return { kind: 'again', error };
     if (!mayHelp) refusal = error;
   }
   try {

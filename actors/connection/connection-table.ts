@@ -7,6 +7,7 @@ import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_p
 import {
   type ConnectionRecord,
   ConnectionRecordSchema,
+  LeftHopSchema,
 } from '../../protocols/nsm/gen/vwire_journal_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
@@ -110,8 +111,11 @@ function encodeIntent(intent: Intent, bootId: string): Uint8Array {
   // Assigned, not passed to create: create would copy them, and unknown fields of a newer peer with them.
   record.connection = intent.connection;
   record.mechanismPreferences = [...intent.preferences];
-  if (intent.memory.onwardMechanism !== undefined) {
-    record.onwardMechanism = intent.memory.onwardMechanism;
+  const { onwardMechanism, leaving } = intent.memory;
+  if (onwardMechanism !== undefined) record.onwardMechanism = onwardMechanism;
+  if (leaving !== undefined) {
+    record.leaving = create(LeftHopSchema, { url: leaving.url });
+    record.leaving.connection = leaving.connection;
   }
   return toBinary(ConnectionRecordSchema, record);
 }
@@ -150,6 +154,7 @@ function intentFromRecord(
   setup: ConnectionTableSetup,
 ): Intent {
   const { nextUrl, nextName } = record.memory;
+  const { leaving: left } = record;
   const sameBoot = record.bootId === setup.bootId;
   return {
     connection,
@@ -158,6 +163,9 @@ function intentFromRecord(
       ...(nextUrl === undefined ? {} : { nextUrl }),
       ...(nextName === undefined ? {} : { nextName }),
       ...(record.onwardMechanism === undefined ? {} : { onwardMechanism: record.onwardMechanism }),
+      ...(left?.connection === undefined
+        ? {}
+        : { leaving: { url: left.url, connection: left.connection } }),
     },
     closeAtMs: sameBoot ? Number(record.closeAtMs) : setup.clock.nowMs() + setup.lifetimeMsMax,
     established: record.established,

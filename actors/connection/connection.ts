@@ -11,7 +11,6 @@ import {
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
-import type { Log } from '../../protocols/ports/log.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
 import {
@@ -27,6 +26,7 @@ import type { Intent } from './connection-table.ts';
 import type { Call, HopMemory } from './hop.ts';
 import type { Monitor } from './monitor.ts';
 import { type Repair, repairAt } from './repair.ts';
+import { promise, record, type RecordingSetup } from './recording.ts';
 import { isReselect, speaksOfWire, toItsEnd } from './request-kind.ts';
 import { supersede, type SupersedeSetup } from './supersede.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
@@ -75,11 +75,9 @@ type ConnectionState =
   | Closing
   | { readonly phase: 'closed' };
 
-export interface ConnectionSetup extends ClosingSetup, SupersedeSetup {
+export interface ConnectionSetup extends ClosingSetup, SupersedeSetup, RecordingSetup {
   /** Component name. */
   readonly name: string;
-  /** The component's: each line says which connection, and a log of its own would cost each the memory of one. */
-  readonly log: Log;
   readonly tokens: TokenSource;
   readonly monitor: Monitor;
   /** Keeps what is said of a connection before it can be followed; the next `follow` ends it. */
@@ -144,8 +142,10 @@ function resume(setup: ConnectionSetup, context: Context): ConnectionState {
     return { phase: 'closing', intent, attempts: 0 };
   }
   armExpiry(context, intent);
-  setup.follow(setup.id, intent.memory);
-  return { phase: 'established', intent };
+  const { leaving, ...memory } = intent.memory;
+  if (leaving !== undefined) setup.hop.resume?.(leaving);
+  setup.follow(setup.id, memory);
+  return { phase: 'established', intent: { ...intent, memory } };
 }
 
 async function onRequest(
@@ -199,7 +199,7 @@ async function build(
     call: previous === undefined || reselect ? toItsEnd(call, context) : call,
     // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
     recordIntent: (memory) =>
-      promise(setup, context, previous !== undefined, {
+      promise(setup, previous !== undefined, {
         connection: previous?.connection ?? connection,
         preferences,
         memory,
@@ -228,7 +228,7 @@ async function keep(
   const isFirst = state.phase !== 'established';
   // Nobody has the answer, so nobody would ever close it: undo instead of waiting for the expiry.
   if (isFirst && isOver(call, context)) throw gaveUp(setup.id, 'while it was being built');
-  await promise(setup, context, !isFirst, intent);
+  await promise(setup, !isFirst, intent);
   context.timers.cancel('close');
   armExpiry(context, intent);
   setup.monitor.publish(ConnectionEventType.UPDATE, intent.connection, true);
@@ -246,7 +246,7 @@ async function keepPrevious(
 ): Promise<Extract<ConnectionState, { phase: 'established' }>> {
   setup.follow(setup.id, state.intent.memory);
   // It may have recorded what it was about to make.
-  if (setup.table.get(setup.id) !== state.intent) await record(setup, context, state.intent);
+  if (setup.table.get(setup.id) !== state.intent) await record(setup, state.intent);
   setup.log.warn('refresh failed', { connectionId: setup.id, error: describeError(error) });
   return state;
 }
@@ -358,7 +358,7 @@ function closeOnce(
   call: Call,
   context: Context,
 ): Promise<Outcome> {
-  return tryToClose(setup, intent, call, () => context.clock.nowMs());
+  return tryToClose(setup, intent, { ...call, ending: context.signal }, context.clock);
 }
 
 /** After an attempt to close: over for the monitors, and either gone or to be closed again later. */
@@ -382,7 +382,7 @@ async function ended(
   }
   const attempts = state.phase === 'closing' ? state.attempts + 1 : 1;
   const over: Intent = { ...intent, established: false };
-  if (setup.table.get(setup.id)?.established !== false) await record(setup, context, over);
+  if (setup.table.get(setup.id)?.established !== false) await record(setup, over);
   const closing = transition(state, { phase: 'closing', intent: over, attempts });
   return closeLater<Message>(context, closing, outcome.error, { type: 'closeDue' });
 }
@@ -397,29 +397,6 @@ function retireSoon(
   setup.follow(setup.id, undefined);
   context.self.tell({ type: 'retire' });
   return transition(state, { phase: 'idle' });
-}
-
-/**
- * What the journal does not take is not promised. But a wire that lives is not taken down for want of a record: a full
- * disk costs what a crash meanwhile would not know, and no more.
- */
-function promise(
-  setup: ConnectionSetup,
-  context: Context,
-  lives: boolean,
-  intent: Intent,
-): Promise<void> {
-  return lives ? record(setup, context, intent) : setup.table.put(intent);
-}
-
-/** For what this life knows whether or not the journal takes it; the next change writes it again. */
-async function record(setup: ConnectionSetup, context: Context, intent: Intent): Promise<void> {
-  try {
-    await setup.table.put(intent);
-  } catch (thrown) {
-    const error = describeError(thrown);
-    setup.log.warn('the journal refused a change', { connectionId: setup.id, error });
-  }
 }
 
 /** A Request that came behind a Close begins a new life of the id; then there is nothing to retire. */
@@ -450,7 +427,7 @@ async function withConnection(
   connection: Connection,
 ): Promise<ConnectionState> {
   const intent: Intent = { ...state.intent, connection };
-  await record(setup, context, intent);
+  await record(setup, intent);
   setup.monitor.publish(ConnectionEventType.UPDATE, connection);
   return { phase: 'established', intent };
 }

@@ -9,6 +9,8 @@ export interface Call {
   /** On the process's monotonic clock. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
+  /** Aborted when the process ends: for what must not be given up because the caller does. */
+  readonly ending?: AbortSignal;
   readonly headers: Headers;
   /** Who called; absent where this process started the operation itself. */
   readonly peer?: Peer;
@@ -23,6 +25,15 @@ export interface HopMemory {
   readonly nextName?: string;
   /** The mechanism agreed with the next hop, where it is not the caller's. */
   readonly onwardMechanism?: Mechanism;
+  /** While a reselect is under way: whom the next life has to leave, should this one be killed. */
+  readonly leaving?: LeftHop;
+}
+
+/** A hop that may hold a connection which leads past it. */
+export interface LeftHop {
+  readonly url: string;
+  /** To be closed there. */
+  readonly connection: Connection;
 }
 
 export interface HopRequest {
@@ -54,6 +65,8 @@ export interface Hop {
    * this hop made itself could not be taken away, whatever became of the next hop. May be called again then.
    */
   close(connection: Connection, memory: HopMemory, call: Call): Promise<void>;
+  /** Ends what a reselect of the last life has left behind. Absent where a hop has no choice of next hops. */
+  resume?(left: LeftHop): void;
   /**
    * Puts back what somebody else has taken away of this hop's own part, and says what that was: nothing where all of it
    * is there. Absent where a hop has no such part.

@@ -16,6 +16,7 @@ import type {
   HopMemory,
   HopRequest,
   HopResult,
+  LeftHop,
   LocalPartRule,
   NextHop,
 } from '../connection/hop.ts';
@@ -59,6 +60,7 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
       }
     },
     close: (connection, memory, call) => close(setup, connection, memory, call),
+    resume: ({ url, connection }) => void setup.nextHop.leave(url, connection, 0),
     repair: (connection, memory, call) => repair(setup, connection, memory, call),
   };
 }
@@ -107,14 +109,18 @@ async function connectOnce(
   const client = connection.mechanism;
   const offer = onwardOffer(setup, { request, url: endpoint.url, listenPort });
   const { mechanism: _, ...withoutMechanism } = connection;
+  const left = leftFor(endpoint.url, previous);
   const asked: Connection = {
-    ...withoutMechanism,
+    ...(left === undefined ? withoutMechanism : endedHere(withoutMechanism)),
     networkServiceEndpointName: endpoint.name,
     ...(offer.mechanism === undefined ? {} : { mechanism: offer.mechanism }),
   };
   // Should this process be killed before it has the answer, its next life closes there what it cannot name.
   if (previous === undefined) {
     await request.recordIntent({ nextUrl: endpoint.url, nextName: endpoint.name });
+  } else if (left !== undefined) {
+    const leaving = { url: endpoint.url, connection: asked };
+    await request.recordIntent({ ...previous.memory, leaving });
   }
   const answer = await setup.nextHop.request(
     endpoint.url,
@@ -128,16 +134,33 @@ async function connectOnce(
   };
   try {
     const wire = wireOf({ answer, client, onward: answer.mechanism, hop: setup.name });
-    await request.recordIntent(memory);
+    await request.recordIntent(left === undefined ? memory : { ...memory, leaving: left });
     await setup.dataplane.ensure(wire, { timeoutMs: timeLeft(setup, call), signal: call.signal });
     return { connection: withMtu(withClientMechanism(answer, client), wire.mtu), memory };
   } catch (error) {
     // What held before this Request goes on; a next hop that is new must not be left with a connection.
-    if (previous?.memory.nextUrl !== memory.nextUrl) {
+    if (previous === undefined || left !== undefined) {
       await setup.nextHop.leave(endpoint.url, onwardView(answer, memory), call.deadlineMs);
     }
     throw error;
   }
+}
+
+/** What a reselect that goes to `url` leaves; undefined where it goes on to the same next hop. */
+function leftFor(url: string, previous: HopRequest['previous']): LeftHop | undefined {
+  const before = previous?.memory.nextUrl;
+  if (previous === undefined || before === undefined || before === url) return undefined;
+  return { url: before, connection: onwardView(previous.connection, previous.memory) };
+}
+
+/** Behind this hop the path is another one from now on. */
+function endedHere(connection: Connection): Connection {
+  const { path } = connection;
+  if (path === undefined) return connection;
+  return {
+    ...connection,
+    path: { ...path, pathSegments: path.pathSegments.slice(0, path.index + 1) },
+  };
 }
 
 function withClientMechanism(answer: Connection, client: Connection['mechanism']): Connection {
@@ -159,8 +182,10 @@ async function close(
   memory: HopMemory,
   call: Call,
 ): Promise<void> {
+  const { ending } = call;
+  const signal = ending && { signal: ending };
   const [removed, told] = await Promise.allSettled([
-    setup.dataplane.remove([connection.id], { timeoutMs: setup.undoTimeoutMs }),
+    setup.dataplane.remove([connection.id], { timeoutMs: setup.undoTimeoutMs, ...signal }),
     closeOnward(setup, connection, memory, call),
   ]);
   if (removed.status === 'rejected') throw notRemoved(setup, connection, removed.reason);

@@ -226,10 +226,8 @@ class SimulatedDataplane implements Dataplane {
     const waitMs = delayMs?.() ?? 0;
     if (waitMs > 0) {
       const isLate = waitMs > budget.timeoutMs;
-      await new Promise<void>((resolve) => {
-        clock.after(Math.min(waitMs, budget.timeoutMs), resolve);
-      });
-      if (isLate) {
+      await slept(clock, Math.min(waitMs, budget.timeoutMs), budget.signal);
+      if (isLate && budget.signal?.aborted !== true) {
         const details = { rule: 'deadline', expected: `${budget.timeoutMs} ms` };
         throw new NsmError('DEADLINE_EXCEEDED', `simulated ${operation} took too long`, details);
       }
@@ -247,6 +245,20 @@ class SimulatedDataplane implements Dataplane {
     const details = { rule: step, found: 'injected fault' };
     throw new NsmError('UNAVAILABLE', `simulated ${operation} failed to ${step}`, details);
   }
+}
+
+/** Resolves when the time is over, or earlier with the signal. */
+function slept(clock: Clock, ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', wake);
+      resolve();
+    };
+    const timer = clock.after(ms, wake);
+    signal?.addEventListener('abort', wake);
+    if (signal?.aborted === true) wake();
+  });
 }
 
 function laterVersion(wireId: string): NsmError {

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_journal.proto.
  */
 export const file_vwire_journal: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIt0CChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgaLQoLTWVtb3J5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKsAQoLTGVhc2VSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRILCgNrZXkYAiABKAkSEQoJY2xpZW50X2lkGAMgASgJEhUKDXNyY19hZGRyZXNzZXMYBCADKAkSFQoNZHN0X2FkZHJlc3NlcxgFIAMoCRIWCg5leHRyYV9wcmVmaXhlcxgGIAMoCRIPCgdib290X2lkGAcgASgJEhUKDWtlZXBfdW50aWxfbXMYCCABKAQidAoLQmxvY2tSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRINCgVvd25lchgCIAEoCRILCgNrZXkYAyABKAkSDwoHYm9vdF9pZBgEIAEoCRIVCg1yZW5ld2VkX2F0X21zGAUgASgEEhAKCHJldmlzaW9uGAYgASgEImEKDEFkZHJlc3NDbGFpbRIPCgd2ZXJzaW9uGAEgASgNEg0KBW93bmVyGAIgASgJEhAKCGVuZHBvaW50GAMgASgJEg4KBmNsaWVudBgEIAEoCRIPCgdob2xkX21zGAUgASgEYgZwcm90bzM", [file_connection]);
+  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIoYDChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgSJwoHbGVhdmluZxgJIAEoCzIWLnZ3aXJlLmpvdXJuYWwuTGVmdEhvcBotCgtNZW1vcnlFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKB0xlZnRIb3ASCwoDdXJsGAEgASgJEioKCmNvbm5lY3Rpb24YAiABKAsyFi5jb25uZWN0aW9uLkNvbm5lY3Rpb24irAEKC0xlYXNlUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SCwoDa2V5GAIgASgJEhEKCWNsaWVudF9pZBgDIAEoCRIVCg1zcmNfYWRkcmVzc2VzGAQgAygJEhUKDWRzdF9hZGRyZXNzZXMYBSADKAkSFgoOZXh0cmFfcHJlZml4ZXMYBiADKAkSDwoHYm9vdF9pZBgHIAEoCRIVCg1rZWVwX3VudGlsX21zGAggASgEInQKC0Jsb2NrUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SDQoFb3duZXIYAiABKAkSCwoDa2V5GAMgASgJEg8KB2Jvb3RfaWQYBCABKAkSFQoNcmVuZXdlZF9hdF9tcxgFIAEoBBIQCghyZXZpc2lvbhgGIAEoBCJhCgxBZGRyZXNzQ2xhaW0SDwoHdmVyc2lvbhgBIAEoDRINCgVvd25lchgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIOCgZjbGllbnQYBCABKAkSDwoHaG9sZF9tcxgFIAEoBGIGcHJvdG8z", [file_connection]);
 
 /**
  * One connection as one hop intends it to be.
@@ -73,6 +73,13 @@ export type ConnectionRecord = Message<"vwire.journal.ConnectionRecord"> & {
    * @generated from field: bool established = 8;
    */
   established: boolean;
+
+  /**
+   * Set while a reselect is under way: the hop that is to be told of its end by the next life, should this one be killed.
+   *
+   * @generated from field: vwire.journal.LeftHop leaving = 9;
+   */
+  leaving?: LeftHop | undefined;
 };
 
 /**
@@ -81,6 +88,30 @@ export type ConnectionRecord = Message<"vwire.journal.ConnectionRecord"> & {
  */
 export const ConnectionRecordSchema: GenMessage<ConnectionRecord> = /*@__PURE__*/
   messageDesc(file_vwire_journal, 0);
+
+/**
+ * @generated from message vwire.journal.LeftHop
+ */
+export type LeftHop = Message<"vwire.journal.LeftHop"> & {
+  /**
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * As that hop knows it, in this hop's view of the path.
+   *
+   * @generated from field: connection.Connection connection = 2;
+   */
+  connection?: Connection | undefined;
+};
+
+/**
+ * Describes the message vwire.journal.LeftHop.
+ * Use `create(LeftHopSchema)` to create a new message.
+ */
+export const LeftHopSchema: GenMessage<LeftHop> = /*@__PURE__*/
+  messageDesc(file_vwire_journal, 1);
 
 /**
  * Addresses that an Endpoint keeps for a client whose connection has ended. Those of a live connection are in its record.
@@ -144,7 +175,7 @@ export type LeaseRecord = Message<"vwire.journal.LeaseRecord"> & {
  * Use `create(LeaseRecordSchema)` to create a new message.
  */
 export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 1);
+  messageDesc(file_vwire_journal, 2);
 
 /**
  * A block of addresses that an Endpoint leased ahead, as it remembers it itself.
@@ -196,7 +227,7 @@ export type BlockRecord = Message<"vwire.journal.BlockRecord"> & {
  * Use `create(BlockRecordSchema)` to create a new message.
  */
 export const BlockRecordSchema: GenMessage<BlockRecord> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 2);
+  messageDesc(file_vwire_journal, 3);
 
 /**
  * What replicas tell each other through their shared store: a block of addresses is one's own, or an address is used by a
@@ -244,5 +275,5 @@ export type AddressClaim = Message<"vwire.journal.AddressClaim"> & {
  * Use `create(AddressClaimSchema)` to create a new message.
  */
 export const AddressClaimSchema: GenMessage<AddressClaim> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 3);
+  messageDesc(file_vwire_journal, 4);
 

@@ -2,7 +2,7 @@
 // and the next life of the process go on from it, and a failed refresh does not change it.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Hop, HopMemory } from '../../../actors/connection/hop.ts';
+import type { Hop, HopMemory, LeftHop } from '../../../actors/connection/hop.ts';
 import { NsmError } from '../../../protocols/errors.ts';
 import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
@@ -12,10 +12,12 @@ let fixture: HopFixture;
 let onRequest: Hop['request'];
 let closed: HopMemory[] = [];
 const errors: string[] = [];
+const left: LeftHop[] = [];
 
 afterEach(async () => {
   closed = [];
   errors.length = 0;
+  left.length = 0;
   await fixture.end();
 });
 
@@ -28,6 +30,7 @@ async function start(): Promise<void> {
     {
       request: (request) => onRequest(request),
       close: async (_, each) => void closed.push(each),
+      resume: (each) => void left.push(each),
     },
     { ...silentLog, error: (message) => void errors.push(message), child: () => silentLog },
   );
@@ -72,6 +75,21 @@ describe('the record of a connection', () => {
     await fixture.clock.advance(0);
     expect((await fixture.journal.load()).size).toBe(0);
     expect(fixture.directory.size).toBe(0);
+  });
+
+  it('names whom a reselect was about to leave when it was cut off, for the next life once', async () => {
+    const answer = await established();
+    const leaving = { url: 'memory:next', connection: answer };
+    for (const intent of fixture.table.all()) {
+      await fixture.table.put({ ...intent, memory: { ...elsewhere, leaving } });
+    }
+    await fixture.restart();
+    expect(left).toMatchObject([{ url: 'memory:next', connection: { id: answer.id } }]);
+    onRequest = async ({ connection }) => ({ connection, memory: elsewhere });
+    await fixture.request(again(fixture.clock, answer));
+    await fixture.restart();
+    expect(left).toHaveLength(1);
+    expect(intents()).toEqual([['memory:elsewhere', true]]);
   });
 
   it('stays established while a refresh is under way, and as it was where that fails', async () => {

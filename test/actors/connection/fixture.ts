@@ -88,6 +88,7 @@ export async function hopFixture(
       steps.push('close');
       await behave.close?.(connection, memory, call);
     },
+    resume: (left) => behave.resume?.(left),
   };
 
   const live = async (bootId: string) => {

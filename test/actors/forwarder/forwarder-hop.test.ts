@@ -334,6 +334,32 @@ describe('a reselect', () => {
     expect(world.objectCount()).toBe(2);
   });
 
+  it('has on record whom to tell of its end, whenever this process is killed', async () => {
+    const first = await makeFirst();
+    registered = [{ name: 'nse-2', url: other }];
+    const { mechanism: _, ...connection } = first.connection;
+    const left: (string | undefined)[] = [];
+    await hop.request({
+      ...hopRequest(
+        { ...connection, networkServiceEndpointName: '' },
+        { preferences, previous: first, reselect: true },
+      ),
+      async recordIntent({ nextUrl, leaving }) {
+        left.push(`${nextUrl} leaves ${leaving?.url}`);
+        expect(leaving?.connection.id).toBe(connection.id);
+        hop.resume?.(leaving ?? { url: 'nobody', connection });
+      },
+    });
+    expect(left).toEqual([`${local} leaves ${other}`, `${other} leaves ${local}`]);
+    expect(nextHop.told).toEqual([
+      `request ${local}`,
+      `close ${other}`,
+      `request ${other}`,
+      `close ${local}`,
+      `close ${local}`,
+    ]);
+  });
+
   it('that cannot make the new wire takes the Request back there and keeps the old one', async () => {
     const first = await makeFirst();
     const index = clientIndex();
@@ -352,6 +378,20 @@ describe('a reselect', () => {
 });
 
 describe('a Close', () => {
+  it('is not given up with its caller, but with its process', async () => {
+    const first = await makeFirst();
+    const [caller, ending] = [new AbortController(), new AbortController()];
+    const closing = { ...hopRequest(first.connection).call, signal: caller.signal };
+    ending.abort();
+    await expect(
+      hop.close(first.connection, first.memory, { ...closing, ending: ending.signal }),
+    ).rejects.toMatchObject({ code: 'CANCELLED', details: { rule: 'local-part' } });
+    expect(world.objectCount()).toBe(2);
+    caller.abort();
+    await hop.close(first.connection, first.memory, closing);
+    expect(world.objectCount()).toBe(0);
+  });
+
   it('takes the wire down also where the next hop cannot be reached, and says so', async () => {
     const first = await makeFirst();
     const unreachable: FakeNextHop['close'] = () =>
