@@ -3,6 +3,7 @@
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describeError, NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   type ConnectionRecord,
@@ -14,8 +15,6 @@ import type { Journal } from '../../protocols/ports/journal.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { HopMemory } from './hop.ts';
 import { SegmentIndex } from './segment-index.ts';
-
-const recordVersion = 1;
 
 /** A connection that this hop has established, or has begun to. */
 export interface Intent {
@@ -102,7 +101,7 @@ function encodeIntent(intent: Intent, bootId: string): Uint8Array {
   if (intent.memory.nextUrl !== undefined) memory['nextUrl'] = intent.memory.nextUrl;
   if (intent.memory.nextName !== undefined) memory['nextName'] = intent.memory.nextName;
   const record = create(ConnectionRecordSchema, {
-    version: recordVersion,
+    version: formats.connectionRecord,
     memory,
     bootId,
     closeAtMs: BigInt(Math.max(0, Math.round(intent.closeAtMs))),
@@ -127,13 +126,13 @@ function decodeIntent(
 ): Intent | undefined {
   try {
     const record = fromBinary(ConnectionRecordSchema, bytes);
-    if (record.version > recordVersion || record.connection === undefined) {
+    if (record.version > formats.connectionRecord || record.connection === undefined) {
       throw new NsmError(
         'DATA_LOSS',
         'the journal holds a connection that this version cannot read',
         {
           connectionId: id,
-          expected: `record version <= ${recordVersion} with a connection`,
+          expected: `record version <= ${formats.connectionRecord} with a connection`,
           found: `version ${record.version}`,
         },
       );

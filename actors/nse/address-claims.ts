@@ -5,12 +5,11 @@
 
 import { fromBinary, toBinary, create } from '@bufbuild/protobuf';
 import { describeError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import { type AddressClaim, AddressClaimSchema } from '../../protocols/nsm/gen/vwire_journal_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { StoreChange, StoredEntry } from '../../protocols/ports/registry-store.ts';
-
-const claimVersion = 1;
 
 export interface SeenClaim {
   readonly owner: string;
@@ -88,6 +87,6 @@ export class AddressClaims {
 export function encodeClaim(claim: Pick<AddressClaim, 'owner' | 'endpoint' | 'client' | 'holdMs'>) {
   return toBinary(
     AddressClaimSchema,
-    create(AddressClaimSchema, { ...claim, version: claimVersion }),
+    create(AddressClaimSchema, { ...claim, version: formats.addressClaim }),
   );
 }

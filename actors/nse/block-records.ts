@@ -2,12 +2,12 @@
 // goes on with them. Invariant: a block is only believed to be one's own for as long as nobody else may have taken it.
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { describeError } from '../../protocols/errors.ts';
+import { describeError, NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import { BlockRecordSchema } from '../../protocols/nsm/gen/vwire_journal_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 
-const recordVersion = 1;
 /** Tells these records from those of leases, whose keys are addresses. */
 const keyPrefix = '#';
 
@@ -26,7 +26,7 @@ export function encodeBlock(block: OwnBlock, bootId: string): Uint8Array {
   return toBinary(
     BlockRecordSchema,
     create(BlockRecordSchema, {
-      version: recordVersion,
+      version: formats.blockRecord,
       owner: block.owner,
       key: block.key,
       bootId,
@@ -52,9 +52,14 @@ export function decodeBlocks(
     if (!isBlockRecord(recordKey)) return [];
     try {
       const record = fromBinary(BlockRecordSchema, bytes);
+      if (record.version > formats.blockRecord) {
+        throw new NsmError('DATA_LOSS', 'the journal holds a block that this version cannot read', {
+          expected: `record version ${formats.blockRecord} or older`,
+          found: `version ${record.version}`,
+        });
+      }
       const renewedAtMs = Number(record.renewedAtMs);
-      const isOurs = record.version === recordVersion && record.bootId === bootId;
-      if (!isOurs || renewedAtMs + holdMs <= clock.nowMs()) return [];
+      if (record.bootId !== bootId || renewedAtMs + holdMs <= clock.nowMs()) return [];
       const { key, owner } = record;
       return [{ key, owner, revision: Number(record.revision), renewedAtMs }];
     } catch (error) {

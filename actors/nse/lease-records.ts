@@ -5,6 +5,7 @@
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describeError, NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import {
   formatPrefix,
   isHostPrefix,
@@ -16,8 +17,6 @@ import { LeaseRecordSchema } from '../../protocols/nsm/gen/vwire_journal_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import { isBlockRecord } from './block-records.ts';
-
-const recordVersion = 1;
 
 export interface LeaseRecordsSetup {
   readonly clock: Clock;
@@ -36,7 +35,7 @@ export function encodeLease(lease: IdleLease, bootId: string): Uint8Array {
   return toBinary(
     LeaseRecordSchema,
     create(LeaseRecordSchema, {
-      version: recordVersion,
+      version: formats.leaseRecord,
       key: lease.key,
       clientId: lease.clientId,
       srcAddresses: lease.pairs.map(({ src }) => formatPrefix(src)),
@@ -71,9 +70,13 @@ export function decodeLeases(
 function decodeLease(bytes: Uint8Array, { clock, bootId, keepMs }: LeaseRecordsSetup): IdleLease {
   const record = fromBinary(LeaseRecordSchema, bytes);
   const { version, key, clientId, srcAddresses, dstAddresses } = record;
-  if (version === 0 || version > recordVersion || srcAddresses.length !== dstAddresses.length) {
+  if (
+    version === 0 ||
+    version > formats.leaseRecord ||
+    srcAddresses.length !== dstAddresses.length
+  ) {
     throw new NsmError('DATA_LOSS', 'the journal holds a lease that this version cannot read', {
-      expected: `record version ${recordVersion} with two ends of each pair`,
+      expected: `record version ${formats.leaseRecord} or older with two ends of each pair`,
       found: `version ${version}, ${srcAddresses.length} and ${dstAddresses.length} ends`,
     });
   }

@@ -4,6 +4,7 @@
 // full; objects that do not carry this owner's name, group or tag are never considered.
 
 import { NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import { hashText } from '../../protocols/nsm/derived-mac.ts';
 
 export interface Owner {
@@ -44,8 +45,6 @@ export interface Tag {
   readonly isDone: boolean;
 }
 
-/** What this release writes. Fields `i`, `f`, `w` and `e` mean the same in every version. */
-const currentTagVersion = 1;
 /** IFALIASZ of linux/if.h less the closing NUL. */
 const tagLengthMax = 255;
 const nameSeed = 0x7669;
@@ -64,7 +63,7 @@ export function marksOf(owner: Owner): OwnerMarks {
   const groups = hashText(key, groupSeed);
   return {
     owner,
-    tagVersion: owner.tagVersion ?? currentTagVersion,
+    tagVersion: owner.tagVersion ?? formats.wireTag,
     namePrefix: `vw${base32(hash.low, hash.high, 5)}`,
     // Kept within 31 bits (iproute2 shows groups as signed) and away from 0, the default group.
     group: (groups.high & 0x7fffffff) | 1,

@@ -4,10 +4,9 @@
 
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { asNsmError, type ErrorCode, errorCodes, type ErrorDetails, NsmError } from '../errors.ts';
+import { formats } from '../formats.ts';
 import type { ActorEnvelope, RemoteError } from '../ports/actor-link.ts';
 
-/** Raised when an older reader would misunderstand, not when a field is added. */
-export const actorEnvelopeVersion = 1;
 /** Actors nest a few levels deep; more is a mistake or an attack. */
 export const actorPathDepthMax = 32;
 
@@ -53,7 +52,7 @@ const detailNames = [
 
 export function encodeActorEnvelope(envelope: ActorEnvelope): Uint8Array {
   const writer = new BinaryWriter();
-  writer.tag(field.version, WireType.Varint).uint32(actorEnvelopeVersion);
+  writer.tag(field.version, WireType.Varint).uint32(formats.actorEnvelope);
   writer.tag(field.kind, WireType.Varint).uint32(kinds.indexOf(envelope.kind) + 1);
   text(writer, field.to, envelope.to);
   text(writer, field.from, envelope.from);
@@ -79,8 +78,8 @@ export function encodeActorEnvelope(envelope: ActorEnvelope): Uint8Array {
 /** Errors: INVALID_ARGUMENT. The body shares the memory of `bytes`. */
 export function decodeActorEnvelope(bytes: Uint8Array): ActorEnvelope {
   const raw = readFields(bytes);
-  if (raw.version < 1 || raw.version > actorEnvelopeVersion) {
-    throw refused('version', `1 to ${actorEnvelopeVersion}`, String(raw.version));
+  if (raw.version < 1 || raw.version > formats.actorEnvelope) {
+    throw refused('version', `1 to ${formats.actorEnvelope}`, String(raw.version));
   }
   const kind = kinds[raw.kind - 1];
   if (kind === undefined) throw refused('kind', `1 to ${kinds.length}`, String(raw.kind));

@@ -7,6 +7,7 @@
 
 import type { ErrorCode, ErrorDetails } from '../errors.ts';
 import { errorCodes, NsmError } from '../errors.ts';
+import { formats } from '../formats.ts';
 import type { Operation } from '../ports/rpc.ts';
 import { decodeText, encodeText } from './headers.ts';
 import { decodeToken, encodeToken } from './subjects.ts';
@@ -16,8 +17,6 @@ export const frameHeader = 'vwire-frame';
 export const operationHeader = 'vwire-operation';
 export const errorHeader = 'vwire-error';
 
-/** Raised when an older reader would misunderstand a line, not when a header is added. */
-export const envelopeVersion = 1;
 const versionSuffix = '(?: v([1-9]\\d{0,4}))?';
 
 /** Opens a call. Times are milliseconds of the callee's monotonic clock (peer-time.ts). */
@@ -31,7 +30,7 @@ export interface CallOpening {
   readonly deadline: number;
   /** Stream messages that the caller takes before it grants more. */
   readonly window: number;
-  /** Of the line; absent: 1. */
+  /** Of the line, absent: 1. Given to be encoded it is what the callee reads, and no later one than ours is written. */
   readonly version?: number;
 }
 
@@ -41,8 +40,12 @@ const timeMax = 1e14;
 export function encodeCall(call: CallOpening): string {
   const startBy = Math.min(call.startBy, timeMax).toFixed(3);
   const deadline = call.deadline === Infinity ? '-' : Math.min(call.deadline, timeMax).toFixed(3);
-  return `${call.id} ${call.instance ?? '-'} ${startBy} ${deadline} ${call.window}`;
+  const version = Math.min(call.version ?? 1, formats.callEnvelope);
+  return `${call.id} ${call.instance ?? '-'} ${startBy} ${deadline} ${call.window}${versionText(version)}`;
 }
+
+/** Version 1 had no number yet. */
+const versionText = (version: number): string => (version > 1 ? ` v${version}` : '');
 
 const callLine = new RegExp(
   `^([\\w-]{1,64}) ([\\w-]{1,64}) (-?\\d{1,15}\\.\\d{3}) (-|-?\\d{1,15}\\.\\d{3}) (\\d{1,5})${versionSuffix}$`,
@@ -86,10 +89,12 @@ export interface Frame {
   /** The sender's instance and its monotonic clock when it sent this. */
   readonly instance: string;
   readonly sentAt: number;
+  /** What the sender reads, absent: 1. Always ours where a frame is encoded. */
+  readonly version?: number;
 }
 
-export function encodeFrame(frame: Frame): string {
-  return `${frame.kind} ${frame.count} ${frame.instance} ${frame.sentAt.toFixed(3)}`;
+export function encodeFrame({ kind, count, instance, sentAt }: Omit<Frame, 'version'>): string {
+  return `${kind} ${count} ${instance} ${sentAt.toFixed(3)}${versionText(formats.callEnvelope)}`;
 }
 
 const frameLine = new RegExp(
@@ -99,8 +104,14 @@ const frameLine = new RegExp(
 export function decodeFrame(line: string | undefined): Frame | undefined {
   const match = line === undefined ? null : frameLine.exec(line);
   if (match === null) return undefined;
-  const [, kind, count, instance = '', sentAt] = match;
-  return { kind: kind as FrameKind, count: Number(count), instance, sentAt: Number(sentAt) };
+  const [, kind, count, instance = '', sentAt, version] = match;
+  return {
+    kind: kind as FrameKind,
+    count: Number(count),
+    instance,
+    sentAt: Number(sentAt),
+    ...(version === undefined ? {} : { version: Number(version) }),
+  };
 }
 
 export function encodeOperation(operation: Operation): string {

@@ -10,12 +10,18 @@
 // again (the call names the instance that it was timed for), refuses to begin and answers with its clock: one more
 // crossing for the first call to an instance, one crossing for every call after that.
 
+import type { Frame } from './call-envelope.ts';
+
 /** Two machines' monotonic clocks part by less than this share: the kernel slews a clock by at most 500 ppm. */
 const driftShareMax = 0.001;
 
-/** What a caller knows of one callee's clock. Mutable; one per component called. */
+/** Who sent a frame, when by its own clock, and which envelope it reads. */
+type FrameOrigin = Pick<Frame, 'instance' | 'sentAt' | 'version'>;
+
+/** What a caller knows of one callee's clock, and of what it reads. Mutable; one per component called. */
 export class PeerTime {
   #instance: string | undefined;
+  #version = 1;
   #offsetMs = 0;
   #measuredAtMs = 0;
 
@@ -23,8 +29,14 @@ export class PeerTime {
     return this.#instance;
   }
 
-  /** A frame sent by `instance` at `sentAt` of its clock was read at `nowMs` of ours. */
-  observe(instance: string, sentAt: number, nowMs: number): void {
+  /** Version of the envelope that this instance reads. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** A frame was read at `nowMs` of our clock. */
+  observe({ instance, sentAt, version = 1 }: FrameOrigin, nowMs: number): void {
+    this.#version = version;
     const boundMs = sentAt - nowMs;
     if (instance === this.#instance && this.#boundAt(nowMs) >= boundMs) return;
     this.#instance = instance;

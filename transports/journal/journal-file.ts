@@ -42,7 +42,7 @@ export async function openJournalFile(
     return openJournalFile(path);
   }
   const salt = decodeHeader(existing, path);
-  const scan = scanRecords(existing, salt);
+  const scan = scanRecords(existing, salt, path);
   const handle = await open(path, 'r+');
   if (scan.end < existing.length) {
     await handle.truncate(scan.end);

@@ -4,9 +4,8 @@
 
 import { crc32 } from 'node:zlib';
 import { NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 
-/** Bumped when an older reader would misread what a newer writer writes. */
-export const journalVersion = 1;
 /** Header: 7 bytes magic, 1 byte version, 8 bytes salt, 4 bytes CRC-32 of the 16 before. */
 export const headerBytes = 20;
 /** Record: 4 bytes mark, 4 bytes body length, 4 bytes CRC-32 of salt, length and body; then the body. */
@@ -52,7 +51,7 @@ export interface JournalScan {
 export function encodeHeader(salt: Buffer): Buffer {
   const header = Buffer.alloc(headerBytes);
   magic.copy(header, 0);
-  header.writeUInt8(journalVersion, 7);
+  header.writeUInt8(formats.journal, 7);
   salt.copy(header, 8, 0, 8);
   header.writeUInt32BE(crc32(header.subarray(0, 16)), 16);
   return header;
@@ -69,15 +68,20 @@ export function decodeHeader(file: Buffer, path: string): Buffer {
     throw headerError(path, 'a header whose checksum holds', { found: 'a damaged header' });
   }
   const version = file.readUInt8(7);
-  if (version > journalVersion) {
-    throw new NsmError('FAILED_PRECONDITION', `journal ${path} was written by a newer version`, {
-      rule: 'journal-version',
-      expected: `format version ${journalVersion} or older`,
-      found: `format version ${version}`,
-      remedy: 'run the newer vwire again, or start with another state directory',
-    });
-  }
+  refuseNewer(version, path);
   return Buffer.from(file.subarray(8, 16));
+}
+
+/** Errors: FAILED_PRECONDITION. Nothing is changed about a file that a newer release has written to. */
+function refuseNewer(version: number, path: string): void {
+  if (version <= formats.journal) return;
+  throw new NsmError('FAILED_PRECONDITION', `journal ${path} was written by a newer version`, {
+    rule: 'journal-version',
+    expected: `format version ${formats.journal} or older`,
+    found: `format version ${version}`,
+    remedy:
+      'run the newer vwire again; without its journal its wires are left alone and cannot be refreshed',
+  });
 }
 
 function headerError(path: string, expected: string, more: { found: string }): NsmError {
@@ -102,7 +106,7 @@ export function encodeRecord(
   const record = Buffer.allocUnsafe(recordHeadBytes + bodyBytes);
   mark.copy(record, 0);
   record.writeUInt32BE(bodyBytes, 4);
-  record.writeUInt8(journalVersion, recordHeadBytes);
+  record.writeUInt8(formats.journal, recordHeadBytes);
   record.writeUInt8(kinds[kind], recordHeadBytes + 1);
   record.writeUInt16BE(keyBytes, recordHeadBytes + 2);
   record.write(key, recordHeadBytes + bodyHeadBytes);
@@ -159,8 +163,11 @@ export function decodeRecord(
   };
 }
 
-/** Every intact record of a file, and where there is none. */
-export function scanRecords(file: Buffer, salt: Buffer): JournalScan {
+/**
+ * Every intact record of a file, and where there is none. Errors: FAILED_PRECONDITION (a record of a newer version, which
+ * may stand in a file that an older one began).
+ */
+export function scanRecords(file: Buffer, salt: Buffer, path: string): JournalScan {
   const records: JournalRecord[] = [];
   const damage: JournalDamage[] = [];
   let end = headerBytes;
@@ -168,6 +175,7 @@ export function scanRecords(file: Buffer, salt: Buffer): JournalScan {
   while (at < file.length) {
     const record = decodeRecord(file, salt, at);
     if (record !== undefined) {
+      refuseNewer(file.readUInt8(at + recordHeadBytes), path);
       if (at > end) damage.push({ offset: end, bytes: at - end, place: 'middle' });
       records.push(record);
       at = record.offset + record.bytes;

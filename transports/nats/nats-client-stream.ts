@@ -182,6 +182,7 @@ class ClientStream implements ClientCall {
     const line = encodeCall({
       id: this.#id,
       instance: peer.instance,
+      version: peer.version,
       startBy: peer.translate(startByMs, nowMs),
       deadline: peer.translate(this.#deadlineMs, nowMs),
       window: streamWindow,

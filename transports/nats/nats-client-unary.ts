@@ -114,8 +114,8 @@ class UnaryCall implements ClientCall {
   #send(): void {
     const { caller, method, body, options, deadlineMs } = this.#init;
     const deadline = caller.peer.translate(deadlineMs, caller.bus.clock.nowMs());
-    const { instance } = caller.peer;
-    const call = { id: this.#id, instance, startBy: deadline, deadline, window: 0 };
+    const { instance, version } = caller.peer;
+    const call = { id: this.#id, instance, version, startBy: deadline, deadline, window: 0 };
     try {
       const headers: Record<string, string> = {
         ...options.headers,

@@ -131,7 +131,7 @@ class NatsDialer implements Dialer {
       }
       const frame = decodeFrame(headers[frameHeader]);
       if (frame === undefined) return;
-      entry.peer.observe(frame.instance, frame.sentAt, this.#bus.clock.nowMs());
+      entry.peer.observe(frame, this.#bus.clock.nowMs());
       entry.call.onFrame({ frame, headers, body: message.data });
     } catch (error) {
       this.#bus.log.warn('dropped a message that cannot be an answer', { error: String(error) });

@@ -5,12 +5,12 @@
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { nuid } from '@nats-io/transport-node';
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import type { CallOpening, FrameKind } from '../../protocols/messages/call-envelope.ts';
 import {
   callHeader,
   decodeCall,
   decodeFrame,
-  envelopeVersion,
   decodeOperation,
   encodeError,
   encodeFrame,
@@ -259,7 +259,7 @@ class Host implements BusHost {
       this.send(reply, 'resync', 0);
       return;
     }
-    if ((opening.version ?? 1) > envelopeVersion) throw tooNew(opening.version);
+    if ((opening.version ?? 1) > formats.callEnvelope) throw tooNew(opening.version);
     const nowMs = this.bus.clock.nowMs();
     if (opening.startBy <= nowMs || opening.deadline <= nowMs) {
       this.bus.log.debug('dropped a call whose time was over', { path: served.path });
@@ -309,7 +309,7 @@ function notACall(header: string, found: string | undefined): NsmError {
 function tooNew(version: number | undefined): NsmError {
   return new NsmError('FAILED_PRECONDITION', 'the call was made by a newer version', {
     rule: callHeader,
-    expected: `version ${envelopeVersion} or older`,
+    expected: `version ${formats.callEnvelope} or older`,
     found: `version ${version}`,
     remedy: 'start the newer component again, so that it asks anew which version is read here',
   });

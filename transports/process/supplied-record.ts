@@ -2,6 +2,7 @@
 // at any point finds again what it had begun. Versioned; what a newer version wrote is refused by its number.
 
 import { NsmError } from '../../protocols/errors.ts';
+import { formats } from '../../protocols/formats.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
 export interface SuppliedRecord {
@@ -17,10 +18,8 @@ export interface SuppliedRecord {
   readonly process?: ProcessIdentity;
 }
 
-const version = 1;
-
 export function encodeRecord(record: SuppliedRecord): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify({ version, ...record }));
+  return new TextEncoder().encode(JSON.stringify({ version: formats.suppliedRecord, ...record }));
 }
 
 /** Errors: DATA_LOSS. */
@@ -32,7 +31,9 @@ export function decodeRecord(bytes: Uint8Array): SuppliedRecord {
     throw damaged('no JSON');
   }
   const { version: found, ...record } = (read ?? {}) as SuppliedRecord & { version: unknown };
-  if (found !== version) throw damaged(`version ${String(found)}`);
+  if (typeof found !== 'number' || found < 1 || found > formats.suppliedRecord) {
+    throw damaged(`version ${String(found)}`);
+  }
   const { name, mark, bootId, namespace, ownsNamespace, process } = record;
   const isWhole =
     [name, mark, bootId, namespace].every((text) => typeof text === 'string') &&
@@ -45,7 +46,7 @@ export function decodeRecord(bytes: Uint8Array): SuppliedRecord {
 function damaged(found: string): NsmError {
   return new NsmError('DATA_LOSS', 'a record of a supplied Endpoint cannot be read', {
     rule: 'journal of the supplier',
-    expected: `version ${version} with all of its fields`,
+    expected: `version ${formats.suppliedRecord} or older with all of its fields`,
     found,
     remedy: 'look for the process by hand; the supplier goes on without the record',
   });

@@ -1,10 +1,13 @@
 // Protects what a connection remembers: the intent is in the journal before the data plane is touched, a crashed actor
 // and the next life of the process go on from it, and a failed refresh does not change it.
 
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Hop, HopMemory, LeftHop } from '../../../actors/connection/hop.ts';
 import { NsmError } from '../../../protocols/errors.ts';
+import { formats } from '../../../protocols/formats.ts';
 import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
+import { ConnectionRecordSchema } from '../../../protocols/nsm/gen/vwire_journal_pb.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { again, asked, closesAfterMs, type HopFixture, hopFixture, lifetimeMs } from './fixture.ts';
 
@@ -62,6 +65,22 @@ describe('the record of a connection', () => {
     expect(intents()).toEqual([['memory:next', true]]);
     await fixture.close(answer);
     expect((await fixture.journal.load()).size).toBe(0);
+  });
+
+  it('of a newer version is told, and left for who can read it', async () => {
+    await established();
+    const [own] = [...(await fixture.journal.load())];
+    if (own === undefined) expect.fail('the connection has a record');
+    const record = fromBinary(ConnectionRecordSchema, own[1]);
+    record.version = formats.connectionRecord + 1;
+    const newer = toBinary(ConnectionRecordSchema, record);
+    await fixture.journal.put(own[0], newer);
+    await fixture.restart();
+    expect(errors).toEqual([
+      'a journaled connection could not be read; its objects stay quarantined',
+    ]);
+    expect(intents()).toEqual([]);
+    expect([...(await fixture.journal.load())]).toEqual([[own[0], newer]]);
   });
 
   it('is gone again where the first Request fails', async () => {

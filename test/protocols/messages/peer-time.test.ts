@@ -25,7 +25,7 @@ it('never translates a deadline to later than it is, with clocks apart and drift
         let bestDelayMs = Infinity;
         for (const { delayMs, gapMs } of crossings) {
           nowMs += gapMs + delayMs;
-          peer.observe('i', callee(nowMs - delayMs), nowMs);
+          peer.observe({ instance: 'i', sentAt: callee(nowMs - delayMs) }, nowMs);
           bestDelayMs = Math.min(bestDelayMs, delayMs);
         }
         const askedMs = nowMs + laterMs;
@@ -45,9 +45,9 @@ it('never translates a deadline to later than it is, with clocks apart and drift
 it('starts anew with another instance, whose clock has another origin', () => {
   const peer = new PeerTime();
   expect(peer.instance).toBeUndefined();
-  peer.observe('first', 1_000_000, 10);
+  peer.observe({ instance: 'first', sentAt: 1_000_000 }, 10);
   expect(peer.translate(10, 10)).toBeCloseTo(1_000_000);
-  peer.observe('second', 5, 20);
+  peer.observe({ instance: 'second', sentAt: 5 }, 20);
   expect(peer.instance).toBe('second');
   expect(peer.translate(20, 20)).toBeCloseTo(5);
 });

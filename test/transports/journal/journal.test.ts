@@ -4,15 +4,23 @@
 import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NsmError } from '../../../protocols/errors.ts';
+import { formats } from '../../../protocols/formats.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import {
   type FileJournal,
   type JournalOptions,
   openJournal,
 } from '../../../transports/journal/journal.ts';
+import {
+  encodeHeader,
+  encodeRecord,
+  recordHeadBytes,
+  resaltRecord,
+} from '../../../transports/journal/record-codec.ts';
 import { createManualClock } from '../../sandbox/manual-clock.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -258,20 +266,35 @@ describe('a damaged journal', () => {
     expect(said).toHaveLength(2);
   });
 
-  it('refuses a newer format with a clear error', async () => {
-    const { encodeHeader } = await import('../../../transports/journal/record-codec.ts');
-    const { crc32 } = await import('node:zlib');
-    const newer = encodeHeader(Buffer.alloc(8));
-    newer.writeUInt8(9, 7);
-    newer.writeUInt32BE(crc32(newer.subarray(0, 16)), 16);
-    await writeFile(path, newer);
-    await expect(open()).rejects.toMatchObject({
-      code: 'FAILED_PRECONDITION',
-      details: { found: 'format version 9' },
-    });
-    await rm(path);
-    await (await open()).close();
-  });
+  it.each(['file', 'record in a file that an older one began'])(
+    'refuses a newer %s with a clear error, and does not change a byte of it',
+    async (what) => {
+      const salt = Buffer.alloc(8);
+      const header = encodeHeader(salt);
+      const record = encodeRecord(salt, 'put', 'k', Buffer.from('value'));
+      if (what === 'file') {
+        header.writeUInt8(9, 7);
+        header.writeUInt32BE(crc32(header.subarray(0, 16)), 16);
+      } else {
+        record.writeUInt8(9, recordHeadBytes);
+      }
+      // With a torn tail, which is cut off where the file is one's own.
+      const newer = Buffer.concat([header, resaltRecord(record, salt), Buffer.from('torn')]);
+      await writeFile(path, newer);
+      await expect(open()).rejects.toMatchObject({
+        code: 'FAILED_PRECONDITION',
+        message: expect.stringContaining(path),
+        details: {
+          expected: `format version ${formats.journal} or older`,
+          found: 'format version 9',
+          remedy: expect.stringContaining('run the newer vwire again'),
+        },
+      });
+      expect(await readFile(path)).toEqual(newer);
+      await rm(path);
+      await (await open()).close();
+    },
+  );
 
   it('survives any bit flips and cuts without inventing a value', async () => {
     const whole = await filled();
