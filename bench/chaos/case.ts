@@ -1,6 +1,7 @@
 // What a chaos case is: what it needs on the stage, what it does to the mesh, what it puts back afterwards, and the
 // bound that its rows are held to. The cases themselves are in `cases/`.
 
+import type { OtherReleases } from './releases.ts';
 import type { StageOptions } from './stage.ts';
 import type { Scene } from './scene.ts';
 
@@ -23,6 +24,8 @@ export interface ChaosCase {
   /** For people: the row's label. */
   readonly title: string;
   readonly stage?: Partial<StageOptions>;
+  /** Which releases beside this one it needs. */
+  readonly releases?: readonly (keyof OtherReleases)[];
   /** Length of the control run and of the run with the fault. */
   readonly windowMs: number;
   readonly bound: Bound;

@@ -3,12 +3,15 @@
 
 import type { Mesh, MeshNode } from '../../bin/demo/mesh.ts';
 import { eventually } from '../../test/sandbox/eventually.ts';
+import type { Child } from '../../transports/process/child.ts';
 import type { Bus } from './bus.ts';
+
+export type NodeRole = 'nsmgr' | 'forwarder';
 
 export interface Part {
   /** `node-1/nsmgr`, `registry`, `bus-1`. */
   readonly name: string;
-  readonly kind: 'nsmgr' | 'forwarder' | 'registry' | 'bus';
+  readonly kind: NodeRole | 'registry' | 'bus';
   readonly pid: () => number;
   signal(signal: NodeJS.Signals): void;
   /** Killed and started again; resolves when the new process runs. */
@@ -24,20 +27,33 @@ export function partsOf(setup: {
   readonly mesh: Mesh;
   readonly bus: Bus;
   readonly nodes: readonly MeshNode[];
+  /** Starts a node's role as a process of its own; absent: `vwire node` supervises both. */
+  readonly startRole: ((node: MeshNode, role: NodeRole) => Promise<Child>) | undefined;
 }): readonly Part[] {
-  const { mesh, bus, nodes } = setup;
+  const { mesh, bus, nodes, startRole } = setup;
+  const nodePart = (node: MeshNode, role: NodeRole): Part => {
+    const name = `${node.name}/${role}`;
+    return startRole === undefined
+      ? supervised(mesh, name, role)
+      : ownProcess(name, role, {
+          mesh,
+          processName: roleProcessName(node, role),
+          start: () => startRole(node, role),
+        });
+  };
   return [
-    ...nodes.flatMap(({ name }) => [
-      supervised(mesh, `${name}/nsmgr`, 'nsmgr'),
-      supervised(mesh, `${name}/forwarder`, 'forwarder'),
-    ]),
-    registry(mesh),
+    ...nodes.flatMap((node) => [nodePart(node, 'nsmgr'), nodePart(node, 'forwarder')]),
+    ownProcess('registry', 'registry', {
+      mesh,
+      processName: 'registry',
+      start: () => mesh.startRegistry(),
+    }),
     ...Array.from({ length: bus.size }, (_, at) => busServer(bus, at)),
   ];
 }
 
 /** A child of `vwire node`, which starts it again. */
-function supervised(mesh: Mesh, name: string, kind: 'nsmgr' | 'forwarder'): Part {
+function supervised(mesh: Mesh, name: string, kind: NodeRole): Part {
   const pid = (): number => mesh.supervised.get(name)?.pid ?? 0;
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     const victim = pid();
@@ -56,22 +72,35 @@ function supervised(mesh: Mesh, name: string, kind: 'nsmgr' | 'forwarder'): Part
   };
 }
 
-function registry(mesh: Mesh): Part {
-  const pid = (): number => mesh.processes.get('registry')?.pid ?? 0;
+/** Name in the mesh of a node's role that is a process of its own. */
+export const roleProcessName = ({ name }: MeshNode, role: NodeRole): string => `${name}-${role}`;
+
+/** A child of this very process. */
+function ownProcess(
+  name: string,
+  kind: Part['kind'],
+  child: {
+    readonly mesh: Mesh;
+    readonly processName: string;
+    readonly start: () => Promise<Child>;
+  },
+): Part {
+  const { mesh, processName, start } = child;
+  const pid = (): number => mesh.processes.get(processName)?.pid ?? 0;
   return {
-    name: 'registry',
-    kind: 'registry',
+    name,
+    kind,
     pid,
     signal: (signal) => send(pid(), signal),
     async kill() {
-      const child = mesh.processes.get('registry');
-      child?.kill('SIGKILL');
-      await child?.exited;
-      await mesh.startRegistry();
+      const victim = mesh.processes.get(processName);
+      victim?.kill('SIGKILL');
+      await victim?.exited;
+      await start();
     },
     async restart() {
-      await mesh.processes.get('registry')?.stop(stopGraceMs);
-      await mesh.startRegistry();
+      await mesh.processes.get(processName)?.stop(stopGraceMs);
+      await start();
     },
   };
 }

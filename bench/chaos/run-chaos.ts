@@ -4,6 +4,7 @@
 import { describeError } from '../../protocols/errors.ts';
 import type { ChaosCase } from './case.ts';
 import { localAndRemote } from './cases/wires.ts';
+import type { OtherReleases } from './releases.ts';
 import { type Row, rowOf } from './row.ts';
 import { type CaseOutcome, type Progress, runCase } from './run-case.ts';
 import { Scene } from './scene.ts';
@@ -15,6 +16,7 @@ export interface ChaosOptions {
   /** Cases with the same needs share a stage. */
   readonly sharesStages: boolean;
   readonly executable?: string;
+  readonly otherReleases?: OtherReleases;
   readonly progress: Progress;
   readonly signal: AbortSignal;
 }
@@ -64,12 +66,16 @@ async function runGroup(
   return outcomes.map(rowOf);
 }
 
-function stageOf({ executable }: ChaosOptions, chaos: ChaosCase | undefined): StageOptions {
+function stageOf(
+  { executable, otherReleases }: ChaosOptions,
+  chaos: ChaosCase | undefined,
+): StageOptions {
   return {
     nodes: 2,
     busServers: 1,
     ...chaos?.stage,
     ...(executable === undefined ? {} : { executable }),
+    ...(otherReleases === undefined ? {} : { otherReleases }),
   };
 }
 

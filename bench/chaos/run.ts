@@ -1,6 +1,8 @@
 // `npm run chaos`: does to a mesh of real processes what happens to meshes, under 1,000 packets a second each way, and
 // prints what it did to the packets. `--case name` (may be repeated) runs only those, `--rounds n` each so often,
 // `--quick` a minute of it all, `--json` ends with one line for programs, `--write` renews docs/benchmarks.md.
+// `--previous folder`, or VWIRE_PREVIOUS, is a compiled tree of the release to change from; without it the one in
+// package.json is made from the history, and where there is none, the cases that need it are skipped.
 // The exit code is 1 where a row misses its bound.
 
 import { readFile, writeFile } from 'node:fs/promises';
@@ -9,6 +11,7 @@ import { whyNoNamespaces } from '../../test/sandbox/namespaces.ts';
 import { withSection } from '../document-section.ts';
 import { machineOf } from '../report.ts';
 import { allCases } from './cases/all.ts';
+import { provideReleases } from './releases.ts';
 import { chaosRemarks, chaosTable, isMet, type Row } from './row.ts';
 import { quickCases, runChaos } from './run-chaos.ts';
 
@@ -25,6 +28,7 @@ function options() {
     options: {
       case: { type: 'string', multiple: true },
       rounds: { type: 'string' },
+      previous: { type: 'string' },
       quick: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       write: { type: 'boolean', default: false },
@@ -63,7 +67,7 @@ ${remarks.length === 0 ? '' : `\n${remarks.join('\n')}\n`}`;
 }
 
 async function main(): Promise<number> {
-  const { cases, rounds, quick, json, write } = options();
+  const { cases, rounds, quick, json, write, previous } = options();
   const reason = whyNoNamespaces();
   if (reason !== undefined) {
     say(`chaos needs network namespaces: ${reason}`);
@@ -77,13 +81,27 @@ async function main(): Promise<number> {
       interrupted.abort(new Error(signal));
     });
   }
+  const releases = await provideReleases({
+    needs: new Set(cases.flatMap((each) => each.releases ?? [])),
+    repository: process.cwd(),
+    previousDir: previous ?? process.env['VWIRE_PREVIOUS'],
+    progress: say,
+  });
+  const { whyNoPrevious } = releases;
+  const left = cases.filter(
+    ({ releases: needed = [] }) => whyNoPrevious === undefined || !needed.includes('previous'),
+  );
+  for (const { name } of cases.filter((each) => !left.includes(each))) {
+    say(`${name} is skipped: ${whyNoPrevious}`);
+  }
   const rows = await runChaos({
-    cases,
+    cases: left,
     rounds,
     sharesStages: quick,
+    otherReleases: releases.others,
     progress: say,
     signal: interrupted.signal,
-  });
+  }).finally(() => releases.end());
   process.stdout.write(`\n${machine}\n\n${chaosTable(rows)}\n`);
   for (const remark of chaosRemarks(rows)) process.stdout.write(`${remark}\n`);
   if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);

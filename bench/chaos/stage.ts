@@ -2,12 +2,13 @@
 // namespaces. Invariant: whatever happened to them, closing ends every process, a stopped one too, lets go of every
 // namespace, and names what is left.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { lastLogLines } from '../../bin/demo/last-log-lines.ts';
 import { type Census, findLeftovers, takeCensus } from '../../bin/demo/leftovers.ts';
 import { type Environment, Mesh, type MeshNode } from '../../bin/demo/mesh.ts';
+import { nodeRoles } from '../../bin/roles/node-roles.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { tracesIn } from '../../test/sandbox/mesh-traces.ts';
 import { Workloads } from '../../test/sandbox/mesh-workloads.ts';
@@ -16,8 +17,10 @@ import {
   createNetworkNamespace,
   type NetworkNamespace,
 } from '../../transports/netlink/network-namespace.ts';
+import type { Child } from '../../transports/process/child.ts';
 import { Bus } from './bus.ts';
-import { type Part, partsOf } from './parts.ts';
+import { type NodeRole, type Part, partsOf, roleProcessName } from './parts.ts';
+import type { OtherReleases } from './releases.ts';
 import { createUnderlay, type Underlay } from './underlay.ts';
 
 export interface StageOptions {
@@ -27,7 +30,13 @@ export interface StageOptions {
   readonly env?: Environment;
   /** The compiled or source file to run; this very program by default. */
   readonly executable?: string;
+  /** What else parts may be started from. */
+  readonly otherReleases?: OtherReleases;
+  /** Manager and forwarder are no children of `vwire node`, so that each can be of another release. */
+  readonly rolesApart?: boolean;
 }
+
+export type Release = 'own' | keyof OtherReleases;
 
 export interface Stage {
   readonly netlink: Netlink;
@@ -38,6 +47,8 @@ export interface Stage {
   readonly workloads: Workloads;
   readonly parts: readonly Part[];
   readonly stateDir: string;
+  /** The compiled file of a release; undefined for this very program. */
+  executableOf(release: Release): string | undefined;
   readonly namespace: () => NetworkNamespace;
   /** Never the same twice, so that nothing is taken for what was before. */
   readonly unique: (name: string) => string;
@@ -65,6 +76,8 @@ export async function createStage(options: StageOptions): Promise<Stage> {
 }
 
 class Room {
+  readonly #options: StageOptions;
+  readonly #domain = `chaos-${process.pid}-${(stages += 1)}`;
   readonly #netlink: Netlink;
   readonly #before: Census;
   readonly #namespaces: NetworkNamespace[] = [];
@@ -78,6 +91,7 @@ class Room {
   #names = 0;
 
   constructor(options: StageOptions, netlink: Netlink, before: Census) {
+    this.#options = options;
     this.#netlink = netlink;
     this.#before = before;
     this.#hub = { name: 'hub', namespace: this.#namespace(), tunnelIp: '172.31.255.254' };
@@ -89,10 +103,9 @@ class Room {
     const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
     const stateDir = this.#stateDir;
     this.#bus = new Bus({ hub: this.#hub, servers: options.busServers, stateDir, natsServer });
-    const name = `chaos-${process.pid}-${(stages += 1)}`;
     this.#mesh = new Mesh({
-      domain: name,
-      installation: name,
+      domain: this.#domain,
+      installation: this.#domain,
       hub: this.#hub,
       busPort: 4222,
       stateDir,
@@ -111,8 +124,9 @@ class Room {
     const underlay = await createUnderlay(this.#netlink, this.#hub, this.#nodes);
     await this.#bus.startAll();
     await this.#mesh.startRegistry();
-    await Promise.all(this.#nodes.map((node) => this.#mesh.startNode(node)));
-    this.#parts = partsOf({ mesh: this.#mesh, bus: this.#bus, nodes: this.#nodes });
+    const startRole = this.#options.rolesApart === true ? this.#startRole.bind(this) : undefined;
+    await Promise.all(this.#nodes.map((node) => this.#startNode(node)));
+    this.#parts = partsOf({ mesh: this.#mesh, bus: this.#bus, nodes: this.#nodes, startRole });
     return {
       netlink: this.#netlink,
       nodes: this.#nodes,
@@ -122,6 +136,7 @@ class Room {
       workloads: this.#workloads,
       parts: this.#parts,
       stateDir: this.#stateDir,
+      executableOf: (release) => this.#executableOf(release),
       namespace: () => this.#namespace(),
       unique: (name) => `${name}-${(this.#names += 1)}`,
       traces: () => tracesIn(this.#netlink, this.#nodes),
@@ -150,6 +165,40 @@ class Room {
     });
     await this.#netlink.close();
     return left;
+  }
+
+  async #startNode(node: MeshNode): Promise<void> {
+    if (this.#options.rolesApart !== true) {
+      await this.#mesh.startNode(node);
+      return;
+    }
+    await this.#startRole(node, 'nsmgr');
+    await this.#startRole(node, 'forwarder');
+  }
+
+  #startRole(node: MeshNode, role: NodeRole): Promise<Child> {
+    const { name, namespace, tunnelIp } = node;
+    const stateDir = join(this.#stateDir, name);
+    mkdirSync(stateDir, { recursive: true });
+    return this.#mesh.start({
+      kind: 'node',
+      name: roleProcessName(node, role),
+      role: [role],
+      namespace,
+      env: {
+        ...nodeRoles({ node: name, domain: this.#domain, stateDir })[role],
+        VWIRE_STATE_DIR: stateDir,
+        ...(role === 'forwarder' ? { NSM_TUNNEL_IP: tunnelIp } : {}),
+      },
+    });
+  }
+
+  #executableOf(release: Release): string | undefined {
+    const { executable, otherReleases } = this.#options;
+    if (release === 'own') return executable;
+    const found = otherReleases?.[release];
+    if (found === undefined) throw new Error(`the stage was given no ${release} release`);
+    return found;
   }
 
   #namespace(): NetworkNamespace {

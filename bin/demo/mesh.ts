@@ -77,11 +77,14 @@ export class Mesh {
   readonly clients = new ClientReports();
   readonly #options: MeshOptions;
   readonly #kindOf = new Map<Child, Kind>();
+  /** What is started from now on; undefined for this very program. */
+  executable: string | undefined;
   /** The one that runs, or ran last. */
   bus: NatsServer | undefined;
 
   constructor(options: MeshOptions) {
     this.#options = options;
+    this.executable = options.executable;
   }
 
   socketOf(node: MeshNode): string {
@@ -156,7 +159,8 @@ export class Mesh {
 
   /** Any role; resolves once it is ready. */
   async start({ kind, name, namespace, ...process }: ProcessStart): Promise<Child> {
-    const { executable, hub } = this.#options;
+    const { hub } = this.#options;
+    const { executable } = this;
     const stateDir = join(this.#options.stateDir, name);
     mkdirSync(stateDir, { recursive: true });
     const child = launch({

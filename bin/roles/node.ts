@@ -8,6 +8,7 @@ import type { Log } from '../../protocols/ports/log.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { loadCommonConfig, namesForBoth, namesForForwarder } from '../config/load.ts';
 import { launch } from './launch.ts';
+import { nodeRoles } from './node-roles.ts';
 import { privilegeWarning } from './privileges.ts';
 import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import { childGraceMs, nodeStopMs } from './stop-times.ts';
@@ -34,33 +35,16 @@ export async function run(): Promise<number> {
   const node = nodeNameOf(config);
   const stateDir = stateDirOf(config);
   mkdirSync(stateDir, { recursive: true, mode: 0o755 });
-  const managerUrl = `nats://${config.domain}/${node}/nsmgr`;
-  const socketUrl = `unix://${join(stateDir, 'nsm.io.sock')}`;
-  const forBoth = { ...shared(process.env), VWIRE_NODE: node, NODE_NAME: node };
+  const { urls, nsmgr, forwarder } = nodeRoles({ node, domain: config.domain, stateDir });
+  const forBoth = shared(process.env);
   const startManager = (): Child =>
-    launch({
-      role: ['nsmgr'],
-      name: 'nsmgr',
-      stateDir,
-      env: {
-        NSM_NAME: `nsmgr-${node}`,
-        NSM_LISTEN_ON: `${socketUrl},${managerUrl}`,
-        NSM_REGISTRY_URL: `nats://${config.domain}/registry/registry`,
-        ...forBoth,
-      },
-    });
+    launch({ role: ['nsmgr'], name: 'nsmgr', stateDir, env: { ...forBoth, ...nsmgr } });
   const startForwarder = (): Child =>
     launch({
       role: ['forwarder'],
       name: 'forwarder',
       stateDir,
-      env: {
-        NSM_NAME: `forwarder-${node}`,
-        NSM_LISTEN_ON: `nats://${config.domain}/${node}/forwarder`,
-        NSM_CONNECT_TO: managerUrl,
-        ...passedOn(process.env, namesForForwarder),
-        ...forBoth,
-      },
+      env: { ...passedOn(process.env, namesForForwarder), ...forBoth, ...forwarder },
     });
   const phase = (name: string, start: () => Child, log: Log) => ({
     name: `start the ${name}`,
@@ -93,7 +77,7 @@ export async function run(): Promise<number> {
       if (warning !== undefined) log.warn(warning);
       return [phase('nsmgr', startManager, log), phase('forwarder', startForwarder, log)];
     },
-    readyUrls: () => [socketUrl, managerUrl],
+    readyUrls: () => urls,
   });
 }
 

@@ -5,6 +5,7 @@ import { controlPlaneCases, rollingRestart } from './control-plane.ts';
 import { damageCases } from './damage.ts';
 import { drainCases } from './drains.ts';
 import { nodeLost, partitioned } from './nodes.ts';
+import { upgradeCases } from './upgrades.ts';
 import {
   clientRestart,
   destroyedEndpoints,
@@ -25,4 +26,5 @@ export const allCases: readonly ChaosCase[] = [
   partitioned,
   ...drainCases,
   rollingRestart,
+  ...upgradeCases,
 ];
