@@ -1,13 +1,13 @@
 // Protects live wires under a change to a release that writes later formats in its journals, tags and calls: each part in
 // turn becomes one of the later release while packets flow, and takes over what the one before has left. The release is
-// this one with every number of protocols/formats.ts raised. The way back is refused, and costs no wire.
+// this one with every number of protocols/formats.ts raised. `npm run chaos -- --case format-change` does more of it.
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
 
-import { expectRaisedTags, refuseBack } from '../../bench/chaos/cases/upgrades.ts';
+import { expectRaisedTags } from '../../bench/chaos/cases/upgrades.ts';
 import { nodeOf } from '../../bench/chaos/cases/wires.ts';
 import { provideReleases } from '../../bench/chaos/releases.ts';
 import { runRound } from '../../bench/chaos/round.ts';
@@ -22,10 +22,16 @@ const note = reason === undefined ? '' : ` (needs network namespaces: ${reason})
 
 async function onLaterFormats({ stage, wires }: Scene): Promise<undefined> {
   stage.mesh.executable = stage.executableOf('raised');
-  for (const part of stage.parts) if (part.kind !== 'bus') await part.restart();
+  // On one node the manager is of the later release first, on the other one the forwarder.
+  for (const together of [
+    ['node-1/nsmgr', 'node-2/forwarder'],
+    ['node-1/forwarder', 'node-2/nsmgr', 'registry'],
+  ]) {
+    const parts = stage.parts.filter(({ name }) => together.includes(name));
+    await Promise.all(parts.map((part) => part.restart()));
+  }
   for (const wire of wires) await wire.killClient();
   await expectRaisedTags(stage);
-  await refuseBack(stage, 'raised', 'own');
 }
 
 describe.skipIf(reason !== undefined)(`a release with later formats${note}`, () => {
@@ -34,7 +40,7 @@ describe.skipIf(reason !== undefined)(`a release with later formats${note}`, () 
     await promisify(execFile)(process.execPath, prepare, { cwd: repository });
   }, 200_000);
 
-  test('takes over a live wire, part by part, without a packet lost, and is not taken back', async () => {
+  test('takes over a live wire, part by part, without a packet lost', async () => {
     const releases = await provideReleases({
       needs: new Set(['raised']),
       repository,
@@ -70,5 +76,5 @@ describe.skipIf(reason !== undefined)(`a release with later formats${note}`, () 
     } finally {
       releases.end();
     }
-  }, 90_000);
+  }, 120_000);
 });

@@ -77,7 +77,7 @@ async function change(scene: Scene, release: Release): Promise<void> {
 }
 
 /** One step back, to a release that cannot read what it finds: it says so, and touches no wire. */
-export async function refuseBack(stage: Stage, from: Release, to: Release): Promise<void> {
+async function refuseBack(stage: Stage, from: Release, to: Release): Promise<void> {
   const forwarder = partOf(stage, 'node-1/forwarder');
   stage.mesh.executable = stage.executableOf(to);
   const refusal = await forwarder.restart().then(
