@@ -3,7 +3,14 @@
 
 import type { DescMethod, DescService, Message } from '@bufbuild/protobuf';
 import { NsmError } from '../errors.ts';
-import type { Channel, Headers, ServiceClient, StreamOptions, UnaryOptions } from '../ports/rpc.ts';
+import type {
+  Channel,
+  Headers,
+  Peer,
+  ServiceClient,
+  StreamOptions,
+  UnaryOptions,
+} from '../ports/rpc.ts';
 import { checkHeaders } from './headers.ts';
 
 /** What a binding offers for one URL. A stream's call begins with `[Symbol.asyncIterator]()`. */
@@ -48,9 +55,9 @@ function clientMethod(method: DescMethod, invoker: Invoker): unknown {
       return (request: Message, options: UnaryOptions): Promise<Message> => {
         const refusal = refuseUnary(method, options);
         if (refusal !== undefined) return Promise.reject(refusal);
-        return options.onHeaders === undefined
+        return options.onHeaders === undefined && options.onPeer === undefined
           ? invoker.unary(method, request, options)
-          : unaryWithHeaders(method, request, options, invoker);
+          : unaryWithNews(method, request, options, invoker);
       };
     case 'server_streaming':
       return (message: Message, options: StreamOptions = {}): AsyncIterable<Message> =>
@@ -66,19 +73,24 @@ function clientMethod(method: DescMethod, invoker: Invoker): unknown {
   }
 }
 
-/** The caller's own function runs in the caller's promise: what it throws must not reach a socket's callback. */
-async function unaryWithHeaders(
+/** The caller's own functions run in the caller's promise: what it throws must not reach a socket's callback. */
+async function unaryWithNews(
   method: DescMethod,
   request: Message,
   options: UnaryOptions,
   invoker: Invoker,
 ): Promise<Message> {
   let received: Headers = {};
+  let answering: Peer | undefined;
   const onHeaders = (headers: Headers): void => {
     received = headers;
   };
-  const answer = await invoker.unary(method, request, { ...options, onHeaders });
+  const onPeer = (peer: Peer): void => {
+    answering = peer;
+  };
+  const answer = await invoker.unary(method, request, { ...options, onHeaders, onPeer });
   options.onHeaders?.(received);
+  if (answering !== undefined) options.onPeer?.(answering);
   return answer;
 }
 

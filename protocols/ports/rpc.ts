@@ -40,7 +40,15 @@ export interface UnaryOptions {
   readonly operation?: Operation;
   /** Receives the response's headers before the call returns. */
   readonly onHeaders?: (headers: Headers) => void;
+  /** Receives who answered before the call returns. */
+  readonly onPeer?: (peer: Peer) => void;
 }
+
+/**
+ * Headers that every call of a process carries besides its own, made anew for each. `peerId`: the SPIFFE ID of whom it
+ * goes to, undefined where the binding cannot know. Never throws: a callee refuses what it misses.
+ */
+export type CallHeaders = (peerId: string | undefined) => Headers;
 
 /** What a caller says about a stream. A watch has no deadline of its own: it lives until its signal is aborted. */
 export interface StreamOptions {

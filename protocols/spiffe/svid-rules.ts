@@ -7,6 +7,9 @@ import { checkValidity, keyPurpose, keyUsageBit } from './certificate.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 import { parseWorkloadId } from './spiffe-id.ts';
 
+/** Certificates that a peer may present, leaf included. */
+export const chainLengthMax = 10;
+
 /** The identity that a leaf names; proves nothing yet. Errors: UNAUTHENTICATED with the rule that is broken. */
 export function checkLeaf(fields: CertificateFields, nowMs: number): SpiffeId {
   const [uri, ...others] = fields.uris;

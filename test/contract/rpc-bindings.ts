@@ -1,4 +1,5 @@
-// The three bindings as the RPC contract suite opens them: real sockets, a real nats-server, real child processes.
+// The three bindings as the RPC contract suite opens them: real sockets, a real nats-server, real identities, real child
+// processes.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,8 +17,9 @@ import { connectNats } from '../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
 import { startNatsServer } from '../../transports/nats/nats-server.ts';
-import { systemClock } from '../../transports/process/system-clock.ts';
+import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
+import { TestIdentities } from '../sandbox/identities.ts';
 
 export const clock = systemClock;
 
@@ -147,12 +149,57 @@ export const grpcTcpBinding: Binding = {
   },
 };
 
+export const mutualTlsUnixBinding: Binding = {
+  name: 'gRPC with mutual TLS over a unix socket',
+  messageBytesMax: 4 * 1024 * 1024,
+  open: async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'vwire-rpc-'));
+    return {
+      ...(await openMutualTls(`unix://${folder}/peer.sock`)),
+      url: `unix://${folder}/a/nsm.sock`,
+      emptyUrl: `unix://${folder}/nobody.sock`,
+    };
+  },
+};
+
+export const mutualTlsTcpBinding: Binding = {
+  name: 'gRPC with mutual TLS over TCP',
+  messageBytesMax: 4 * 1024 * 1024,
+  open: async () => ({
+    ...(await openMutualTls('tcp://127.0.0.1:0')),
+    url: 'tcp://127.0.0.1:0',
+    emptyUrl: 'tcp://127.0.0.1:1',
+  }),
+};
+
+/** Caller and callee have an identity each, as in two processes. */
+async function openMutualTls(peerUrl: string) {
+  const identities = new TestIdentities();
+  const tls = async (name: string) => ({
+    clock,
+    tls: { identity: await identities.source(name), wallClock: systemWallClock },
+  });
+  const { dialer } = createGrpc(await tls('caller'));
+  return {
+    dialer,
+    listener: createGrpc(await tls('callee')).listener,
+    startPeer: async () => startPeer('grpc', peerUrl, await identities.socketOf('peer')),
+    close: async () => {
+      await dialer.close();
+      await identities.close();
+    },
+  };
+}
+
 const peerProgram = fileURLToPath(new URL('rpc-peer.ts', import.meta.url));
 
-async function startPeer(binding: 'nats' | 'grpc', url: string): Promise<PeerProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', peerProgram, binding, url], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+async function startPeer(
+  binding: 'nats' | 'grpc',
+  url: string,
+  ...identity: readonly string[]
+): Promise<PeerProcess> {
+  const args = ['--import', 'tsx', peerProgram, binding, url, ...identity];
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const gone = once(child, 'exit');
   const lines = createInterface({ input: child.stdout });
   const [listening] = (await Promise.race([

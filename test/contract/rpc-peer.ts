@@ -1,19 +1,26 @@
 // A process that serves the contract suite's services until its input ends or it is killed; prints where it listens.
-// Usage: rpc-peer.ts nats <url of nats-server> | grpc <url to listen on>
+// Usage: rpc-peer.ts nats <url of nats-server> | grpc <url to listen on> [<URL of the Workload API>]
 
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
+import { systemWallClock } from '../../transports/process/system-clock.ts';
+import { followIdentity } from '../sandbox/identities.ts';
 import { beatMs, clock, openBus } from './rpc-bindings.ts';
 import { Probe, testServices } from './rpc-services.ts';
 
-const [binding, url = ''] = process.argv.slice(2);
+const [binding, url = '', workloadApi] = process.argv.slice(2);
 const listener =
   binding === 'nats'
     ? createNatsListener(await openBus(url, 'peer'), { beatMs })
-    : createGrpc({ clock, insecure: true }).listener;
+    : createGrpc({ clock, ...(await security()) }).listener;
 const listening = await listener.listen(
   binding === 'nats' ? 'nats://dom/node/peer' : url,
   testServices(clock, new Probe()),
 );
 process.stdout.write(`${listening.url}\n`);
 process.stdin.on('end', () => process.exit(0)).resume();
+
+async function security() {
+  if (workloadApi === undefined) return { insecure: true };
+  return { tls: { identity: await followIdentity(workloadApi), wallClock: systemWallClock } };
+}

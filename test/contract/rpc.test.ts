@@ -1,10 +1,13 @@
 // Protects the promise that code behind a handler or a client cannot tell which binding carried a call: one suite,
-// run over memory, the network of simulated meshes, a real nats-server, and gRPC on a unix socket and on TCP.
+// run over memory, the network of simulated meshes, a real nats-server, and gRPC on a unix socket and on TCP,
+// without and with mutual TLS.
 
 import {
   grpcTcpBinding,
   grpcUnixBinding,
   memoryBinding,
+  mutualTlsTcpBinding,
+  mutualTlsUnixBinding,
   natsBinding,
   simulatedBinding,
 } from './rpc-bindings.ts';
@@ -16,6 +19,8 @@ for (const binding of [
   natsBinding,
   grpcUnixBinding,
   grpcTcpBinding,
+  mutualTlsUnixBinding,
+  mutualTlsTcpBinding,
 ]) {
   rpcContract(binding);
 }

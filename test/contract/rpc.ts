@@ -414,7 +414,7 @@ export async function waitForEvent(probe: Probe, pattern: RegExp): Promise<void>
   }
 }
 
-function liveResources(): Record<string, number> {
+export function liveResources(): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const name of process.getActiveResourcesInfo()) counts[name] = (counts[name] ?? 0) + 1;
   return counts;

@@ -25,6 +25,7 @@ import type { StreamOptions, UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { asBuffer, decodeMessage, encodeMessage } from './grpc-bytes.ts';
 import { flowFrom, flowInto } from './grpc-flow.ts';
 import { listenForAbort } from './listen-for-abort.ts';
+import type { Line, LineCall } from './grpc-line.ts';
 import { fromMetadata, fromStatus, toMetadata } from './grpc-metadata.ts';
 
 /** What a call needs of its dialer. */
@@ -32,9 +33,9 @@ export interface GrpcCaller {
   readonly url: string;
   readonly clock: Clock;
   readonly messageBytesMax: number;
-  /** Takes the connection for one call. Errors: UNAVAILABLE (closed), RESOURCE_EXHAUSTED. */
-  acquire(): Client;
-  release(): void;
+  /** Takes a line for one call. Errors: UNAVAILABLE (closed), RESOURCE_EXHAUSTED, UNAUTHENTICATED (no identity). */
+  acquire(): Line;
+  release(line: Line, call: LineCall): void;
 }
 
 export async function callGrpcUnary(
@@ -45,11 +46,21 @@ export async function callGrpcUnary(
 ): Promise<Message> {
   const bytes = encodeMessage(method.input, request, caller.messageBytesMax);
   const metadata = toMetadata(options.headers, options.operation);
-  const client = caller.acquire();
+  const line = caller.acquire();
+  let own: NsmError | undefined;
+  let cancel = (): void => {};
+  const onLine: LineCall = {
+    isStream: false,
+    end: (reason) => {
+      own ??= reason;
+      cancel();
+    },
+  };
+  line.begin(onLine);
   try {
-    return await new Promise<Message>((resolve, reject) => {
+    const answer = await new Promise<Message>((resolve, reject) => {
       const onAbort = (): void => call.cancel();
-      const call = client.makeUnaryRequest<Uint8Array, Message | NsmError>(
+      const call = line.client.makeUnaryRequest<Uint8Array, Message | NsmError>(
         `/${methodPath(method)}`,
         asBuffer,
         (answer) => decodeMessage(method.output, answer),
@@ -58,17 +69,20 @@ export async function callGrpcUnary(
         deadlineIn(options.timeoutMs),
         (error, answer) => {
           options.signal?.removeEventListener('abort', onAbort);
-          if (error !== null) reject(explain(error, method, options));
+          if (error !== null) reject(own ?? explain(error, method, options, line));
           else if (answer instanceof NsmError) reject(badAnswer(answer));
           else resolve(answer as Message);
         },
       );
+      cancel = onAbort;
       if (options.signal !== undefined) listenForAbort(options.signal, onAbort);
       const { onHeaders } = options;
       if (onHeaders !== undefined) call.on('metadata', (sent) => onHeaders(fromMetadata(sent)));
     });
+    options.onPeer?.(line.peer);
+    return answer;
   } finally {
-    caller.release();
+    caller.release(line, onLine);
   }
 }
 
@@ -98,7 +112,8 @@ function runStream(
     requests.kind === 'one'
       ? encodeMessage(method.input, requests.message, caller.messageBytesMax)
       : undefined;
-  const call = openCall(caller.acquire(), method, first, options);
+  const line = caller.acquire();
+  const call = openCall(line.client, method, first, options);
   let pump: Pump | undefined;
   let own: NsmError | undefined;
   let ended = false;
@@ -106,6 +121,8 @@ function runStream(
     own ??= reason;
     call.cancel();
   };
+  const onLine: LineCall = { isStream: true, end: giveUp };
+  line.begin(onLine);
   const onAbort = (): void => {
     giveUp(cancelledByCaller(method));
     answers.queue.abort(cancelledByCaller(method));
@@ -119,10 +136,10 @@ function runStream(
     ended = true;
     signal?.removeEventListener('abort', onAbort);
     pump?.stop();
-    caller.release();
+    caller.release(line, onLine);
   };
   call.on('error', (error: ServiceError) => {
-    answers.end(own ?? explain(error, method, timeoutMs === undefined ? {} : { timeoutMs }));
+    answers.end(own ?? explain(error, method, timeoutMs === undefined ? {} : { timeoutMs }, line));
   });
   call.on('status', finish);
   if (signal !== undefined) listenForAbort(signal, onAbort);
@@ -182,11 +199,19 @@ function explain(
   error: ServiceError,
   method: DescMethod,
   options: { timeoutMs?: number; signal?: AbortSignal },
+  line: Line,
 ): NsmError {
   if (options.signal?.aborted === true) return cancelledByCaller(method);
   const told = fromStatus(error);
   if (told.code === 'DEADLINE_EXCEEDED' && told.details.rule === 'grpc-status') {
     return deadlineExceeded(method, options.timeoutMs ?? 0);
+  }
+  if (told.code === 'UNAVAILABLE' && line.refusal !== undefined) {
+    const { details } = line.refusal;
+    return new NsmError('UNAVAILABLE', 'the peer is not trusted', {
+      ...details,
+      cause: line.refusal,
+    });
   }
   return told;
 }

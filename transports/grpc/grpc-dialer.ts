@@ -1,21 +1,26 @@
-// The calling side of gRPC. One channel per URL, shared by all its calls and closed when no call has used it for a
-// while, since Endpoints' URLs come and go. The raw client's own methods are used and no client class is generated:
-// there the RPC `Close` of NetworkService would hide the client's `close`.
+// The calling side of gRPC. One connection per URL, shared by all its calls and closed when no call has used it for a
+// while, since Endpoints' URLs come and go.
 
 import type { ChannelOptions } from '@grpc/grpc-js';
-import { Client, credentials } from '@grpc/grpc-js';
 import { NsmError } from '../../protocols/errors.ts';
 import { createChannel } from '../../protocols/messages/rpc-client.ts';
-import type { Clock, Timer } from '../../protocols/ports/clock.ts';
-import type { Channel, Dialer } from '../../protocols/ports/rpc.ts';
-import type { GrpcAddress, PlaintextOptions, PlaintextPolicy } from './grpc-address.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { CallHeaders, Channel, Dialer } from '../../protocols/ports/rpc.ts';
+import type { PlaintextOptions, PlaintextPolicy } from './grpc-address.ts';
 import { createPlaintextPolicy, grpcTarget, parseGrpcUrl } from './grpc-address.ts';
 import { messageBytesMaxDefault } from './grpc-bytes.ts';
 import type { GrpcCaller } from './grpc-client-calls.ts';
 import { callGrpcUnary, startGrpcStream } from './grpc-client-calls.ts';
+import { GrpcConnection } from './grpc-connection.ts';
+import type { MutualTls } from './mutual-tls.ts';
+import { OwnSides } from './mutual-tls.ts';
 
 export interface GrpcDialerOptions extends PlaintextOptions {
   readonly clock: Clock;
+  /** Proves who calls and judges who answers. Absent: plaintext, where it is allowed. */
+  readonly tls?: MutualTls;
+  /** Only over TLS. */
+  readonly callHeaders?: CallHeaders;
   /** A channel without a call for this long is closed. */
   readonly idleMs?: number;
   readonly messageBytesMax?: number;
@@ -34,15 +39,18 @@ const channelsMax = 10_000;
 
 class GrpcDialer implements Dialer {
   readonly #options: GrpcDialerOptions;
-  readonly #policy: PlaintextPolicy;
+  readonly #policy: PlaintextPolicy | undefined;
+  readonly #own: OwnSides | undefined;
   readonly #channels = new Map<string, Channel>();
-  readonly #connections = new Set<SharedConnection>();
+  readonly #connections = new Set<GrpcConnection>();
   #calls = 0;
   #closed = false;
 
   constructor(options: GrpcDialerOptions) {
     this.#options = options;
-    this.#policy = createPlaintextPolicy(options);
+    const { tls } = options;
+    this.#policy = tls === undefined ? createPlaintextPolicy(options) : undefined;
+    this.#own = tls && new OwnSides(tls.identity, () => this.#replace());
   }
 
   dial(url: string): Channel {
@@ -50,10 +58,20 @@ class GrpcDialer implements Dialer {
     if (known !== undefined) return known;
     const address = parseGrpcUrl(url);
     if (address.kind === 'tcp' && (address.host === '' || address.port === 0)) throw noTarget(url);
-    this.#policy(address);
-    const connection = new SharedConnection(address, this.#options, (isOpen) => {
-      if (isOpen) this.#connections.add(connection);
-      else this.#connections.delete(connection);
+    this.#policy?.(address);
+    const { tls, clock, callHeaders, idleMs = 60_000 } = this.#options;
+    const connection = new GrpcConnection({
+      url,
+      target: grpcTarget(address),
+      channelOptions: channelOptions(this.#options),
+      clock,
+      idleMs,
+      tls: tls && this.#own && { ...tls, own: this.#own },
+      callHeaders,
+      onChange: (isOpen) => {
+        if (isOpen) this.#connections.add(connection);
+        else this.#connections.delete(connection);
+      },
     });
     const caller = this.#caller(url, connection);
     const channel = createChannel(url, {
@@ -70,12 +88,17 @@ class GrpcDialer implements Dialer {
 
   close(): Promise<void> {
     this.#closed = true;
+    this.#own?.close();
     this.#channels.clear();
     for (const connection of this.#connections) connection.close();
     return Promise.resolve();
   }
 
-  #caller(url: string, connection: SharedConnection): GrpcCaller {
+  #replace(): void {
+    for (const connection of this.#connections) connection.replace();
+  }
+
+  #caller(url: string, connection: GrpcConnection): GrpcCaller {
     const { clock, messageBytesMax = messageBytesMaxDefault, callsMax = 10_000 } = this.#options;
     return {
       url,
@@ -84,64 +107,15 @@ class GrpcDialer implements Dialer {
       acquire: () => {
         if (this.#closed) throw new NsmError('UNAVAILABLE', 'the dialer is closed', { found: url });
         if (this.#calls >= callsMax) throw tooManyCalls(callsMax);
+        const line = connection.acquire();
         this.#calls += 1;
-        return connection.acquire();
+        return line;
       },
-      release: () => {
+      release: (line, call) => {
         this.#calls -= 1;
-        connection.release();
+        connection.release(line, call);
       },
     };
-  }
-}
-
-/** One grpc-js client, made with the first call and closed when idle. */
-class SharedConnection {
-  readonly #address: GrpcAddress;
-  readonly #options: GrpcDialerOptions;
-  readonly #onChange: (isOpen: boolean) => void;
-  #client: Client | undefined;
-  #calls = 0;
-  #idle: Timer | undefined;
-
-  constructor(
-    address: GrpcAddress,
-    options: GrpcDialerOptions,
-    onChange: (isOpen: boolean) => void,
-  ) {
-    this.#address = address;
-    this.#options = options;
-    this.#onChange = onChange;
-  }
-
-  acquire(): Client {
-    this.#idle?.cancel();
-    this.#idle = undefined;
-    this.#calls += 1;
-    if (this.#client === undefined) {
-      const target = grpcTarget(this.#address);
-      this.#client = new Client(
-        target,
-        credentials.createInsecure(),
-        channelOptions(this.#options),
-      );
-      this.#onChange(true);
-    }
-    return this.#client;
-  }
-
-  release(): void {
-    this.#calls -= 1;
-    if (this.#calls > 0 || this.#client === undefined) return;
-    this.#idle = this.#options.clock.after(this.#options.idleMs ?? 60_000, () => this.close());
-  }
-
-  close(): void {
-    this.#idle?.cancel();
-    this.#idle = undefined;
-    this.#client?.close();
-    this.#client = undefined;
-    this.#onChange(false);
   }
 }
 
@@ -151,6 +125,8 @@ function channelOptions(options: GrpcDialerOptions): ChannelOptions {
     'grpc.use_local_subchannel_pool': 1,
     // A proxy named by the environment is never meant for a mesh's own peers.
     'grpc.enable_http_proxy': 0,
+    // An SVID names no host. Node warns where an address is given instead of a name.
+    'grpc.ssl_target_name_override': 'localhost',
     'grpc.service_config_disable_resolution': 1,
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 2000,

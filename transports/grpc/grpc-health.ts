@@ -3,10 +3,11 @@
 
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { sendUnaryData, Server, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
-import { NsmError } from '../../protocols/errors.ts';
 import { asBuffer } from './grpc-bytes.ts';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import { toStatus } from './grpc-metadata.ts';
-import type { GrpcHost, GrpcServedCall } from './grpc-served-calls.ts';
+import type { GrpcHost, GrpcPeerCalls, GrpcServedCall } from './grpc-served-calls.ts';
+import { admittedCaller } from './grpc-served-calls.ts';
 
 /** HealthCheckResponse.ServingStatus of grpc/health/v1/health.proto. */
 const serving = 1;
@@ -31,19 +32,26 @@ export function registerHealth(
   server.register<HealthQuery, number>(
     '/grpc.health.v1.Health/Watch',
     (call: ServerWritableStream<HealthQuery, number>) => {
-      const refusal = host.inFlight.refusal();
-      if (refusal !== undefined) {
-        call.emit('error', toStatus(refusal));
+      let caller: GrpcPeerCalls;
+      try {
+        caller = admittedCaller(host, call);
+      } catch (error) {
+        call.emit('error', toStatus(asNsmError(error)));
         return;
       }
+      const end = (): void => {
+        host.inFlight.end(watch);
+        caller.calls.delete(watch);
+      };
       const watch: GrpcServedCall = {
         abort: (reason) => {
           call.emit('error', toStatus(reason));
-          host.inFlight.end(watch);
+          end();
         },
       };
       host.inFlight.begin(watch, true);
-      call.on('cancelled', () => host.inFlight.end(watch));
+      caller.calls.add(watch);
+      call.on('cancelled', end);
       call.write(isServed(call.request.service) ? serving : serviceUnknown);
     },
     encodeStatus,

@@ -1,12 +1,10 @@
 // The serving side of gRPC, byte-compatible with the reference: paths from the descriptors, metadata as it is, and
-// grpc.health.v1.Health beside the services. A unix socket is made as the reference makes it: parent folders created,
-// a stale socket removed, mode 0777 (the identity of a peer is proven by TLS, not by the file's mode).
+// grpc.health.v1.Health beside the services. Sockets are bound and connections taken here, over TLS judged, and then
+// handed to grpc-js.
 
-import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { dirname } from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { NsmError } from '../../protocols/errors.ts';
+import type { Server as NetServer, Socket } from 'node:net';
+import { createServer } from 'node:net';
 import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
 import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
 import {
@@ -15,20 +13,27 @@ import {
   servedMethods,
 } from '../../protocols/messages/served-call.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
-import type { Log } from '../../protocols/ports/log.ts';
+import { type Log, silentLog } from '../../protocols/ports/log.ts';
 import type { Listener, Listening, ServedService } from '../../protocols/ports/rpc.ts';
-import type { GrpcAddress, PlaintextOptions } from './grpc-address.ts';
-import { createPlaintextPolicy, parseGrpcUrl, publishedHost, tcpUrl } from './grpc-address.ts';
+import { bindSocket } from './bound-socket.ts';
+import type { PlaintextOptions } from './grpc-address.ts';
+import { createPlaintextPolicy, parseGrpcUrl } from './grpc-address.ts';
 import { messageBytesMaxDefault } from './grpc-bytes.ts';
 import { registerHealth } from './grpc-health.ts';
 import type { GrpcHost, GrpcServedCall } from './grpc-served-calls.ts';
-import { registerMethod } from './grpc-served-calls.ts';
+import { plaintextCaller, registerMethod } from './grpc-served-calls.ts';
+import type { MutualTls } from './mutual-tls.ts';
+import { TlsDoor } from './tls-door.ts';
 
 export interface GrpcListenerOptions extends PlaintextOptions {
   readonly clock: Clock;
   readonly log?: Log;
+  /** Proves who serves and judges who calls. Absent: plaintext, where it is allowed. */
+  readonly tls?: MutualTls;
   /** Calls and streams in flight per listener; beyond it a call is refused with RESOURCE_EXHAUSTED. */
   readonly callsMax?: number;
+  /** Connections per listener, TLS handshakes included; beyond it a connection is dropped. */
+  readonly connectionsMax?: number;
   readonly messageBytesMax?: number;
   /** How often a connection is probed, so that a peer that vanished is noticed. */
   readonly keepaliveMs?: number;
@@ -36,24 +41,65 @@ export interface GrpcListenerOptions extends PlaintextOptions {
   readonly createGuard?: () => OperationGuard;
 }
 
-/** How long a peer that listens on a socket of the same path has to take a connection. */
-const staleProbeMs = 1000;
 /** How long refusals have to leave before connections are cut. */
 const lastWordsMs = 200;
 
 export function createGrpcListener(options: GrpcListenerOptions): Listener {
-  const policy = createPlaintextPolicy(options);
+  const { tls, log = silentLog } = options;
+  const policy = tls === undefined ? createPlaintextPolicy(options) : undefined;
   return {
     listen: async (url: string, services: readonly ServedService[]): Promise<Listening> => {
       const address = parseGrpcUrl(url);
-      policy(address);
+      policy?.(address);
       const host = createHost(url, options);
-      const server = createServer(host, services, options);
-      const bound = await bind(server, address);
-      options.log?.warn('listened without TLS', { url: bound });
-      return { url: bound, close: (graceMs) => close(server, host, options.clock, graceMs) };
+      const server = createServerOf(host, services, options);
+      const entrance = tls === undefined ? plainDoor(server, options) : tlsDoor(host, server);
+      try {
+        const cut = followSockets(entrance.socket);
+        const bound = await bindSocket(entrance.socket, address);
+        if (tls === undefined) log.warn('listened without TLS', { url: bound });
+        return {
+          url: bound,
+          close: (graceMs) => close({ server, host, entrance, cut }, options.clock, graceMs),
+        };
+      } catch (error) {
+        entrance.close();
+        throw error;
+      }
     },
   };
+
+  function tlsDoor(host: GrpcHost, server: Server): Entrance {
+    const { clock, connectionsMax = connectionsMaxDefault } = options;
+    const door = new TlsDoor({
+      tls: tls as MutualTls,
+      clock,
+      log,
+      url: host.url,
+      server,
+      connectionsMax,
+    });
+    host.callerOf = (call) => door.connectionOf(call.getAuthContext().sslPeerCertificate);
+    return door;
+  }
+}
+
+const connectionsMaxDefault = 10_000;
+
+/** Takes connections and hands them to grpc-js. */
+interface Entrance {
+  readonly socket: NetServer;
+  close(): void;
+}
+
+function plainDoor(server: Server, { connectionsMax }: GrpcListenerOptions): Entrance {
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const socket = createServer({ noDelay: true }, (connection) => {
+    connection.on('error', () => {});
+    injector.injectConnection(connection);
+  });
+  socket.maxConnections = connectionsMax ?? connectionsMaxDefault;
+  return { socket, close: () => void socket.close() };
 }
 
 function createHost(url: string, options: GrpcListenerOptions): GrpcHost {
@@ -63,15 +109,17 @@ function createHost(url: string, options: GrpcListenerOptions): GrpcHost {
     guard: options.createGuard?.() ?? createOperationGuard({ clock: options.clock }),
     inFlight: new CallsInFlight<GrpcServedCall>(options.callsMax ?? 10_000),
     messageBytesMax: options.messageBytesMax ?? messageBytesMaxDefault,
+    callerOf: () => plaintextCaller,
   };
 }
 
-function createServer(
+function createServerOf(
   host: GrpcHost,
   services: readonly ServedService[],
   options: GrpcListenerOptions,
 ): Server {
   const server = new Server({
+    'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': host.messageBytesMax,
     'grpc.max_send_message_length': host.messageBytesMax,
     'grpc.keepalive_time_ms': options.keepaliveMs ?? 30_000,
@@ -82,74 +130,23 @@ function createServer(
   return server;
 }
 
-async function bind(server: Server, address: GrpcAddress): Promise<string> {
-  if (address.kind === 'unix') {
-    await prepareSocket(address.path);
-    await bindTarget(server, `unix:${address.path}`);
-    await chmod(address.path, 0o777);
-    return `unix://${address.path}`;
-  }
-  const { host, port } = address;
-  if (host !== '') return tcpUrl(host, await bindTarget(server, tcpUrl(host, port).slice(6)));
-  const bound = await bindTarget(server, `[::]:${port}`).catch(() =>
-    // A machine without IPv6.
-    bindTarget(server, `0.0.0.0:${port}`),
-  );
-  return tcpUrl(publishedHost(), bound);
+interface Open {
+  readonly server: Server;
+  readonly host: GrpcHost;
+  readonly entrance: Entrance;
+  readonly cut: () => void;
 }
 
-function bindTarget(server: Server, target: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(target, ServerCredentials.createInsecure(), (error, port) => {
-      if (error === null) resolve(port);
-      else {
-        reject(
-          new NsmError('UNAVAILABLE', 'cannot listen', {
-            rule: 'bind',
-            expected: `a free address ${target}`,
-            found: error.message,
-            cause: error,
-          }),
-        );
-      }
-    });
-  });
-}
-
-async function prepareSocket(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const found = await lstat(path).catch(() => undefined);
-  if (found === undefined) return;
-  if (!found.isSocket()) throw taken(path, 'a file that is no socket');
-  if (await isServed(path)) throw taken(path, 'a socket that another process serves');
-  await unlink(path);
-}
-
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (served: boolean): void => {
-      socket.destroy();
-      resolve(served);
-    };
-    socket.setTimeout(staleProbeMs, () => settle(true));
-    socket.on('connect', () => settle(true));
-    socket.on('error', () => settle(false));
-  });
-}
-
-function taken(path: string, found: string): NsmError {
-  return new NsmError('ALREADY_EXISTS', 'the path of the socket is taken', {
-    rule: 'socket-path',
-    expected: `${path} to be free, or a socket that nobody serves`,
-    found,
-    remedy: 'end the other process or choose another path',
-  });
-}
-
-async function close(server: Server, host: GrpcHost, clock: Clock, graceMs: number): Promise<void> {
+async function close(
+  { server, host, entrance, cut }: Open,
+  clock: Clock,
+  graceMs: number,
+): Promise<void> {
+  entrance.close();
   const shutDown = new Promise<void>((resolve) => {
-    const timer = clock.after(graceMs + lastWordsMs, () => server.forceShutdown());
+    // A peer that never reads, or never closes its end, is not waited for; grpc-js 1.14 does not call back at all where
+    // a connection is about to fail.
+    const timer = clock.after(graceMs + lastWordsMs, resolve);
     server.tryShutdown(() => {
       timer.cancel();
       resolve();
@@ -157,6 +154,17 @@ async function close(server: Server, host: GrpcHost, clock: Clock, graceMs: numb
   });
   await host.inFlight.drain(clock, graceMs, listenerStopped(host.url));
   await shutDown;
-  // Connections that outlive a clean shutdown (a peer that never reads) are not kept.
-  server.forceShutdown();
+  cut();
+}
+
+/** Returns how to cut every connection that is open then. */
+function followSockets(server: NetServer): () => void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  return () => {
+    for (const socket of open) socket.destroy();
+  };
 }

@@ -24,6 +24,7 @@ import {
   answerStream,
   answerUnary,
   checkAnswer,
+  listenerStopped,
   ServedCall,
 } from '../../protocols/messages/served-call.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
@@ -44,9 +45,24 @@ export interface GrpcHost {
   readonly guard: OperationGuard;
   readonly inFlight: CallsInFlight<GrpcServedCall>;
   readonly messageBytesMax: number;
+  /** Undefined for a call whose connection has just ended. */
+  callerOf: (call: Pick<Unary, 'getAuthContext'>) => GrpcPeerCalls | undefined;
 }
 
-const grpcPeer: Peer = Object.freeze({ binding: 'grpc' });
+/** Who calls, over one connection, with the calls that end when trust in the caller does. */
+export interface GrpcPeerCalls {
+  readonly peer: Peer;
+  readonly calls: { add(call: GrpcServedCall): unknown; delete(call: GrpcServedCall): unknown };
+  /** Why it is served no more. */
+  readonly refusal: NsmError | undefined;
+}
+
+/** Whoever calls without TLS. Nothing ends because of who it is. */
+export const plaintextCaller: GrpcPeerCalls = Object.freeze({
+  peer: Object.freeze({ binding: 'grpc' as const }),
+  calls: { add: () => {}, delete: () => {} },
+  refusal: undefined,
+});
 
 type Incoming = Message | NsmError;
 type Unary = ServerUnaryCall<Incoming, Uint8Array>;
@@ -87,6 +103,7 @@ function serveUnary(
     if (ended) return false;
     ended = true;
     host.inFlight.end(inFlight);
+    caller?.calls.delete(inFlight);
     return true;
   };
   const refuse = (error: unknown): void => {
@@ -99,12 +116,15 @@ function serveUnary(
     },
   };
   let context: ServedCall | undefined;
+  let caller: GrpcPeerCalls | undefined;
   try {
-    context = admit(host, call);
+    caller = admittedCaller(host, call);
+    context = contextOf(host, call, caller.peer);
     const { request } = call;
     if (request instanceof NsmError) throw request;
     const running = context;
     host.inFlight.begin(inFlight);
+    caller.calls.add(inFlight);
     call.on('cancelled', () => {
       running.abort(cancelledByCaller(served.method));
       end();
@@ -128,23 +148,31 @@ function serveUnary(
 
 function serveStream(host: GrpcHost, served: ServedMethod, call: Stream): void {
   try {
-    const context = admit(host, call);
+    const caller = admittedCaller(host, call);
+    const context = contextOf(host, call, caller.peer);
     if ('request' in call && call.request instanceof NsmError) throw call.request;
-    new ServedStream({ host, served, call, context }).run();
+    new ServedStream({ host, served, call, context, caller }).run();
   } catch (error) {
     call.emit('error', toStatus(asNsmError(error)));
   }
 }
 
-function admit(host: GrpcHost, call: Unary | Stream): ServedCall {
-  const refusal = host.inFlight.refusal();
+/** Errors: UNAVAILABLE (the connection ends), RESOURCE_EXHAUSTED. */
+export function admittedCaller(host: GrpcHost, call: Pick<Unary, 'getAuthContext'>): GrpcPeerCalls {
+  const caller = host.callerOf(call);
+  if (caller === undefined) throw listenerStopped(host.url);
+  const refusal = caller.refusal ?? host.inFlight.refusal();
   if (refusal !== undefined) throw refusal;
+  return caller;
+}
+
+function contextOf(host: GrpcHost, call: Unary | Stream, peer: Peer): ServedCall {
   const deadline = call.getDeadline();
   const leftMs = (typeof deadline === 'number' ? deadline : deadline.getTime()) - Date.now();
   return new ServedCall({
     deadlineMs: host.clock.nowMs() + leftMs,
     headers: fromMetadata(call.metadata),
-    peer: grpcPeer,
+    peer,
     operation: readOperation(call.metadata),
   });
 }
@@ -154,6 +182,7 @@ interface ServedStreamInit {
   readonly served: ServedMethod;
   readonly call: Stream;
   readonly context: ServedCall;
+  readonly caller: GrpcPeerCalls;
 }
 
 class ServedStream implements GrpcServedCall {
@@ -168,8 +197,9 @@ class ServedStream implements GrpcServedCall {
   }
 
   run(): void {
-    const { host, served, call, context } = this.#init;
+    const { host, served, call, context, caller } = this.#init;
     host.inFlight.begin(this, context.deadlineMs === Infinity);
+    caller.calls.add(this);
     call.on('cancelled', () => this.#stop(cancelledByCaller(served.method)));
     if (!('request' in call)) {
       this.#requests = flowFrom<Message>(call as unknown as Readable, {
@@ -216,6 +246,7 @@ class ServedStream implements GrpcServedCall {
     if (this.#ended) return;
     this.#ended = true;
     this.#init.host.inFlight.end(this);
+    this.#init.caller.calls.delete(this);
     this.#init.context.abort(reason);
     this.#pump?.stop();
     this.#requests?.queue.abort(reason);

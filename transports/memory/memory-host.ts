@@ -3,7 +3,9 @@
 import type { NsmError } from '../../protocols/errors.ts';
 import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
 import type { CallsInFlight, ServedMethod } from '../../protocols/messages/served-call.ts';
+import { noHeaders } from '../../protocols/messages/served-call.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
+import type { CallHeaders, Headers, Peer } from '../../protocols/ports/rpc.ts';
 
 /** A call as its listener sees it: something that can be ended. */
 export interface MemoryCall {
@@ -22,6 +24,14 @@ export interface MemoryHost {
 export interface MemoryCaller {
   readonly clock: Clock;
   readonly url: string;
+  readonly peer: () => Peer;
+  readonly callHeaders: CallHeaders | undefined;
   /** The listener at the URL, or why there is none. */
   host(): MemoryHost | NsmError;
+}
+
+/** The headers that a call arrives with. */
+export function headersOf(caller: MemoryCaller, own: Headers | undefined, peer: Peer): Headers {
+  if (caller.callHeaders === undefined) return own ?? noHeaders;
+  return { ...caller.callHeaders(peer.spiffeId), ...own };
 }

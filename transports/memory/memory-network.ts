@@ -15,10 +15,12 @@ import {
 } from '../../protocols/messages/served-call.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type {
+  CallHeaders,
   Channel,
   Dialer,
   Listener,
   Listening,
+  Peer,
   ServedService,
 } from '../../protocols/ports/rpc.ts';
 import type { MemoryCaller, MemoryHost } from './memory-host.ts';
@@ -27,6 +29,9 @@ import { callMemoryUnary } from './memory-unary.ts';
 
 export interface MemoryNetworkOptions {
   readonly clock: Clock;
+  /** Both ends of every call: this process. Without an identity by default. */
+  readonly peer?: () => Peer;
+  readonly callHeaders?: CallHeaders;
   /** Calls in flight per listener; beyond it a call is refused with RESOURCE_EXHAUSTED. */
   readonly callsMax?: number;
   /** The guard of one listener; by default each has its own with default bounds. */
@@ -40,10 +45,16 @@ export interface MemoryNetwork {
 
 export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
   const hosts = new Map<string, MemoryHost>();
-  return { dialer: createDialer(hosts, options.clock), listener: createListener(hosts, options) };
+  return { dialer: createDialer(hosts, options), listener: createListener(hosts, options) };
 }
 
-function createDialer(hosts: ReadonlyMap<string, MemoryHost>, clock: Clock): Dialer {
+const withoutIdentity: Peer = Object.freeze({ binding: 'memory' });
+
+function createDialer(
+  hosts: ReadonlyMap<string, MemoryHost>,
+  options: MemoryNetworkOptions,
+): Dialer {
+  const { clock, peer = () => withoutIdentity, callHeaders } = options;
   const channels = new Map<string, Channel>();
   let closed = false;
   const host = (url: string): MemoryHost | NsmError => {
@@ -58,7 +69,10 @@ function createDialer(hosts: ReadonlyMap<string, MemoryHost>, clock: Clock): Dia
       checkUrl(url);
       let channel = channels.get(url);
       if (channel === undefined) {
-        channel = createChannel(url, createInvoker({ clock, url, host: () => host(url) }));
+        channel = createChannel(
+          url,
+          createInvoker({ clock, url, peer, callHeaders, host: () => host(url) }),
+        );
         // A URL costs nothing to dial again; the cache only saves the common ones from being rebuilt.
         if (channels.size < channelsMax) channels.set(url, channel);
       }

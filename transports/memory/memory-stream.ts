@@ -17,14 +17,13 @@ import type { ServedMethod } from '../../protocols/messages/served-call.ts';
 import {
   answerStream,
   checkAnswer,
-  noHeaders,
   ServedCall,
   unimplemented,
 } from '../../protocols/messages/served-call.ts';
 import type { StreamOptions } from '../../protocols/ports/rpc.ts';
 import { listenForAbort } from './listen-for-abort.ts';
 import type { MemoryCaller, MemoryHost } from './memory-host.ts';
-import { memoryPeer } from './memory-unary.ts';
+import { headersOf } from './memory-host.ts';
 
 /** Messages that a sender may be ahead of its receiver. */
 const window = 64;
@@ -66,10 +65,11 @@ function run(
 ): AsyncIterator<Message> {
   const { timeoutMs, signal } = options;
   const method = served.method;
+  const peer = caller.peer();
   const call = new ServedCall({
     deadlineMs: timeoutMs === undefined ? Infinity : caller.clock.nowMs() + timeoutMs,
-    headers: options.headers ?? noHeaders,
-    peer: memoryPeer,
+    headers: headersOf(caller, options.headers, peer),
+    peer,
   });
   let upstream: Pump | undefined;
   let downstream: Pump | undefined;

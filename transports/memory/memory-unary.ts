@@ -9,17 +9,11 @@ import {
   methodPath,
 } from '../../protocols/messages/rpc-client.ts';
 import type { UnaryAnswer } from '../../protocols/messages/served-call.ts';
-import {
-  answerUnary,
-  noHeaders,
-  ServedCall,
-  unimplemented,
-} from '../../protocols/messages/served-call.ts';
-import type { Peer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import { answerUnary, ServedCall, unimplemented } from '../../protocols/messages/served-call.ts';
+import type { UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { listenForAbort } from './listen-for-abort.ts';
 import type { MemoryCaller } from './memory-host.ts';
-
-export const memoryPeer: Peer = Object.freeze({ binding: 'memory' });
+import { headersOf } from './memory-host.ts';
 
 export function callMemoryUnary(
   caller: MemoryCaller,
@@ -35,10 +29,11 @@ export function callMemoryUnary(
   const refusal = host.calls.refusal();
   if (refusal !== undefined) return Promise.reject(refusal);
   const { timeoutMs, signal } = options;
+  const peer = caller.peer();
   const call = new ServedCall({
     deadlineMs: caller.clock.nowMs() + timeoutMs,
-    headers: options.headers ?? noHeaders,
-    peer: memoryPeer,
+    headers: headersOf(caller, options.headers, peer),
+    peer,
     operation: options.operation,
   });
   return new Promise((resolve, reject) => {
@@ -64,6 +59,7 @@ export function callMemoryUnary(
     const onAnswer = (answer: UnaryAnswer): void => {
       if (!settle()) return;
       options.onHeaders?.(answer.headers);
+      options.onPeer?.(peer);
       resolve(answer.message);
     };
     const timer = caller.clock.after(timeoutMs, () =>

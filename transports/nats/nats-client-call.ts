@@ -6,9 +6,12 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { NsmError } from '../../protocols/errors.ts';
 import type { Frame } from '../../protocols/messages/call-envelope.ts';
 import type { PeerTime } from '../../protocols/messages/peer-time.ts';
-import type { Headers } from '../../protocols/ports/rpc.ts';
+import type { CallHeaders, Headers, Peer } from '../../protocols/ports/rpc.ts';
 import type { NatsBus } from './nats-bus.ts';
 import type { StreamTicker } from './stream-ticker.ts';
+
+/** Who is on the other side of the bus: nobody proves it. */
+export const busPeer: Peer = Object.freeze({ binding: 'nats' });
 
 /** A frame of the callee with what came along. */
 export interface Reception {
@@ -33,6 +36,7 @@ export interface BusCaller {
   readonly subject: string;
   readonly peer: PeerTime;
   readonly ticker: StreamTicker;
+  readonly callHeaders: CallHeaders | undefined;
   /** Errors: RESOURCE_EXHAUSTED. */
   begin(call: ClientCall): string;
   end(id: string): void;

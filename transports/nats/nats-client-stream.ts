@@ -192,7 +192,11 @@ class ClientStream implements ClientCall {
       const body = request.kind === 'one' ? encodeBody(this.#method, request.message) : noBody;
       const suffix = methodSuffix(this.#method.parent.typeName, this.#method.name);
       bus.publish(`${subject}.${suffix}`, {
-        headers: { ...this.#options.headers, [callHeader]: line },
+        headers: {
+          ...this.#caller.callHeaders?.(undefined),
+          ...this.#options.headers,
+          [callHeader]: line,
+        },
         body,
         reply: this.#caller.inbox(this.#id),
       });

@@ -24,6 +24,7 @@ import { listenForAbort } from './listen-for-abort.ts';
 import { busClosed } from './nats-bus.ts';
 import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
 import {
+  busPeer,
   decodeBody,
   encodeBody,
   noResponders,
@@ -118,6 +119,7 @@ class UnaryCall implements ClientCall {
     const call = { id: this.#id, instance, version, startBy: deadline, deadline, window: 0 };
     try {
       const headers: Record<string, string> = {
+        ...caller.callHeaders?.(undefined),
         ...options.headers,
         [callHeader]: encodeCall(call),
       };
@@ -143,6 +145,7 @@ class UnaryCall implements ClientCall {
     }
     if (!this.#settle()) return;
     options.onHeaders?.(userHeaders(headers));
+    options.onPeer?.(busPeer);
     resolve(message);
   }
 

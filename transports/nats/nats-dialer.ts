@@ -12,7 +12,7 @@ import { PeerTime } from '../../protocols/messages/peer-time.ts';
 import type { Invoker } from '../../protocols/messages/rpc-client.ts';
 import { createChannel } from '../../protocols/messages/rpc-client.ts';
 import { componentSubject, parseBusUrl } from '../../protocols/messages/subjects.ts';
-import type { Channel, Dialer } from '../../protocols/ports/rpc.ts';
+import type { CallHeaders, Channel, Dialer } from '../../protocols/ports/rpc.ts';
 import { readHeaderBlock } from './header-block.ts';
 import type { BusStatus, NatsBus } from './nats-bus.ts';
 import { busClosed } from './nats-bus.ts';
@@ -26,6 +26,8 @@ export interface NatsDialerOptions {
   readonly callsMax?: number;
   /** How often either end of a stream shows that it is alive; must be the same in the whole mesh. */
   readonly beatMs?: number;
+  /** Made for nobody in particular: the bus does not say who listens to a subject. */
+  readonly callHeaders?: CallHeaders;
 }
 
 export const defaultBeatMs = 1000;
@@ -41,6 +43,7 @@ class NatsDialer implements Dialer {
   readonly #bus: NatsBus;
   readonly #callsMax: number;
   readonly #ticker: StreamTicker;
+  readonly #callHeaders: CallHeaders | undefined;
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #stopStatus: () => void;
@@ -52,6 +55,7 @@ class NatsDialer implements Dialer {
 
   constructor(bus: NatsBus, options: NatsDialerOptions) {
     this.#bus = bus;
+    this.#callHeaders = options.callHeaders;
     this.#callsMax = options.callsMax ?? 10_000;
     this.#ticker = new StreamTicker(bus.clock, options.beatMs ?? defaultBeatMs);
     this.#inbox = createInbox();
@@ -92,6 +96,7 @@ class NatsDialer implements Dialer {
       subject,
       peer,
       ticker: this.#ticker,
+      callHeaders: this.#callHeaders,
       begin: (call) => this.#begin(call, peer),
       end: (id) => void this.#calls.delete(id),
       inbox: (id) => `${this.#inbox}.${id}`,

@@ -40,7 +40,6 @@ import type {
   Listener,
   Listening,
   Operation,
-  Peer,
   ServedService,
 } from '../../protocols/ports/rpc.ts';
 import {
@@ -50,6 +49,7 @@ import {
   userHeaders,
 } from './header-block.ts';
 import type { NatsBus } from './nats-bus.ts';
+import { busPeer } from './nats-client-call.ts';
 import { defaultBeatMs } from './nats-dialer.ts';
 import type { BusHost, BusServedCall, FrameContent, IncomingCall } from './nats-served-call.ts';
 import { decodeRequest } from './nats-served-call.ts';
@@ -66,7 +66,6 @@ export interface NatsListenerOptions {
   readonly createGuard?: () => OperationGuard;
 }
 
-const busPeer: Peer = Object.freeze({ binding: 'nats' });
 const noBody = new Uint8Array(0);
 
 export function createNatsListener(bus: NatsBus, options: NatsListenerOptions = {}): Listener {

@@ -16,11 +16,12 @@ import { parseBundleDocument } from '../../protocols/spiffe/bundle-document.ts';
 import { readCertificate } from '../../protocols/spiffe/certificate.ts';
 import { splitDer } from '../../protocols/spiffe/der-reader.ts';
 import { parseTrustDomain, parseWorkloadId } from '../../protocols/spiffe/spiffe-id.ts';
+import { chainLengthMax } from '../../protocols/spiffe/svid-rules.ts';
 import { privateKeyOf } from './path-tokens.ts';
 import type { JwtBundles, JwtKeys } from './verify-jwt-svid.ts';
 import { readJwtKeys } from './verify-jwt-svid.ts';
 import type { X509Bundles } from './verify-x509-svid.ts';
-import { chainLengthMax, verifyX509Svid } from './verify-x509-svid.ts';
+import { verifyX509Svid } from './verify-x509-svid.ts';
 
 /** Identities of one process, bundles, and CA certificates in one bundle. */
 const svidsMax = 64;

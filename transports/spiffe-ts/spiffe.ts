@@ -3,7 +3,11 @@
 
 export { endpointVariable, parseEndpoint } from './endpoint-address.ts';
 export { createIdentitySource, type IdentitySourceOptions } from './identity-source.ts';
-export { presentedChain, type TlsMaterial, tlsMaterial } from './tls-material.ts';
+export {
+  presentedChain,
+  type TlsMaterial,
+  tlsMaterial,
+} from '../../protocols/spiffe/tls-material.ts';
 
 export { verifyX509Svid, type X509Bundles } from './verify-x509-svid.ts';
 export { type JwtBundles, type JwtKeys, readJwtKeys, verifyJwtSvid } from './verify-jwt-svid.ts';

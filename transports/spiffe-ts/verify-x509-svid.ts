@@ -9,14 +9,12 @@ import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
 import type { CertificateFields } from '../../protocols/spiffe/certificate.ts';
 import { readCertificate, sameBytes } from '../../protocols/spiffe/certificate.ts';
 import { checkNameConstraints } from '../../protocols/spiffe/name-constraints.ts';
-import { checkAuthority, checkLeaf } from '../../protocols/spiffe/svid-rules.ts';
+import { chainLengthMax, checkAuthority, checkLeaf } from '../../protocols/spiffe/svid-rules.ts';
 import { certificateSignatures, keyKind } from './public-key.ts';
 
 /** CA certificates (DER) by trust domain name. */
 export type X509Bundles = ReadonlyMap<string, readonly Uint8Array[]>;
 
-/** Certificates that a peer may present, leaf included. */
-export const chainLengthMax = 10;
 /** Signatures checked in search of one path; an honest chain needs one per certificate. */
 const signatureChecksMax = 32;
 

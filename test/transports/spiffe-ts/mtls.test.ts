@@ -21,7 +21,7 @@ import {
   presentedChain,
   tlsMaterial,
 } from '../../../transports/spiffe-ts/spiffe.ts';
-import { toPem } from '../../../transports/spiffe-ts/tls-material.ts';
+import { toPem } from '../../../protocols/spiffe/tls-material.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import type { TestCa } from './pki.ts';
 import { keyOf, makeCa, makeKey, makeLeaf } from './pki.ts';

@@ -15,7 +15,7 @@ import {
   derText,
   derValue,
 } from '../../../protocols/spiffe/der-writer.ts';
-import { toPem } from '../../../transports/spiffe-ts/tls-material.ts';
+import { toPem } from '../../../protocols/spiffe/tls-material.ts';
 import { verifyX509Svid } from '../../../transports/spiffe-ts/verify-x509-svid.ts';
 import type { CaOptions, LeafOptions } from './pki.ts';
 import { leafId, makeCa, makeKey, makeLeaf, nowMs } from './pki.ts';

@@ -1,10 +1,10 @@
-// An identity in the forms that node:tls takes, and the chain that a TLS peer presented in the form that the verifier
-// takes. TLS itself can only check against one merged list of CAs: that is never enough, so every user of this
-// material also calls `verifyPeer` with the peer's chain.
+// An identity in the forms that TLS libraries take, and the chain that a TLS peer presented in the form that the
+// verifier takes. TLS itself can only check against one merged list of CAs: that is never enough, so every user of
+// this material also calls `verifyPeer` with the peer's chain.
 
-import type { PeerCertificate } from 'node:tls';
-import type { IdentitySnapshot } from '../../protocols/ports/identity.ts';
-import { chainLengthMax } from './verify-x509-svid.ts';
+import type { IdentitySnapshot } from '../ports/identity.ts';
+import { encodeBase64 } from './base64url.ts';
+import { chainLengthMax } from './svid-rules.ts';
 
 export interface TlsMaterial {
   /** Leaf and intermediates, PEM. */
@@ -23,18 +23,21 @@ export function tlsMaterial({ svid, bundles }: IdentitySnapshot): TlsMaterial {
   };
 }
 
+/** Whether two materials prove and accept the same: a snapshot may come again with nothing new. */
+export function isSameMaterial(one: TlsMaterial, other: TlsMaterial): boolean {
+  return one.cert === other.cert && one.ca.join('') === other.ca.join('');
+}
+
 export function toPem(label: string, der: Uint8Array): string {
-  const lines =
-    Buffer.from(der)
-      .toString('base64')
-      .match(/.{1,64}/g) ?? [];
+  const lines = encodeBase64(der).match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 
-/** Node adds the link where the whole chain was asked for, and a root links to itself. */
-type LinkedCertificate = Partial<Pick<PeerCertificate, 'raw'>> & {
+/** As Node tells of a peer: it adds the link where the whole chain was asked for, and a root links to itself. */
+interface LinkedCertificate {
+  readonly raw?: Uint8Array;
   readonly issuerCertificate?: LinkedCertificate;
-};
+}
 
 /**
  * DER certificates, leaf first, of `socket.getPeerCertificate(true)` or of what `checkServerIdentity` gets; empty

@@ -1,0 +1,152 @@
+// One grpc-js client: over TLS it proves one SVID and knows who the peer is. It is never changed: when its SVID or the
+// bundles change, or before trust in its peer ends, it is retired. Then new calls go to another line, streams end and
+// are opened again by whoever needs them, unary calls may finish, and all that is left is cut when trust ends.
+// The raw client's own methods are used and no client class is generated: there the RPC `Close` of NetworkService
+// would hide the client's `close`.
+
+import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
+import { CallCredentials, Client, credentials } from '@grpc/grpc-js';
+import type { PeerCertificate } from 'node:tls';
+import type { NsmError } from '../../protocols/errors.ts';
+import { asNsmError } from '../../protocols/errors.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
+import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
+import type { CallHeaders, Peer } from '../../protocols/ports/rpc.ts';
+import { presentedChain } from '../../protocols/spiffe/tls-material.ts';
+import { toMetadata } from './grpc-metadata.ts';
+import type { MutualTls, OwnSide } from './mutual-tls.ts';
+import { connectionEnded } from './mutual-tls.ts';
+
+/** A call or stream of a line. */
+export interface LineCall {
+  readonly isStream: boolean;
+  /** Cancels it; its caller gets `reason`. */
+  end(reason: NsmError): void;
+}
+
+export interface LineInit {
+  readonly url: string;
+  /** As grpc-js wants it. */
+  readonly target: string;
+  readonly channelOptions: ChannelOptions;
+  readonly clock: Clock;
+  /** Undefined for plaintext. */
+  readonly tls: (MutualTls & { readonly own: OwnSide }) | undefined;
+  readonly callHeaders: CallHeaders | undefined;
+  /** It is not to be used for new calls any more. */
+  readonly onRetired: () => void;
+  readonly onClosed: () => void;
+}
+
+/** A peer that has renewed its SVID, at half of its life, is met anew at this part of what is left of the old one. */
+const retireAtPart = 0.8;
+/** A peer that does not renew must not be asked in an ever faster row. */
+const retireAfterMsMin = 1_000;
+
+export class Line {
+  readonly client: Client;
+  readonly #init: LineInit;
+  readonly #calls = new Set<LineCall>();
+  readonly #timers: Timer[] = [];
+  #peer: Peer = { binding: 'grpc' };
+  #refusal: NsmError | undefined;
+  #endsAtMs = Infinity;
+  #retired = false;
+  #closed = false;
+
+  constructor(init: LineInit) {
+    this.#init = init;
+    this.client = new Client(init.target, this.#credentials(), init.channelOptions);
+  }
+
+  /** Who is at the other end, from the first handshake on. */
+  get peer(): Peer {
+    return this.#peer;
+  }
+
+  /** Why the peer of the last handshake was refused. */
+  get refusal(): NsmError | undefined {
+    return this.#refusal;
+  }
+
+  begin(call: LineCall): void {
+    this.#calls.add(call);
+  }
+
+  end(call: LineCall): void {
+    if (this.#calls.delete(call) && this.#retired) this.#closeWhenIdle();
+  }
+
+  retire(found: string): void {
+    if (this.#retired) return;
+    this.#retired = true;
+    this.#init.onRetired();
+    const reason = connectionEnded(this.#init.url, found);
+    for (const call of this.#calls) if (call.isStream) call.end(reason);
+    this.#closeWhenIdle();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.client.close();
+    this.#init.onClosed();
+  }
+
+  #closeWhenIdle(): void {
+    if (this.#calls.size === 0) this.close();
+  }
+
+  #credentials(): ChannelCredentials {
+    const { tls, callHeaders } = this.#init;
+    if (tls === undefined) return credentials.createInsecure();
+    this.#followEnd(tls, tls.own.notAfterMs);
+    const channel = credentials.createFromSecureContext(tls.own.context, {
+      checkServerIdentity: (_host, certificate) => this.#judge(tls, certificate),
+    });
+    if (callHeaders === undefined) return channel;
+    // They are asked for once a connection is there, so the peer is known.
+    const perCall = CallCredentials.createFromMetadataGenerator((_, answer) =>
+      answer(null, toMetadata(callHeaders(this.#peer.spiffeId))),
+    );
+    return credentials.combineChannelCredentials(channel, perCall);
+  }
+
+  #judge(tls: MutualTls, certificate: PeerCertificate): Error | undefined {
+    try {
+      const verified = tls.identity.verifyPeer(presentedChain(certificate));
+      this.#refusal = undefined;
+      this.#meet(tls, verified);
+      return undefined;
+    } catch (error) {
+      this.#refusal = asNsmError(error);
+      return this.#refusal;
+    }
+  }
+
+  #meet(tls: MutualTls, { spiffeId, leaf, notAfterMs }: VerifiedPeer): void {
+    this.#peer = Object.freeze({ binding: 'grpc', spiffeId, leaf });
+    this.#followEnd(tls, notAfterMs);
+  }
+
+  /** After a reconnect the earlier end still counts: streams of the connection before may go on. */
+  #followEnd({ wallClock }: MutualTls, notAfterMs: number): void {
+    if (this.#closed || notAfterMs >= this.#endsAtMs) return;
+    this.#endsAtMs = notAfterMs;
+    const { clock, url } = this.#init;
+    const leftMs = notAfterMs - wallClock.epochMs();
+    const retireAfterMs = Math.min(leftMs, Math.max(retireAfterMsMin, leftMs * retireAtPart));
+    for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.#timers.push(
+      clock.after(retireAfterMs, () => this.retire('one that is about to expire')),
+      clock.after(leftMs, () => this.#cut(connectionEnded(url, 'one that has expired'))),
+    );
+  }
+
+  #cut(reason: NsmError): void {
+    this.retire('one that has expired');
+    for (const call of this.#calls) call.end(reason);
+    this.close();
+  }
+}

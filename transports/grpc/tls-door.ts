@@ -1,0 +1,195 @@
+// Where connections come in over TLS. Each peer is judged by its whole chain, against the bundle of its own trust
+// domain, before any byte of HTTP/2 is read; what passes is handed to grpc-js. A connection is kept as long as its
+// peer is trusted: its calls end, announced, at the end of the peer's certificates, and at once when a new bundle no
+// longer covers them.
+// Invariant: no call is served for a peer that is not trusted at that moment.
+
+import type { Server } from '@grpc/grpc-js';
+import { ServerCredentials } from '@grpc/grpc-js';
+import type { PeerCertificate, Server as TlsServer, TLSSocket } from 'node:tls';
+import { createServer } from 'node:tls';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
+import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { Peer } from '../../protocols/ports/rpc.ts';
+import { presentedChain, tlsMaterial } from '../../protocols/spiffe/tls-material.ts';
+import type { GrpcServedCall } from './grpc-served-calls.ts';
+import type { MutualTls } from './mutual-tls.ts';
+import { alpnProtocol, connectionEnded, contextOptions } from './mutual-tls.ts';
+
+export interface TlsDoorInit {
+  readonly tls: MutualTls;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly url: string;
+  /** Serves what comes through. */
+  readonly server: Server;
+  /** Beyond it a connection is dropped. */
+  readonly connectionsMax: number;
+}
+
+/** A peer that says nothing must not hold a place for long. */
+const handshakeTimeoutMs = 10_000;
+/** How long the last words of ended calls have to leave before the connection is cut. */
+const lastWordsMs = 200;
+
+export class TlsDoor {
+  /** To listen with. */
+  readonly socket: TlsServer;
+  readonly #init: TlsDoorInit;
+  /** By the object that grpc-js gives for the peer of a call. */
+  readonly #connections = new Map<PeerCertificate, TlsConnection>();
+  readonly #unwatch: () => void;
+
+  constructor(init: TlsDoorInit) {
+    this.#init = init;
+    const { identity } = init.tls;
+    this.socket = createServer({
+      ...this.#context(),
+      requestCert: true,
+      // Judged below, where the reason can be told.
+      rejectUnauthorized: false,
+      ALPNProtocols: [alpnProtocol],
+      handshakeTimeout: handshakeTimeoutMs,
+      noDelay: true,
+    });
+    this.socket.maxConnections = init.connectionsMax;
+    this.socket.on('secureConnection', (socket) => this.#welcome(socket));
+    this.socket.on('tlsClientError', (error, socket) => {
+      this.#refused(error);
+      socket.destroy();
+    });
+    this.#unwatch = identity.watch(() => this.#renew());
+  }
+
+  /** Whose call it is, by the certificate that grpc-js shows; undefined when the connection has just ended. */
+  connectionOf(certificate: PeerCertificate | undefined): TlsConnection | undefined {
+    return certificate && this.#connections.get(certificate);
+  }
+
+  close(): void {
+    this.#unwatch();
+    this.socket.close();
+  }
+
+  #context() {
+    const snapshot = this.#init.tls.identity.current();
+    return contextOptions(snapshot && tlsMaterial(snapshot));
+  }
+
+  #welcome(socket: TLSSocket): void {
+    // grpc-js hears of it as the end of the session.
+    socket.on('error', () => {});
+    const presented = socket.getPeerCertificate(true);
+    const chain = presentedChain(presented);
+    try {
+      const verified = this.#judge(socket, chain);
+      this.#admit(socket, { presented, chain, verified });
+    } catch (error) {
+      this.#refused(error);
+      socket.destroy();
+    }
+  }
+
+  #judge(socket: TLSSocket, chain: readonly Uint8Array[]): VerifiedPeer {
+    const verified = this.#init.tls.identity.verifyPeer(chain);
+    if (!socket.authorized) {
+      throw new NsmError('UNAUTHENTICATED', 'TLS does not accept the chain', {
+        rule: 'tls-chain',
+        expected: `a chain to a CA of ${verified.trustDomain}`,
+        found: String(socket.authorizationError),
+      });
+    }
+    if (socket.alpnProtocol === alpnProtocol) return verified;
+    throw new NsmError('UNAUTHENTICATED', 'not a connection of HTTP/2', {
+      rule: 'tls-alpn',
+      expected: alpnProtocol,
+      found: String(socket.alpnProtocol || 'no protocol'),
+    });
+  }
+
+  #admit(
+    socket: TLSSocket,
+    { presented, chain, verified }: Omit<TlsConnectionInit, 'socket'>,
+  ): void {
+    const { clock, server, tls, url } = this.#init;
+    const connection = new TlsConnection({ socket, presented, chain, verified });
+    // One object for all calls, instead of a certificate that is read anew for each.
+    socket.getPeerCertificate = (() => presented) as TLSSocket['getPeerCertificate'];
+    this.#connections.set(presented, connection);
+    // An injector of its own lets grpc-js say goodbye to this connection alone.
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    const expiry = clock.after(verified.notAfterMs - tls.wallClock.epochMs(), () =>
+      connection.end(connectionEnded(url, 'a client certificate that has expired'), clock),
+    );
+    connection.onEnd = () => injector.destroy();
+    socket.once('close', () => {
+      this.#connections.delete(presented);
+      expiry.cancel();
+      connection.closed();
+      injector.destroy();
+    });
+    injector.injectConnection(socket);
+  }
+
+  /** New handshakes take the new SVID and bundles; peers that these no longer cover are shown out. */
+  #renew(): void {
+    const { tls, clock, log, url } = this.#init;
+    this.socket.setSecureContext(this.#context());
+    for (const connection of this.#connections.values()) {
+      try {
+        tls.identity.verifyPeer(connection.chain);
+      } catch (error) {
+        const { spiffeId } = connection.peer;
+        log.warn('ended a connection', { url, spiffeId, error: describeError(asNsmError(error)) });
+        connection.end(connectionEnded(url, 'a client that is no longer trusted'), clock);
+      }
+    }
+  }
+
+  #refused(error: unknown): void {
+    const { log, url } = this.#init;
+    log.warn('refused a connection', { url, error: describeError(asNsmError(error)) });
+  }
+}
+
+interface TlsConnectionInit {
+  readonly socket: TLSSocket;
+  readonly presented: PeerCertificate;
+  readonly chain: readonly Uint8Array[];
+  readonly verified: VerifiedPeer;
+}
+
+export class TlsConnection {
+  readonly peer: Peer;
+  readonly chain: readonly Uint8Array[];
+  readonly calls = new Set<GrpcServedCall>();
+  onEnd = (): void => {};
+  readonly #socket: TLSSocket;
+  #ended: NsmError | undefined;
+  #cut: Timer | undefined;
+
+  constructor({ socket, chain, verified: { spiffeId, leaf } }: TlsConnectionInit) {
+    this.#socket = socket;
+    this.chain = chain;
+    this.peer = Object.freeze({ binding: 'grpc', spiffeId, leaf });
+  }
+
+  /** Why it takes no more calls. */
+  get refusal(): NsmError | undefined {
+    return this.#ended;
+  }
+
+  end(reason: NsmError, clock: Clock): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = reason;
+    for (const call of this.calls) call.abort(reason);
+    this.onEnd();
+    this.#cut = clock.after(lastWordsMs, () => this.#socket.destroy());
+  }
+
+  closed(): void {
+    this.#cut?.cancel();
+  }
+}
