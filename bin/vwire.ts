@@ -2,7 +2,7 @@
 // The one executable: finds the role or command in the catalog, loads its module and nothing else, and turns what it
 // returns or throws into the exit code. Invariant: `--help` loads no role, so that it stays fast.
 
-import { catalog, exitCodes } from './commands/catalog.ts';
+import { catalogNames, exitCodes, findRow } from './commands/catalog.ts';
 import { generalHelp, wantsHelp } from './commands/help.ts';
 import { nearestName } from './commands/nearest-name.ts';
 import { version } from './version.ts';
@@ -17,22 +17,19 @@ const leaveAfterMs = 2_000;
 const folders = { role: 'roles', command: 'commands' } as const;
 
 async function runNamed(name: string, args: readonly string[]): Promise<number> {
-  const row = catalog.find((candidate) => candidate.name === name);
+  const row = findRow(name);
   if (row === undefined) {
-    const near = nearestName(
-      name,
-      catalog.map((candidate) => candidate.name),
-    );
+    const near = nearestName(name, catalogNames);
     const hint = near === undefined ? 'Try: vwire --help' : `Did you mean: vwire ${near}`;
     process.stderr.write(`vwire: there is no role or command "${name}". ${hint}\n`);
     return exitCodes.usage;
   }
   if (wantsHelp(args)) {
     const { commandHelp } = await import('./commands/command-help.ts');
-    process.stdout.write(await commandHelp(name));
+    process.stdout.write(await commandHelp(row.name));
     return exitCodes.ok;
   }
-  const module = (await import(`./${folders[row.kind]}/${name}.ts`)) as CommandModule;
+  const module = (await import(`./${folders[row.kind]}/${row.name}.ts`)) as CommandModule;
   const code = await module.run(args);
   if (row.kind === 'role') leaveSoon(code);
   return code;

@@ -12,6 +12,8 @@ export interface CatalogOption {
 
 export interface CatalogRow {
   readonly name: string;
+  /** What the reference calls its counterpart, where that is another word; stands for the name. */
+  readonly alias?: string;
   /** A role runs until it is told to stop; a command does one thing and ends. */
   readonly kind: 'role' | 'command';
   readonly summary: string;
@@ -49,12 +51,17 @@ const role = (name: string, summary: string, example: readonly [string, string])
   examples: [example],
 });
 
+const more: Readonly<Record<string, Partial<CatalogRow>>> = {
+  nse: { operands: '<kind>', operandChoices: ['icmp-responder', 'passthrough'] },
+  registry: { alias: 'registry-memory' },
+};
+
 const roles: readonly CatalogRow[] = [
   role('node', 'one node: supervises nsmgr and forwarder as its children', [
     'VWIRE_NODE=node-1 vwire node',
     'run the node node-1 until SIGTERM',
   ]),
-  role('registry', 'registry domain: services, endpoints, watchers', [
+  role('registry', 'registry domain: services, endpoints, watchers (also: registry-memory)', [
     'NSM_LISTEN_ON=tcp://127.0.0.1:5002 vwire registry',
     'serve the registry on loopback',
   ]),
@@ -82,11 +89,7 @@ const roles: readonly CatalogRow[] = [
     'NSM_SERVICE_NAME=my-service VWIRE_SUPPLIER_TEMPLATE=endpoint.yaml vwire supplier',
     'scale my-service from zero with processes of that template',
   ]),
-].map((row) =>
-  row.name === 'nse'
-    ? { ...row, operands: '<kind>', operandChoices: ['icmp-responder', 'passthrough'] }
-    : row,
-);
+].map((row) => ({ ...row, ...more[row.name] }));
 
 const commands: readonly CatalogRow[] = [
   {
@@ -257,6 +260,14 @@ const commands: readonly CatalogRow[] = [
 ];
 
 export const catalog: readonly CatalogRow[] = [...roles, ...commands];
+
+/** Every word that may stand first on the command line. */
+export const catalogNames: readonly string[] = catalog.flatMap(({ name, alias }) =>
+  alias === undefined ? [name] : [name, alias],
+);
+
+export const findRow = (name: string): CatalogRow | undefined =>
+  catalog.find((row) => row.name === name || row.alias === name);
 
 /** Exit codes, the same for all roles and commands. */
 export const exitCodes = {

@@ -1,7 +1,7 @@
 // `vwire completion bash|zsh`: a script generated from the catalog, so that it offers exactly what is accepted.
 
 import { parseArguments } from './arguments.ts';
-import { catalog, type CatalogRow, exitCodes } from './catalog.ts';
+import { catalog, catalogNames, type CatalogRow, exitCodes } from './catalog.ts';
 
 /** `-o, --output <format>` gives `-o` and `--output`. */
 const optionNames = (flags: string): readonly string[] => flags.match(/-{1,2}[a-z][a-z-]*/g) ?? [];
@@ -24,7 +24,7 @@ const wordBranches = (row: CatalogRow): string =>
 
 /** Bash itself needs no helper package for this; zsh runs the same function through bashcompinit. */
 function bashScript(): string {
-  const names = catalog.map(({ name }) => name).join(' ');
+  const names = catalogNames.join(' ');
   return `_vwire() {
   local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}" words=""
   if [ "$COMP_CWORD" -eq 1 ]; then

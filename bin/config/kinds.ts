@@ -126,9 +126,11 @@ export const awarenessGroups = kind(
   'groups of URLs such as [kernel://a,kernel://b],[kernel://c], each URL once',
   (value): AwarenessGroups => parseAwarenessGroups(value, noName),
 );
-export const ipAddress = kind('IP address', 'an IPv4 or IPv6 address', (value) =>
-  parseAddress(value) === undefined ? undefined : value,
-);
+/** The address alone; a prefix length behind it, as some manifests have, says nothing. */
+export const ipAddress = kind('IP address', 'an IPv4 or IPv6 address', (value) => {
+  const [, address] = /^([^/]*)(?:\/\d{1,3})?$/.exec(value) ?? [];
+  return address === undefined || parseAddress(address) === undefined ? undefined : address;
+});
 
 export const integer = (min: number, max: number): Kind<number> =>
   kind('integer', `an integer from ${min} to ${max}`, (value) =>

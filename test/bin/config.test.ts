@@ -73,6 +73,12 @@ describe('values', () => {
     expect(loadNseConfig({ NSM_UNREGISTER_ITSELF: text }).unregisterItself).toBe(true);
   });
 
+  it('read a tunnel address as forwarder-ovs takes it, with a prefix length that says nothing', () => {
+    const tunnelIp = (text: string) => loadForwarderConfig({ NSM_TUNNEL_IP: text }).tunnelIp;
+    expect(tunnelIp('10.0.0.7/24')).toBe('10.0.0.7');
+    expect(tunnelIp('fd00::7')).toBe('fd00::7');
+  });
+
   it('read groups of prefixes and DNS configurations', () => {
     const config = loadNseConfig({
       NSM_CIDR_PREFIX: '[10.0.0.0/24,fd00::/64],10.1.0.0/16',
@@ -167,7 +173,10 @@ describe('unknown names', () => {
     ]);
   });
 
-  it('of forwarder-vpp are accepted by the forwarder, so that its manifest works unchanged', () => {
-    expect(configWarnings('forwarder', { NSM_VPP_API_SOCKET: 'x' })).toEqual([]);
-  });
+  it.each(['NSM_VPP_API_SOCKET', 'NSM_BRIDGE_NAME'])(
+    'of forwarder-vpp and forwarder-ovs are accepted by the forwarder, so that a manifest works unchanged: %s',
+    (name) => {
+      expect(configWarnings('forwarder', { [name]: 'x' })).toEqual([]);
+    },
+  );
 });

@@ -43,6 +43,13 @@ describe('help', () => {
   });
 });
 
+it('knows a role by the name of its counterpart in the reference too', () => {
+  const { status, stdout } = vwire('registry-memory', '--help');
+  expect(status).toBe(0);
+  expect(stdout).toContain('Usage: vwire registry');
+  expect(stdout).toContain('NSM_PROXY_REGISTRY_URL');
+});
+
 describe('a mistake on the command line', () => {
   it.each([
     [['stauts'], 'Did you mean: vwire status'],

@@ -1,5 +1,5 @@
-// Configuration of the kernel forwarder: the variables of the reference's forwarder-vpp that have a meaning without
-// VPP. The others are accepted silently, so that a manifest written for it works unchanged.
+// Configuration of the kernel forwarder: the variables of the reference's forwarder-vpp and forwarder-ovs that have a
+// meaning without VPP and OVS. The others are accepted silently, so that a manifest written for either works unchanged.
 
 import { clientPolicies, commonVariables, maxTokenLifetime } from '../common.ts';
 import { duration, integer, ipAddress, labels, text, texts, url } from '../kinds.ts';
@@ -56,7 +56,7 @@ export const forwarderVariables = {
 
 export type ForwarderConfig = ConfigOf<typeof forwarderVariables>;
 
-/** Known to forwarder-vpp, without meaning for the kernel. */
+/** Known to forwarder-vpp or forwarder-ovs, without meaning for the kernel. */
 export const forwarderIgnoredNames: readonly string[] = [
   'NSM_PROMETHEUS_LISTEN_ON',
   'NSM_PROMETHEUS_CA_FILE',
@@ -79,4 +79,6 @@ export const forwarderIgnoredNames: readonly string[] = [
   'NSM_CGROUP_PATH',
   'NSM_VFIO_PATH',
   'NSM_MECHANISM_PRIORITY',
+  'NSM_BRIDGE_NAME',
+  'NSM_L2_RESOURCE_SELECTOR_FILE',
 ];
