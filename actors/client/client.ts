@@ -37,7 +37,7 @@ import {
   remedyFor,
 } from './heal-decision.ts';
 import { failedMoves, hasStayed, move, moveLater, showGoodWill, stay } from './moving.ts';
-import { isAboutOtherEnd, isAboutSame } from './next-hop-entry.ts';
+import { isAboutOtherEnd, isAboutSame, isEndOf } from './next-hop-entry.ts';
 import { recoverConnection } from './recover.ts';
 import { planRefresh } from './refresh-plan.ts';
 import { retryDelayMs } from './retry-delay.ts';
@@ -66,7 +66,9 @@ export function clientBehavior(given: ClientSetup): Behavior<ClientState, Messag
       if (message.type === 'attempted') return onAttempted(setup, context, state, message);
       if (state.phase === 'closed') return state;
       // A dead wire waits for nothing.
-      if (message.type === 'judged') return onJudged(setup, context, state);
+      if (message.type === 'judged' || condemns(setup, state, message)) {
+        return onJudged(setup, context, state);
+      }
       if (state.attempt !== undefined) {
         context.stash();
         return state;
@@ -302,6 +304,14 @@ function onJudged(setup: Equipped, context: Context, state: Live): ClientState {
   const isNews = verdict.kind === 'dead' ? !state.hasReselected : state.controlPlane === 'up';
   if (isNews) context.timers.start('request', 0, { type: 'requestDue' });
   return state;
+}
+
+/** Whether a hop has seen the far end of this very wire go, which ends the wire. */
+function condemns({ wire }: Equipped, state: Live, message: Message): boolean {
+  if (state.phase === 'requesting' || message.type !== 'nextHopChanged') return false;
+  if (!isEndOf(message.entry, state.connection)) return false;
+  wire.condemn('the namespace of the Endpoint has ended');
+  return true;
 }
 
 function deadError({ what, found }: { readonly what: string; readonly found: string }): NsmError {

@@ -10,6 +10,7 @@ import {
   type Mechanism,
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
+import { withoutFarEnd } from '../../protocols/nsm/far-end.ts';
 import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
@@ -55,6 +56,8 @@ export type ConnectionMessage =
   | { readonly type: 'nextHopLost' }
   /** Something that the wire cannot live without is gone, for example the client's network namespace. */
   | { readonly type: 'wireGone'; readonly reason: string }
+  /** `end` (as of far-end.ts) is gone with its namespace: nothing but another Endpoint helps. */
+  | { readonly type: 'farEndGone'; readonly end: string }
   /**
    * RESELECT_REQUESTED: this hop wishes the client elsewhere, which decides; UP: it no longer does. REFRESH_REQUESTED: this
    * hop has news for the client, which a refresh brings.
@@ -108,11 +111,13 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
         case 'request':
           return onRequest(setup, context, state, message);
         case 'nextHopChanged':
-          return onNextHopChanged(setup, context, state, message);
+          return change(setup, context, state, (stored) => viewAfter(stored, message));
         case 'nextHopLost':
-          return onNextHopLost(setup, context, state);
+          return change(setup, context, state, (stored) => inState(stored, State.DOWN));
+        case 'farEndGone':
+          return change(setup, context, state, (stored) => withoutFarEnd(stored, message.end));
         case 'wish':
-          return onWish(setup, context, state, message.wished);
+          return change(setup, context, state, (stored) => wishedFor(stored, message.wished));
         case 'wireGone':
           return end(setup, context, state, message.reason);
         case 'repair':
@@ -171,7 +176,8 @@ async function onRequest(
     if (!(thrown instanceof NsmError)) throw thrown;
     if (state.phase === 'established') {
       const kept = await keepPrevious(setup, context, state, thrown);
-      return speaksOfWire(message) ? withState(setup, context, kept, State.DOWN) : kept;
+      if (!speaksOfWire(message)) return kept;
+      return change(setup, context, kept, (stored) => inState(stored, State.DOWN));
     }
     setup.follow(setup.id, undefined);
     if (state.phase === 'closing' && built === undefined) return state;
@@ -273,39 +279,31 @@ async function dismiss(
   return retireSoon(setup, context, state);
 }
 
-function onNextHopChanged(
+/** What happens to an established connection from outside; undefined: it is no news. */
+function change(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
-  message: NextHopChanged,
+  viewOf: (stored: Connection) => Connection | undefined,
 ): ConnectionState | Promise<ConnectionState> {
   if (state.phase !== 'established') return state;
-  const view = viewOfNextHopEvent(
-    state.intent.connection,
-    message.entry,
-    message.event === ConnectionEventType.DELETE,
-    message.event === ConnectionEventType.INITIAL_STATE_TRANSFER,
-  );
+  const view = viewOf(state.intent.connection);
   return view === undefined ? state : withConnection(setup, context, state, view);
 }
 
-function onWish(
-  setup: ConnectionSetup,
-  context: Context,
-  state: ConnectionState,
-  wished: State,
-): ConnectionState | Promise<ConnectionState> {
-  // One that is DOWN is being healed, which asks for more than a wish does.
-  const isHeeded = state.phase === 'established' && state.intent.connection.state !== State.DOWN;
-  return isHeeded ? withState(setup, context, state, wished) : state;
+function viewAfter(stored: Connection, { entry, event }: NextHopChanged): Connection | undefined {
+  const isDeleted = event === ConnectionEventType.DELETE;
+  const isInitial = event === ConnectionEventType.INITIAL_STATE_TRANSFER;
+  return viewOfNextHopEvent(stored, entry, isDeleted, isInitial);
 }
 
-function onNextHopLost(
-  setup: ConnectionSetup,
-  context: Context,
-  state: ConnectionState,
-): ConnectionState | Promise<ConnectionState> {
-  return state.phase === 'established' ? withState(setup, context, state, State.DOWN) : state;
+/** One that is DOWN is being healed, which asks for more than a wish does. */
+function wishedFor(stored: Connection, wished: State): Connection | undefined {
+  return stored.state === State.DOWN ? undefined : inState(stored, wished);
+}
+
+function inState(stored: Connection, state: State): Connection | undefined {
+  return stored.state === state ? undefined : { ...stored, state };
 }
 
 /**
@@ -410,16 +408,6 @@ function onRetire(
   return transition(state, { phase: 'closed' });
 }
 
-function withState(
-  setup: ConnectionSetup,
-  context: Context,
-  state: Extract<ConnectionState, { phase: 'established' }>,
-  wireState: State,
-): ConnectionState | Promise<ConnectionState> {
-  if (state.intent.connection.state === wireState) return state;
-  return withConnection(setup, context, state, { ...state.intent.connection, state: wireState });
-}
-
 async function withConnection(
   setup: ConnectionSetup,
   context: Context,
@@ -427,8 +415,9 @@ async function withConnection(
   connection: Connection,
 ): Promise<ConnectionState> {
   const intent: Intent = { ...state.intent, connection };
-  await record(setup, intent);
+  // First: what a client heals by does not wait for the disk of every hop on its way.
   setup.monitor.publish(ConnectionEventType.UPDATE, connection);
+  await record(setup, intent);
   return { phase: 'established', intent };
 }
 

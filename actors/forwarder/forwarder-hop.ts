@@ -5,6 +5,7 @@
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import { create } from '@bufbuild/protobuf';
 import { ConnectionContextSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
+import { withNoMark } from '../../protocols/nsm/far-end.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
@@ -50,7 +51,8 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
       const client = agreeWithClient(setup, request);
       try {
         const selected = await endpointCandidates(setup, request);
-        const connection = { ...request.connection, mechanism: client, payload: selected.payload };
+        const { payload } = selected;
+        const connection = { ...withNoMark(request.connection), mechanism: client, payload };
         const result = await tryEndpoints(setup, { ...request, connection }, selected);
         setup.nextHop.leaveReplaced(request.previous, result.memory);
         return result;

@@ -12,6 +12,7 @@ import {
 import type { VniTable } from '../../actors/forwarder/vni-table.ts';
 import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
 import type { ConnectionTable } from '../../actors/connection/connection-table.ts';
+import { farEndOf } from '../../protocols/nsm/far-end.ts';
 import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { Platform } from './platform.ts';
@@ -127,13 +128,14 @@ class Wires implements ForwarderWires {
       this.#early.push(end);
       return;
     }
-    const clientType = this.#setup.table.get(id)?.connection.mechanism?.type;
-    const clientIsGone = side === 'client' && clientType === mechanismType.kernel;
+    const connection = this.#setup.table.get(id)?.connection;
+    if (connection === undefined) return;
+    const clientIsGone = side === 'client' && connection.mechanism?.type === mechanismType.kernel;
     this.#directory.tell(
       id,
       clientIsGone
         ? { type: 'wireGone', reason: 'the namespace of the client is gone' }
-        : { type: 'nextHopLost' },
+        : { type: 'farEndGone', end: farEndOf(connection) },
     );
   }
 }

@@ -3,6 +3,7 @@
 // again and again without a pause.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { farEndOf, withoutFarEnd } from '../../../protocols/nsm/far-end.ts';
 import { State } from '../../../protocols/nsm/gen/connection_pb.ts';
 import {
   aliveVerdict,
@@ -20,6 +21,8 @@ class ScriptedLiveness implements Liveness {
   watches = 0;
   stopped = 0;
   confirmed = 0;
+  /** A confirmation is not over before the watch is. */
+  hangs = false;
   verdict: Verdict = unknownVerdict;
   #tell: (verdict: Verdict) => void = () => {};
 
@@ -27,6 +30,8 @@ class ScriptedLiveness implements Liveness {
     this.watches += 1;
     this.verdict = unknownVerdict;
     this.#tell = onVerdict;
+    let end = (): void => {};
+    const stopping = new Promise<void>((resolve) => (end = resolve));
     const verdict = (): Verdict => this.verdict;
     return {
       get verdict() {
@@ -34,9 +39,11 @@ class ScriptedLiveness implements Liveness {
       },
       confirm: async () => {
         this.confirmed += 1;
+        if (this.hangs) await stopping;
         return this.verdict;
       },
       stop: () => {
+        end();
         this.stopped += 1;
         this.#tell = () => {};
       },
@@ -148,6 +155,59 @@ describe('a wire that dies', () => {
     await clock.advance(10_000);
     await say(dead);
     expect(lastAsked()?.state).toBe(State.RESELECT_REQUESTED);
+  });
+});
+
+describe('a wire whose far end a hop has seen go', () => {
+  const sayGone = () => {
+    const view = manager.view();
+    return manager.say(withoutFarEnd(view, farEndOf(view)) ?? view);
+  };
+
+  it('is left at once, whatever the probes say', async () => {
+    await sayGone();
+    expect(reselects()).toHaveLength(1);
+    expect(fixture.statuses[1]).toMatchObject({ phase: 'healing', cause: 'wire' });
+    expect(fixture.phases()).toEqual(['established', 'healing', 'established']);
+  });
+
+  it('is left at once while a DOWN before it is looked into', async () => {
+    liveness.hangs = true;
+    await manager.say({ state: State.DOWN });
+    expect(manager.asked).toHaveLength(1);
+    await sayGone();
+    expect(fixture.states()).toEqual([State.UP, State.RESELECT_REQUESTED]);
+    expect(fixture.phases().at(-1)).toBe('established');
+  });
+
+  it('while a repair hangs makes it give up', async () => {
+    manager.gate.close();
+    await manager.say({ state: State.DOWN });
+    await sayGone();
+    expect(lastAsked()?.state).toBe(State.RESELECT_REQUESTED);
+    manager.gate.open();
+    await clock.advance(1);
+    expect(fixture.phases().at(-1)).toBe('established');
+  });
+
+  it('counts no more once the client is elsewhere', async () => {
+    await sayGone();
+    await manager.say({ state: State.DOWN });
+    await clock.advance(1_000);
+    expect(reselects()).toHaveLength(1);
+    expect(lastAsked()?.state).toBe(State.UP);
+  });
+
+  it('is asked about in vain with growing pauses while no other Endpoint is to be had', async () => {
+    manager.refusal = away();
+    await sayGone();
+    await clock.advance(30_000);
+    expect(reselects().length).toBeGreaterThan(5);
+    expect(reselects().length).toBeLessThan(20);
+    expect(fixture.states().slice(1)).toEqual(reselects());
+    manager.refusal = undefined;
+    await clock.advance(6_000);
+    expect(fixture.phases().at(-1)).toBe('established');
   });
 });
 

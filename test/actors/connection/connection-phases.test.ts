@@ -3,6 +3,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { NsmError } from '../../../protocols/errors.ts';
+import { farEndOf, isFarEndGone, withoutFarEnd } from '../../../protocols/nsm/far-end.ts';
 import type { Hop } from '../../../actors/connection/hop.ts';
 import {
   type Connection,
@@ -172,6 +173,26 @@ describe('an established connection', () => {
     await fixture.close(answer);
   });
 
+  it('says that the far end is gone, also where the next hop was lost before, once', async () => {
+    const answer = await established();
+    fixture.followed.get(ownId(answer))?.say({ type: 'nextHopLost' });
+    for (let turn = 0; turn < 2; turn += 1) {
+      fixture.directory.tell(ownId(answer), { type: 'farEndGone', end: farEndOf(answer) });
+    }
+    await fixture.clock.advance(0);
+    expect(toldSince()).toEqual(['UPDATE DOWN', 'UPDATE DOWN']);
+    expect(stored().map(isFarEndGone)).toEqual([true]);
+    await fixture.close(answer);
+  });
+
+  it('says nothing of a far end that it has left meanwhile', async () => {
+    const answer = await established();
+    fixture.directory.tell(ownId(answer), { type: 'farEndGone', end: 'another' });
+    await fixture.clock.advance(0);
+    expect(toldSince()).toEqual([]);
+    await fixture.close(answer);
+  });
+
   it('is forgotten with an error where the next hop refuses the Close for good', async () => {
     const answer = await established();
     closeError = refused();
@@ -189,6 +210,16 @@ describe('what the next hop says about an established connection', () => {
     const [own] = stored();
     expect(own).toMatchObject({ id: ownId(answer), state: State.DOWN, path: { index: 1 } });
     expect(own?.path?.pathSegments.map(({ name }) => name)).toEqual(['client', 'hop', 'next']);
+    await fixture.close(answer);
+  });
+
+  it('of a far end that is gone is handed on, also after a DOWN', async () => {
+    const answer = await established();
+    const entry = entryOf(answer, { state: State.DOWN });
+    await say(answer, entry);
+    await say(answer, withoutFarEnd(entry, farEndOf(entry)) ?? entry);
+    expect(toldSince()).toEqual(['UPDATE DOWN', 'UPDATE DOWN']);
+    expect(stored().map(isFarEndGone)).toEqual([true]);
     await fixture.close(answer);
   });
 

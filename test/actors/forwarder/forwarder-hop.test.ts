@@ -14,6 +14,7 @@ import {
 } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
 import { NsmError } from '../../../protocols/errors.ts';
+import { farEndOf, withoutFarEnd } from '../../../protocols/nsm/far-end.ts';
 import type { Connection, Mechanism } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { NetworkServiceEndpointSchema } from '../../../protocols/nsm/gen/registry_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
@@ -110,6 +111,22 @@ const preferences = [kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: '
 const fresh = (change: Partial<Connection> = {}) =>
   hopRequest(connectionAt(2, ['nsc', 'nsmgr', 'forwarder'], change), { preferences });
 const makeFirst = () => hop.request(fresh());
+
+describe('a Request for a wire whose far end was gone', () => {
+  it('says so no more, neither onwards nor back', async () => {
+    const known = connectionAt(2, ['nsc', 'nsmgr', 'forwarder']);
+    const gone = withoutFarEnd(known, farEndOf(known));
+    if (gone === undefined) expect.fail('the mark was not made');
+    const { connection } = await hop.request(hopRequest(gone, { preferences }));
+    const marks = [nextHop.sent.at(-1)?.connection, connection].map((each) =>
+      each?.path?.pathSegments.map(({ metrics }) => Object.keys(metrics)),
+    );
+    expect(marks).toEqual([
+      [[], [], []],
+      [[], [], []],
+    ]);
+  });
+});
 
 describe('a first Request', () => {
   it('gets the client its own mechanism back, and the Endpoint a kernel end', async () => {
