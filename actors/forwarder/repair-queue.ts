@@ -22,8 +22,11 @@ const gatherMs = 5;
 const freeRepairs = 3;
 const pauseMs = 100;
 const pauseMsMax = 30_000;
-/** Without harm for so long a wire starts anew. */
-const peaceMs = 60_000;
+/**
+ * Without harm for so long a wire starts anew: who breaks it no oftener than that keeps nobody busy. Repairs that fail
+ * are no peace, however long their pauses are.
+ */
+const peaceMs = 5_000;
 /** Repairs that run at the same time. */
 const parallelMax = 32;
 

@@ -70,6 +70,14 @@ describe('repairs', () => {
     expect(times).toHaveLength(count + 1);
   });
 
+  it('comes at once each time where a wire is broken now and then', async () => {
+    for (let deed = 0; deed < 20; deed += 1) {
+      queue.add('a');
+      await clock.advance(6_000);
+    }
+    expect(times).toEqual(Array.from({ length: 20 }, (_, deed) => 5 + 6_000 * deed));
+  });
+
   it('repairs again what is harmed while it is being repaired', async () => {
     let release = (): void => {};
     const held = new Promise<void>((resolve) => (release = resolve));
