@@ -40,7 +40,7 @@ export function buildProgram(): ProgramBuilder {
   let isFresh = true;
   let namespace: string | undefined;
   const current = () => {
-    if (isFresh) {
+    if (isFresh || steps.at(-1)?.namespace !== namespace) {
       const place = namespace === undefined ? {} : { namespace };
       steps.push({ ...place, protocol: 'route', requests: [] });
       isFresh = false;
@@ -49,7 +49,6 @@ export function buildProgram(): ProgramBuilder {
   };
   return {
     enter(next) {
-      isFresh ||= next !== namespace;
       namespace = next;
     },
     add(what, message, options = {}) {

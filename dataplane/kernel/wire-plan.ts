@@ -1,7 +1,9 @@
 // From a wanted wire and what is there to one program: create what is missing, converge what is kept, switch over.
 // NSM concept: the cross connect of a forwarder.
-// Invariants: a new end is complete before traffic is switched to it, and what it replaces is removed only after
-// the program has succeeded; the switch is one replaced filter; the client's end is kept while it is right.
+// Invariants: an end that takes over from another is complete before traffic is switched to it, and what it replaces is
+// removed only after the program has succeeded; one that nothing was before it has no address until it is joined, so
+// that nobody asks there for a neighbour who cannot hear it; the switch is one replaced filter; the client's end is
+// kept while it is right.
 
 import { addVxlanRemote, deleteVxlanRemote } from '../../protocols/netlink/address.ts';
 import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
@@ -79,8 +81,12 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
     endpoint,
     current,
   });
+  const isFirst = ({ side, kept }: EndPlan): boolean =>
+    kept === undefined && !current.replaced.some((each) => each.side === side);
   for (const plan of ends) {
-    if (plan.end.kind === 'kernel') configurePeer(program, context, plan, plan.end);
+    if (plan.end.kind !== 'kernel') continue;
+    placePeer(program, context, plan, plan.end);
+    if (!isFirst(plan)) configurePeer(program, context, plan, plan.end);
   }
   program.enter();
   for (const plan of ends) {
@@ -88,9 +94,16 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
     const change = { index: plan.index, isUp: true, group: context.marks.group };
     program.add(`set ${plan.name} up`, changeLink(change));
   }
-  for (const plan of ends) awaitCarrier(program, plan);
+  awaitCarriers(program, ends);
   program.enter();
   context.crossConnect.connect(program, { context, wire, client, endpoint, current });
+  // The client's last: it is the one that speaks first.
+  for (const plan of [endpoint, client]) {
+    if (plan.end.kind !== 'kernel' || !isFirst(plan)) continue;
+    program.enter(plan.end.netns);
+    configurePeer(program, context, plan, plan.end);
+  }
+  program.enter();
   for (const plan of ends) markDone(program, context, plan);
   return {
     program: program.finish(),
@@ -238,7 +251,7 @@ function moveRemote(
 
 const remoteOf = (end: VxlanEnd) => ({ ip: parseIp(end.remoteIp), port: end.remotePort });
 
-function configurePeer(
+function placePeer(
   program: ProgramBuilder,
   context: PlanContext,
   plan: EndPlan,
@@ -284,8 +297,16 @@ function configurePeer(
       program.add(`set MTU ${context.mtu} on ${end.interfaceName}`, change, { undo });
     }
   }
+}
+
+function configurePeer(
+  program: ProgramBuilder,
+  context: PlanContext,
+  { side, kept, peerIndex: index }: EndPlan,
+  end: KernelEnd,
+): void {
   configureEnd(program, end, index, kept?.configuration ?? nothingConfigured);
-  if (plan.side === 'client') context.policies?.configure(program, end, index);
+  if (side === 'client') context.policies?.configure(program, end, index);
 }
 
 /** How long the kernel may take to notice that both sides of a new veth are up; it takes well under a millisecond. */
@@ -295,9 +316,7 @@ const carrierWithinMs = 250;
  * The side that came up first sends only after a work queue of the kernel (linkwatch) has run; until then it
  * drops, and a dropped ARP request costs a second. So nothing is switched to a new veth before both sides send.
  */
-function awaitCarrier(program: ProgramBuilder, plan: EndPlan): void {
-  const { end, kept, name, index, peerIndex } = plan;
-  if (end.kind !== 'kernel' || kept !== undefined) return;
+function awaitCarriers(program: ProgramBuilder, ends: readonly EndPlan[]): void {
   const options = {
     expect: {
       headerLengthBytes: linkHeaderLength,
@@ -307,10 +326,15 @@ function awaitCarrier(program: ProgramBuilder, plan: EndPlan): void {
     },
     tolerate: [errno.timedOut],
   };
+  const made = ends.flatMap(({ end, kept, ...links }) =>
+    end.kind === 'kernel' && kept === undefined ? [{ end, ...links }] : [],
+  );
   program.enter();
-  program.add(`wait for ${name}`, getLink(index), options);
-  program.enter(end.netns);
-  program.add(`wait for ${end.interfaceName}`, getLink(peerIndex), options);
+  for (const { name, index } of made) program.add(`wait for ${name}`, getLink(index), options);
+  for (const { end, peerIndex } of made) {
+    program.enter(end.netns);
+    program.add(`wait for ${end.interfaceName}`, getLink(peerIndex), options);
+  }
 }
 
 /** The last step: from now on the end counts as whole. */
