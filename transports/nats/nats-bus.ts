@@ -9,7 +9,7 @@ import type {
   PublishOptions,
   Status,
 } from '@nats-io/transport-node';
-import { connect } from '@nats-io/transport-node';
+import { connect, TimeoutError } from '@nats-io/transport-node';
 import { NsmError } from '../../protocols/errors.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
@@ -71,23 +71,16 @@ interface Outgoing {
   readonly options: PublishOptions;
 }
 
+/**
+ * One try to connect. What is sent into a network that is cut is sent again after 1, 3 and 7 s: a new try reaches a
+ * network that has healed sooner than an old one does.
+ */
+const tryTimeoutMs = 2000;
+
 export async function connectNats(options: NatsBusOptions): Promise<NatsBus> {
   const timeoutMs = options.connectTimeoutMs ?? 5000;
   try {
-    const connection = await connect({
-      servers: options.url.split(','),
-      name: options.name,
-      timeout: timeoutMs,
-      reconnect: true,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 100,
-      reconnectJitter: 100,
-      pingInterval: options.pingIntervalMs ?? 2000,
-      maxPingOut: 2,
-      // A stack per request is only of use to somebody debugging the library, and costs much.
-      noAsyncTraces: true,
-      ...options.connection,
-    });
+    const connection = await connectWithin(options, timeoutMs);
     return new ConnectedBus(connection, options);
   } catch (cause) {
     throw new NsmError('UNAVAILABLE', 'the bus cannot be reached', {
@@ -98,6 +91,37 @@ export async function connectNats(options: NatsBusOptions): Promise<NatsBus> {
       cause,
     });
   }
+}
+
+/** Tries again where nobody answers; a refusal is an answer. */
+async function connectWithin(options: NatsBusOptions, timeoutMs: number): Promise<NatsConnection> {
+  const { clock } = options;
+  const deadlineMs = clock.nowMs() + timeoutMs;
+  for (;;) {
+    const leftMs = Math.max(1, deadlineMs - clock.nowMs());
+    try {
+      return await connectOnce(options, Math.min(leftMs, tryTimeoutMs));
+    } catch (error) {
+      if (!(error instanceof TimeoutError) || clock.nowMs() >= deadlineMs) throw error;
+    }
+  }
+}
+
+function connectOnce(options: NatsBusOptions, timeoutMs: number): Promise<NatsConnection> {
+  return connect({
+    servers: options.url.split(','),
+    name: options.name,
+    timeout: timeoutMs,
+    reconnect: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 100,
+    reconnectJitter: 100,
+    pingInterval: options.pingIntervalMs ?? 2000,
+    maxPingOut: 2,
+    // A stack per request is only of use to somebody debugging the library, and costs much.
+    noAsyncTraces: true,
+    ...options.connection,
+  });
 }
 
 class ConnectedBus implements NatsBus {

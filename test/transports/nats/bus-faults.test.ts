@@ -2,7 +2,9 @@
 // what was under way and nothing more, and a bus that comes back is used without anybody's help. A real nats-server
 // is stopped (SIGSTOP), continued, killed and started again on its port.
 
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { create } from '@bufbuild/protobuf';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -16,7 +18,8 @@ import {
   NetworkServiceRequestSchema,
 } from '../../../protocols/nsm/gen/networkservice_pb.ts';
 import { serve, type Dialer } from '../../../protocols/ports/rpc.ts';
-import type { NatsBus } from '../../../transports/nats/nats-bus.ts';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import { connectNats, type NatsBus } from '../../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../../transports/nats/nats-listener.ts';
 import { startNatsServer, type NatsServer } from '../../../transports/nats/nats-server.ts';
@@ -61,6 +64,32 @@ describe('the bus fails', () => {
       .client(MonitorConnection)
       .monitorConnections(create(MonitorScopeSelectorSchema, { networkServices: ['watch'] }))
       [Symbol.asyncIterator]();
+
+  it('is reached by another try where one gets no answer', async () => {
+    const tries: Socket[] = [];
+    // What answers nothing at first is what a network that is cut looks like.
+    const gate = createServer((socket) => {
+      tries.push(socket);
+      if (tries.length === 1) return;
+      const onward = connect(server.port, '127.0.0.1');
+      socket.pipe(onward).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    await once(gate, 'listening');
+    const { port } = gate.address() as AddressInfo;
+    const bus = await connectNats({
+      url: `nats://127.0.0.1:${port}`,
+      name: 'patient',
+      clock,
+      log: silentLog,
+      connection: { timeout: 100 },
+    });
+    expect([bus.status, tries.length]).toEqual(['connected', 2]);
+    await bus.close();
+    const closed = once(gate, 'close');
+    gate.close();
+    for (const socket of tries) socket.destroy();
+    await closed;
+  });
 
   it('does not execute a call that was delivered after its caller gave up', async () => {
     await count('warm');
