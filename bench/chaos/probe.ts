@@ -14,8 +14,8 @@ import type { Losses } from './sequence-account.ts';
 export interface ProbeResult extends Losses {
   readonly longestMs: number;
   readonly longestAtMs: number | undefined;
-  /** When the last packet was lost; undefined where none was. On the clock of `monotonicMs`. */
-  readonly lastLossMs: number | undefined;
+  /** When packets flowed again after the last was lost; undefined where none was. On the clock of `monotonicMs`. */
+  readonly flowsAgainMs: number | undefined;
   /** How far the sender was behind its schedule at the worst. */
   readonly lateMs: number;
 }
@@ -160,12 +160,13 @@ export async function startSender(namespace: NetworkNamespace): Promise<Sender> 
 }
 
 function resultOf(losses: Losses, beganMs: number, lateMs: number): ProbeResult {
-  const { longest, last } = losses;
+  const { longest, last, resumedMs } = losses;
+  const lostUntilMs = last && (last.first + last.packets) * intervalMs;
   return {
     ...losses,
     lateMs,
     longestMs: (longest?.packets ?? 0) * intervalMs,
     longestAtMs: longest && beganMs + longest.first * intervalMs,
-    lastLossMs: last && beganMs + (last.first + last.packets) * intervalMs,
+    flowsAgainMs: lostUntilMs && beganMs + Math.max(lostUntilMs, resumedMs ?? 0),
   };
 }

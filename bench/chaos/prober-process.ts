@@ -99,7 +99,7 @@ function answer(socket: Socket): (command: ProberCommand) => void {
 
 class Sender {
   readonly #socket: Socket;
-  #account = new SequenceAccount();
+  #account = new SequenceAccount(intervalMs);
   #window = 0;
   #to = '';
   #beganMs = 0;
@@ -111,7 +111,8 @@ class Sender {
     socket.on('message', (message: Uint8Array) => {
       const packet = new DataView(message.buffer, message.byteOffset, message.length);
       if (message.length !== packetLength || packet.getUint32(0) !== this.#window) return;
-      this.#account.receive(packet.getUint32(4), packet.getUint32(8), packet.getUint32(12));
+      const [number, answerer, answer] = [4, 8, 12].map((offset) => packet.getUint32(offset));
+      this.#account.receive(number ?? 0, answerer ?? 0, answer ?? 0, nowMs() - this.#beganMs);
     });
   }
 
@@ -123,7 +124,7 @@ class Sender {
   }
 
   #begin(window: number, to: string): void {
-    this.#account = new SequenceAccount();
+    this.#account = new SequenceAccount(intervalMs);
     this.#window = window;
     this.#to = to;
     this.#lateMs = 0;

@@ -16,7 +16,7 @@ export interface WireOutcome {
   readonly longestMs: number;
   /** When the longest gap began, after the fault. */
   readonly longestAtMs: number | undefined;
-  /** From the fault to the end of the last gap; 0 where nothing was lost. */
+  /** From the fault to the first answer after the last gap; 0 where nothing was lost. */
   readonly restoredMs: number;
   /** What is different about the client's interface; empty as a rule. */
   readonly changed: readonly string[];
@@ -136,7 +136,7 @@ function outcomeOf(
     reordered: result.reordered,
     longestMs: result.longestMs,
     longestAtMs: result.longestAtMs === undefined ? undefined : result.longestAtMs - faultMs,
-    restoredMs: result.lastLossMs === undefined ? 0 : Math.max(0, result.lastLossMs - faultMs),
+    restoredMs: result.flowsAgainMs === undefined ? 0 : Math.max(0, result.flowsAgainMs - faultMs),
     ...changes,
   };
 }

@@ -57,7 +57,7 @@ Written by \`npm run chaos -- --write\` on ${date}: real processes in namespaces
 second on every wire, each of which the Endpoint's side answers with a number of its own, while the fault happens. A
 round counts only if its control run of equal length without the fault lost nothing. Pairs are median and worst over
 the wires of ${rows[0]?.rounds ?? 0} rounds. *Longest gap*: packets lost in a row; *flows again*: from the fault to
-the last lost packet; *all well again*: until every client is content and new wires can be made. *Interface*: index,
+the first answer after the last lost packet; *all well again*: until every client is content and new wires can be made. *Interface*: index,
 name, MAC and addresses of the client's end.
 
 Machine: ${machine}.

@@ -119,8 +119,9 @@ export class Scene {
       start: async () => void (held.child = await run()),
       async destroy() {
         held.isDestroyed = true;
-        await Promise.all([kill(), held.answerer.stop()]);
+        // It goes with the last of its processes.
         workload.namespace.close();
+        await Promise.all([kill(), held.answerer.stop()]);
       },
     };
     this.#endpoints.push(held);

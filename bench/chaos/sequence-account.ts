@@ -18,6 +18,11 @@ export interface Losses {
   /** Longest run of packets without an answer. */
   readonly longest: Gap | undefined;
   readonly last: Gap | undefined;
+  /**
+   * When the first answer came after the last packet was lost, in ms since the first one was due; undefined where none was
+   * lost, or none came. What was kept on the way while nothing flowed arrives late, and is not lost.
+   */
+  readonly resumedMs: number | undefined;
 }
 
 interface Answerer {
@@ -28,11 +33,17 @@ interface Answerer {
 
 export class SequenceAccount {
   #sent = 0;
-  #isAnswered = new Uint8Array(4_096);
+  readonly #intervalMs: number;
+  /** When each packet was answered; NaN where it was not. */
+  #answeredAtMs = new Float64Array(4_096).fill(NaN);
   #duplicated = 0;
   #reordered = 0;
   #highest = -1;
   readonly #answerers = new Map<number, Answerer>();
+
+  constructor(intervalMs: number) {
+    this.#intervalMs = intervalMs;
+  }
 
   /** The number of the next packet. */
   send(): number {
@@ -50,14 +61,15 @@ export class SequenceAccount {
     return received >= this.#sent;
   }
 
-  receive(number: number, answerer: number, answerNumber: number): void {
+  /** `atMs`: since the first one was due. */
+  receive(number: number, answerer: number, answerNumber: number, atMs: number): void {
     if (number >= this.#sent) return;
     this.#grow(number);
-    if (this.#isAnswered[number] === 1) {
+    if (this.#isAnswered(number)) {
       this.#duplicated += 1;
       return;
     }
-    this.#isAnswered[number] = 1;
+    this.#answeredAtMs[number] = atMs;
     if (number < this.#highest) this.#reordered += 1;
     this.#highest = Math.max(this.#highest, number);
     const known = this.#answerers.get(answerer) ?? { received: 0, answered: 0 };
@@ -80,6 +92,7 @@ export class SequenceAccount {
     const lost = gaps.reduce((sum, { packets }) => sum + packets, 0);
     // An answer may be counted by its sender twice where the question came twice.
     const back = Math.min(lost, Math.max(0, lostBack));
+    const last = gaps.at(-1);
     return {
       sent: this.#sent,
       lostThere: lost - back,
@@ -87,15 +100,27 @@ export class SequenceAccount {
       duplicated: this.#duplicated,
       reordered: this.#reordered,
       longest: gaps.toSorted((a, b) => b.packets - a.packets)[0],
-      last: gaps.at(-1),
+      last,
+      resumedMs: last && this.#firstAnswerSince((last.first + last.packets - 1) * this.#intervalMs),
     };
+  }
+
+  #isAnswered(number: number): boolean {
+    return !Number.isNaN(this.#answeredAtMs[number] ?? NaN);
+  }
+
+  #firstAnswerSince(ms: number): number | undefined {
+    let first: number | undefined;
+    for (const atMs of this.#answeredAtMs)
+      if (atMs >= ms && !(atMs >= (first ?? Infinity))) first = atMs;
+    return first;
   }
 
   #gaps(): readonly Gap[] {
     const gaps: Gap[] = [];
     let first = -1;
     for (let number = 0; number <= this.#sent; number += 1) {
-      const isLost = number < this.#sent && this.#isAnswered[number] !== 1;
+      const isLost = number < this.#sent && !this.#isAnswered(number);
       if (isLost && first < 0) first = number;
       if (isLost || first < 0) continue;
       gaps.push({ first, packets: number - first });
@@ -105,9 +130,10 @@ export class SequenceAccount {
   }
 
   #grow(number: number): void {
-    if (number < this.#isAnswered.length) return;
-    const next = new Uint8Array(Math.max(number + 1, 2 * this.#isAnswered.length));
-    next.set(this.#isAnswered);
-    this.#isAnswered = next;
+    const { length } = this.#answeredAtMs;
+    if (number < length) return;
+    const next = new Float64Array(Math.max(number + 1, 2 * length)).fill(NaN);
+    next.set(this.#answeredAtMs);
+    this.#answeredAtMs = next;
   }
 }

@@ -5,6 +5,7 @@ import type { ChaosCase } from '../case.ts';
 import { eventually } from '../../../test/sandbox/eventually.ts';
 import { servicePort } from '../ports.ts';
 import { monotonicMs } from '../probe.ts';
+import type { Scene } from '../scene.ts';
 import { localAndRemote, nodeOf } from './wires.ts';
 
 const windowMs = 4_000;
@@ -80,15 +81,18 @@ export const serviceLost: ChaosCase = {
     await victim.kill();
     return faultMs;
   },
-  async isWellAgain(scene, timeoutMs) {
-    const survivor = scene.endpoints[1]?.name;
-    await eventually('the client is at the other Endpoint', timeoutMs, () => {
-      const report = scene.wires[0]?.report();
-      if (report?.event === 'established' && report.endpoint === survivor) return;
-      throw new Error(`found: ${report?.event} at ${report?.endpoint}`);
-    });
-  },
+  isWellAgain: isAtSurvivor,
 };
+
+/** The client has gone from the first Endpoint to the second. */
+async function isAtSurvivor(scene: Scene, timeoutMs: number): Promise<void> {
+  const survivor = scene.endpoints[1]?.name;
+  await eventually('the client is at the other Endpoint', timeoutMs, () => {
+    const report = scene.wires[0]?.report();
+    if (report?.event === 'established' && report.endpoint === survivor) return;
+    throw new Error(`found: ${report?.event} at ${report?.endpoint}`);
+  });
+}
 
 const places = ['local', 'remote'] as const;
 const numberOf = { local: 1, remote: 2 } as const;
@@ -117,6 +121,10 @@ export const destroyedEndpoints: readonly ChaosCase[] = places.flatMap((lost) =>
         const faultMs = monotonicMs();
         await victim.destroy();
         return faultMs;
+      },
+      async isWellAgain(scene, timeoutMs) {
+        await isAtSurvivor(scene, timeoutMs);
+        await scene.contented(timeoutMs);
       },
     }),
   ),
