@@ -137,6 +137,6 @@ function askedOf(setup: AttemptSetup, connection: Connection, reselects: boolean
   };
 }
 
-export function callFor(setup: AttemptSetup, clock: Clock, signal: AbortSignal): Call {
+function callFor(setup: AttemptSetup, clock: Clock, signal: AbortSignal): Call {
   return { deadlineMs: clock.nowMs() + setup.requestTimeoutMs, signal, headers: {} };
 }

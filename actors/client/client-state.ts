@@ -16,6 +16,8 @@ export interface Requesting extends Trying {
   readonly recovered: Connection | undefined;
   /** Whether the manager is still to be asked for it. */
   readonly recovers: boolean;
+  /** A first Request had no answer, so that the manager may hold what it made. */
+  readonly mayBeHeld: boolean;
   readonly attempts: number;
   readonly healing: Healing;
 }

@@ -12,7 +12,7 @@ import {
 import type { NextHopChanged } from '../connection/connection.ts';
 import type { Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
-import { type Asked, type Attempt, callFor, type Outcome, startAttempt } from './attempt.ts';
+import { type Asked, type Attempt, type Outcome, startAttempt } from './attempt.ts';
 import {
   backoffMs,
   type ClientSetup,
@@ -29,6 +29,7 @@ import {
   type Requesting,
   transition,
 } from './client-state.ts';
+import { depart, mayHaveMade } from './departure.ts';
 import {
   afterFailedRepair,
   refusesConnection,
@@ -57,6 +58,7 @@ export function clientBehavior(given: ClientSetup): Behavior<ClientState, Messag
         phase: 'requesting',
         recovered: undefined,
         recovers: true,
+        mayBeHeld: false,
         attempts: 0,
         healing: healingBegins,
       };
@@ -202,13 +204,11 @@ function failed(
   setup: Equipped,
   context: Context,
   state: Requesting | Repairing,
-  {
-    made,
-    outcome: { known, error: lastError },
-  }: { readonly made: Attempt; readonly outcome: Unanswered },
+  { made, outcome }: { readonly made: Attempt; readonly outcome: Unanswered },
 ): ClientState {
+  const { error: lastError } = outcome;
   const attempts = state.attempts + 1;
-  const next = { ...afterFailure(state, known, lastError), attempts };
+  const next = { ...afterFailure(state, made, outcome), attempts };
   const hasReselected = made.reselects === true;
   // Another remedy is tried at once; the same once more has to wait.
   const isOther = !hasReselected && remedyNow(setup, next) === 'reselect';
@@ -227,11 +227,15 @@ function failed(
 
 function afterFailure(
   state: Requesting | Repairing,
-  known: Connection | undefined,
-  error: NsmError,
+  made: Attempt,
+  { known, error }: Unanswered,
 ): Requesting | Repairing {
+  if (known === undefined) {
+    const isLost = state.phase === 'requesting' && mayHaveMade(made, error);
+    return isLost ? { ...state, mayBeHeld: true } : state;
+  }
   // A try that was given up says nothing about whom it asked.
-  if (known === undefined || error.code === 'CANCELLED') return state;
+  if (error.code === 'CANCELLED') return state;
   const healing = afterFailedRepair(state.healing, known, error);
   if (state.phase === 'healing') return { ...state, healing };
   // What was true in the last life need not be true now; but to begin anew costs the interface that it left.
@@ -366,11 +370,7 @@ async function onClose(
   setup.wire.stop();
   setup.monitors.follow(setup.connectionId, undefined, () => {});
   try {
-    const connection = await heldAtEnd(state);
-    if (connection !== undefined) {
-      const call = callFor(setup, context.clock, context.signal);
-      await setup.nextHop.close(setup.connectTo, connection, call);
-    }
+    if (state.phase !== 'closed') await depart(setup, context, state);
     replyTo.tell(undefined);
   } catch (error) {
     replyTo.fail(asNsmError(error));
@@ -378,15 +378,6 @@ async function onClose(
   setup.onStatus({ phase: 'closed' });
   context.stop();
   return transition(state, { phase: 'closed' });
-}
-
-/** What is to be closed, after giving up the try under way: its answer may have crossed. */
-async function heldAtEnd(state: ClientState): Promise<Connection | undefined> {
-  if (state.phase === 'closed') return undefined;
-  state.attempt?.giveUp();
-  const outcome = await state.attempt?.outcome;
-  if (outcome !== undefined && 'answer' in outcome) return outcome.answer;
-  return state.phase === 'requesting' ? (state.recovered ?? outcome?.known) : state.connection;
 }
 
 /** The wire carries packets again, and nothing else was wrong: nobody needs to be asked. */

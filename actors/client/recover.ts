@@ -5,7 +5,12 @@
 // nothing: to begin anew behind its back would cost the interface.
 
 import { create } from '@bufbuild/protobuf';
-import { asNsmError, describeError, type ErrorCode } from '../../protocols/errors.ts';
+import {
+  asNsmError,
+  describeError,
+  type ErrorCode,
+  type NsmError,
+} from '../../protocols/errors.ts';
 import {
   type Connection,
   ConnectionEventType,
@@ -29,7 +34,12 @@ interface RecoverySetup {
 
 /** How long the initial transfer may take. */
 const transferTimeoutMs = 2_000;
-const notAsked: ReadonlySet<ErrorCode> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED']);
+const away: ReadonlySet<ErrorCode> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED']);
+
+/** Whether the manager is away or silent, so that nobody knows what it would have said. */
+export function isAway({ code }: NsmError): boolean {
+  return away.has(code);
+}
 
 /**
  * What its manager holds of this client. Rejects with UNAVAILABLE or DEADLINE_EXCEEDED where the manager is away or
@@ -54,7 +64,7 @@ export async function recoverConnection(
     }
   } catch (thrown) {
     const error = asNsmError(thrown);
-    if (notAsked.has(error.code)) throw error;
+    if (isAway(error)) throw error;
     context.log.warn('recovery was not possible', { error: describeError(error) });
   }
   return undefined;

@@ -73,6 +73,16 @@ export async function createClientFixture() {
     client = system.spawn(behavior, 'nsc-0');
   };
 
+  const closing = (): Promise<void> => {
+    const closed = system.ask<ClientMessage, void>(
+      client,
+      (replyTo) => ({ type: 'close', replyTo }),
+      { timeoutMs: 20_000 },
+    );
+    closed.catch(() => {});
+    return closed;
+  };
+
   return {
     clock,
     manager,
@@ -85,15 +95,11 @@ export async function createClientFixture() {
       await clock.advance(1);
       expect(phases()).toEqual(['established']);
     },
+    closing,
     async close(): Promise<void> {
-      const closing = system.ask<ClientMessage, void>(
-        client,
-        (replyTo) => ({ type: 'close', replyTo }),
-        { timeoutMs: 20_000 },
-      );
-      closing.catch(() => {});
+      const closed = closing();
       await clock.advance(1);
-      await closing;
+      await closed;
     },
     /** Forgets what has been seen so far. */
     forget(): void {

@@ -77,6 +77,59 @@ describe('a first Request', () => {
   });
 });
 
+describe('a client without an answer that is closed', () => {
+  /** The manager has made what was asked for, and its answer is lost. */
+  async function answerLost(): Promise<void> {
+    manager.gate.close();
+    start();
+    await clock.advance(15_001);
+    expect(statuses.at(-1)).toMatchObject({ lastError: { code: 'DEADLINE_EXCEEDED' } });
+    manager.held = [manager.view()];
+  }
+
+  it('closes what its manager has made', async () => {
+    await answerLost();
+    await close();
+    expect(manager.closed).toMatchObject([{ id: 'nsc-0', networkServiceEndpointName: 'nse' }]);
+    manager.gate.open();
+    await settle();
+  });
+
+  it('waits for a manager that may hold something and starts again', async () => {
+    await answerLost();
+    await manager.stop();
+    const closing = fixture.closing();
+    await clock.advance(3_000);
+    await manager.start();
+    await clock.advance(5_000);
+    await closing;
+    expect(manager.closed).toMatchObject([{ networkServiceEndpointName: 'nse' }]);
+    manager.gate.open();
+    await settle();
+  });
+
+  it('closes what the Request made that was under way', async () => {
+    manager.gate.close();
+    start();
+    await clock.advance(1);
+    manager.held = [manager.view()];
+    await close();
+    expect(manager.closed).toMatchObject([{ networkServiceEndpointName: 'nse' }]);
+    manager.gate.open();
+    await settle();
+  });
+
+  it('waits for no manager that was never there', async () => {
+    await manager.stop();
+    start();
+    await clock.advance(1_000);
+    await close();
+    expect(phases()).toContain('requesting');
+    expect(phases().at(-1)).toBe('closed');
+    await manager.start();
+  });
+});
+
 describe('an established client', () => {
   it('refreshes after a fifth of the shortest life, up to a tenth early', async () => {
     await established();
@@ -155,6 +208,30 @@ describe('an established client', () => {
     expect(phases().at(-1)).toBe('closed');
     await clock.advance(700_000);
     expect(manager.asked.length).toBe(1);
+  });
+
+  it('is closed once its manager is back, where that was away', async () => {
+    await established();
+    await manager.stop();
+    const closing = fixture.closing();
+    await clock.advance(8_000);
+    expect(manager.closed).toEqual([]);
+    await manager.start();
+    await clock.advance(4_000);
+    await closing;
+    expect(manager.closed).toMatchObject([{ id: 'nsc-0' }]);
+    expect(phases().at(-1)).toBe('closed');
+  });
+
+  it('is closed here also where the manager stays away, and says so', async () => {
+    await established();
+    await manager.stop();
+    const refused = expect(fixture.closing()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await clock.advance(15_000);
+    await refused;
+    expect(phases().at(-1)).toBe('closed');
+    expect(system.actorCount).toBe(0);
+    await manager.start();
   });
 
   it('is closed here also where the manager refuses, and says so', async () => {
