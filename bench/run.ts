@@ -1,5 +1,4 @@
 // `npm run bench`: runs the suites one after the other, each in a process of its own, and prints one table.
-// `--suite name` (may be repeated) runs only those; `--write` renews the top of docs/benchmarks.md.
 // A missed target is a figure like any other: only a suite that breaks makes the exit code 1.
 
 import { fork } from 'node:child_process';
@@ -7,7 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { runCommand, UsageError } from './command-line.ts';
 import { withTop } from './document-section.ts';
 import type { Figure } from './figure.ts';
 import { documentOf, machineOf, remarksOf, type SuiteResult, tableOf } from './report.ts';
@@ -18,6 +17,12 @@ import { type ProfileKind, topCosts } from './profile.ts';
 const page = 'docs/benchmarks.md';
 /** A suite that hangs must not keep the others from their turn. */
 const suiteTimeoutMs = 600_000;
+
+const usage = `npm run bench -- [options]: measures, and prints one table
+  --suite name   only this one; may be repeated
+  --write        renews the top of ${page}, where all suites have run
+Suites: ${Object.keys(suites).join(', ')}.
+Exit code: 0, targets missed or not; 1 where a suite breaks; 2 for a wrong command line.`;
 
 interface Outcome extends Omit<SuiteResult, 'profile'> {
   readonly isBroken: boolean;
@@ -69,34 +74,36 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: { suite: { type: 'string', multiple: true }, write: { type: 'boolean' } },
-  });
-  const names = values.suite ?? Object.keys(suites);
-  const unknown = names.find((name) => !Object.hasOwn(suites, name));
-  if (unknown !== undefined) {
-    say(`no suite ${unknown}; there are ${Object.keys(suites).join(', ')}`);
-    return 64;
-  }
-  const machine = machineOf();
-  const results: SuiteResult[] = [];
-  let broken = 0;
-  for (const suite of names) {
-    say(`${suite}: started`);
-    const { isBroken, ...outcome } = await runSuite(suite, []);
-    results.push({ ...outcome, profile: await explain(suite, outcome.figures) });
-    if (!isBroken) continue;
-    broken += 1;
-    say(`${suite}: BROKEN, it ended without figures`);
-  }
-  process.stdout.write(`\n${machine}\n\n${tableOf(results)}\n`);
-  for (const remark of remarksOf(results)) process.stdout.write(`${remark}\n`);
-  if (values.write === true && values.suite === undefined && broken === 0) {
-    await writeFile(page, withTop(await readFile(page, 'utf8'), documentOf(machine, results)));
-    say(`${page} written`);
-  }
-  return broken === 0 ? 0 : 1;
-}
-
-process.exitCode = await main();
+await runCommand({
+  usage,
+  options: {
+    suite: { type: 'string', multiple: true },
+    write: { type: 'boolean', default: false },
+  },
+  async run({ suite, write }) {
+    const known = Object.keys(suites);
+    const names = suite ?? known;
+    const unknown = names.find((name) => !known.includes(name));
+    if (unknown !== undefined) {
+      throw new UsageError(`--suite: expected one of ${known.join(', ')}, found ${unknown}`);
+    }
+    const machine = machineOf();
+    const results: SuiteResult[] = [];
+    let broken = 0;
+    for (const name of names) {
+      say(`${name}: started`);
+      const { isBroken, ...outcome } = await runSuite(name, []);
+      results.push({ ...outcome, profile: await explain(name, outcome.figures) });
+      if (!isBroken) continue;
+      broken += 1;
+      say(`${name}: BROKEN, it ended without figures`);
+    }
+    process.stdout.write(`\n${machine}\n\n${tableOf(results)}\n`);
+    for (const remark of remarksOf(results)) process.stdout.write(`${remark}\n`);
+    if (write && suite === undefined && broken === 0) {
+      await writeFile(page, withTop(await readFile(page, 'utf8'), documentOf(machine, results)));
+      say(`${page} written`);
+    }
+    return broken === 0 ? 0 : 1;
+  },
+});

@@ -1,13 +1,9 @@
 // `npm run chaos`: does to a mesh of real processes what happens to meshes, under 1,000 packets a second each way, and
-// prints what it did to the packets. `--case name` (may be repeated) runs only those, `--rounds n` each so often,
-// `--quick` a minute of it all, `--json` ends with one line for programs, `--write` renews docs/benchmarks.md.
-// `--previous folder`, or VWIRE_PREVIOUS, is a compiled tree of the release to change from; without it the one in
-// package.json is made from the history, and where there is none, the cases that need it are skipped.
-// The exit code is 1 where a row misses its bound.
+// prints what it did to the packets.
 
 import { readFile, writeFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { whyNoNamespaces } from '../../test/sandbox/namespaces.ts';
+import { integerOf, runCommand, UsageError } from '../command-line.ts';
 import { withSection } from '../document-section.ts';
 import { machineOf } from '../report.ts';
 import { allCases } from './cases/all.ts';
@@ -19,35 +15,29 @@ const page = 'docs/benchmarks.md';
 const section = 'Chaos';
 const roundsDefault = 5;
 
+const usage = `npm run chaos -- [options]: each fault in turn under 1,000 packets a second each way, and what it cost
+  --case name   only this one; may be repeated
+  --rounds n    each so often; default ${roundsDefault}, and 1 with --quick
+  --quick       a minute of it all
+  --previous d  a compiled tree of the release to change from, or VWIRE_PREVIOUS; without either the one in package.json
+                is made from the history, and where there is none, the cases that need it are skipped
+  --json        ends with one line for programs
+  --write       renews the section "${section}" of ${page}
+Cases: ${allCases.map(({ name }) => name).join(', ')}.
+Exit code: 0; 1 where a row misses its bound; 2 for a wrong command line.`;
+
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-function options() {
-  const { values } = parseArgs({
-    options: {
-      case: { type: 'string', multiple: true },
-      rounds: { type: 'string' },
-      previous: { type: 'string' },
-      quick: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-      write: { type: 'boolean', default: false },
-    },
-  });
-  const rounds = Number(values.rounds ?? (values.quick ? 1 : roundsDefault));
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1_000) {
-    throw new UsageError(`--rounds: expected 1 to 1000, found ${values.rounds}`);
-  }
+function casesOf(names: readonly string[] | undefined) {
   const known = allCases.map(({ name }) => name);
-  const unknown = values.case?.find((name) => !known.includes(name));
+  const unknown = names?.find((name) => !known.includes(name));
   if (unknown !== undefined) {
-    throw new UsageError(`no case ${unknown}; there are ${known.join(', ')}`);
+    throw new UsageError(`--case: expected one of ${known.join(', ')}, found ${unknown}`);
   }
-  const chosen = allCases.filter(({ name }) => values.case?.includes(name) ?? true);
-  return { ...values, rounds, cases: values.quick ? quickCases(chosen) : chosen };
+  return allCases.filter(({ name }) => names?.includes(name) ?? true);
 }
-
-class UsageError extends Error {}
 
 function documentOf(machine: string, rows: readonly Row[]): string {
   const date = new Date().toISOString().slice(0, 10);
@@ -66,58 +56,60 @@ ${chaosTable(rows)}
 ${remarks.length === 0 ? '' : `\n${remarks.join('\n')}\n`}`;
 }
 
-async function main(): Promise<number> {
-  const { cases, rounds, quick, json, write, previous } = options();
-  const reason = whyNoNamespaces();
-  if (reason !== undefined) {
-    say(`chaos needs network namespaces: ${reason}`);
-    return 1;
-  }
-  const machine = machineOf();
-  const interrupted = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      say(`${signal}: ending everything`);
-      interrupted.abort(new Error(signal));
+await runCommand({
+  usage,
+  options: {
+    case: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
+    previous: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
+  async run({ quick, json, write, previous, ...given }) {
+    const chosen = casesOf(given.case);
+    const fallback = quick ? 1 : roundsDefault;
+    const rounds = integerOf('rounds', given.rounds, { fallback, max: 1_000 });
+    const reason = whyNoNamespaces();
+    if (reason !== undefined) throw new Error(`chaos needs network namespaces: ${reason}`);
+    const machine = machineOf();
+    const interrupted = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        say(`${signal}: ending everything`);
+        interrupted.abort(new Error(signal));
+      });
+    }
+    const cases = quick ? quickCases(chosen) : chosen;
+    const releases = await provideReleases({
+      needs: new Set(cases.flatMap((each) => each.releases ?? [])),
+      repository: process.cwd(),
+      previousDir: previous ?? process.env['VWIRE_PREVIOUS'],
+      progress: say,
     });
-  }
-  const releases = await provideReleases({
-    needs: new Set(cases.flatMap((each) => each.releases ?? [])),
-    repository: process.cwd(),
-    previousDir: previous ?? process.env['VWIRE_PREVIOUS'],
-    progress: say,
-  });
-  const { whyNoPrevious } = releases;
-  const left = cases.filter(
-    ({ releases: needed = [] }) => whyNoPrevious === undefined || !needed.includes('previous'),
-  );
-  for (const { name } of cases.filter((each) => !left.includes(each))) {
-    say(`${name} is skipped: ${whyNoPrevious}`);
-  }
-  const rows = await runChaos({
-    cases: left,
-    rounds,
-    sharesStages: quick,
-    otherReleases: releases.others,
-    progress: say,
-    signal: interrupted.signal,
-  }).finally(() => releases.end());
-  process.stdout.write(`\n${machine}\n\n${chaosTable(rows)}\n`);
-  for (const remark of chaosRemarks(rows)) process.stdout.write(`${remark}\n`);
-  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
-  if (write) {
-    await writeFile(
-      page,
-      withSection(await readFile(page, 'utf8'), section, documentOf(machine, rows)),
+    const { whyNoPrevious } = releases;
+    const left = cases.filter(
+      ({ releases: needed = [] }) => whyNoPrevious === undefined || !needed.includes('previous'),
     );
-    say(`${page} written`);
-  }
-  return rows.every(isMet) ? 0 : 1;
-}
-
-try {
-  process.exitCode = await main();
-} catch (error) {
-  say(error instanceof Error ? error.message : String(error));
-  process.exitCode = error instanceof UsageError ? 64 : 1;
-}
+    for (const { name } of cases.filter((each) => !left.includes(each))) {
+      say(`${name} is skipped: ${whyNoPrevious}`);
+    }
+    const rows = await runChaos({
+      cases: left,
+      rounds,
+      sharesStages: quick,
+      otherReleases: releases.others,
+      progress: say,
+      signal: interrupted.signal,
+    }).finally(() => releases.end());
+    process.stdout.write(`\n${machine}\n\n${chaosTable(rows)}\n`);
+    for (const remark of chaosRemarks(rows)) process.stdout.write(`${remark}\n`);
+    if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
+    if (write) {
+      const document = documentOf(machine, rows);
+      await writeFile(page, withSection(await readFile(page, 'utf8'), section, document));
+      say(`${page} written`);
+    }
+    return rows.every(isMet) ? 0 : 1;
+  },
+});

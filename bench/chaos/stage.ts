@@ -28,6 +28,8 @@ export interface StageOptions {
   readonly busServers: 1 | 3;
   /** For every process. */
   readonly env?: Environment;
+  /** Of the tokens of processes and of workloads in this one; 10 minutes by default. */
+  readonly lifetimeMs?: number;
   /** The compiled or source file to run; this very program by default. */
   readonly executable?: string;
   /** What else parts may be started from. */
@@ -102,6 +104,7 @@ class Room {
     }));
     const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
     const stateDir = this.#stateDir;
+    const { lifetimeMs } = options;
     this.#bus = new Bus({ hub: this.#hub, servers: options.busServers, stateDir, natsServer });
     this.#mesh = new Mesh({
       domain: this.#domain,
@@ -110,13 +113,18 @@ class Room {
       busPort: 4222,
       stateDir,
       natsServer,
-      env: { VWIRE_NATS_URL: this.#bus.url, ...options.env },
+      env: {
+        VWIRE_NATS_URL: this.#bus.url,
+        ...(lifetimeMs === undefined ? {} : { NSM_MAX_TOKEN_LIFETIME: `${lifetimeMs}ms` }),
+        ...options.env,
+      },
       ...(options.executable === undefined ? {} : { executable: options.executable }),
     });
     this.#workloads = new Workloads({
       processes: this.#mesh,
       stateDir,
       namespace: () => this.#namespace(),
+      ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
     });
   }
 

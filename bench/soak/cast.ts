@@ -17,8 +17,9 @@ export interface Member {
   isBusy: boolean;
   readonly isIdle: boolean;
   create(service: string): Promise<void>;
-  refresh(): Promise<void>;
-  reselect(): Promise<void>;
+  /** Absent where it does so by itself. */
+  refresh?(): Promise<void>;
+  reselect?(): Promise<void>;
   close(): Promise<void>;
   /** Its namespace ends. */
   vanish(): Promise<void>;
@@ -91,9 +92,6 @@ export function clientMember(stage: Stage, name: string, node: MeshNode): Member
       client = await stage.workloads.client({ name, node, namespace, services });
       await client.connection();
     },
-    // It does both by itself, when it has to.
-    refresh: () => Promise.resolve(),
-    reselect: () => Promise.resolve(),
     close,
     async vanish() {
       namespace.close();

@@ -4,9 +4,15 @@
 
 import { create } from '@bufbuild/protobuf';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
+import { recoverConnection } from '../../actors/client/recover.ts';
 import type { Platform } from '../../bin/roles/platform.ts';
 import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
-import { type Connection, ConnectionSchema, State } from '../../protocols/nsm/gen/connection_pb.ts';
+import {
+  type Connection,
+  ConnectionSchema,
+  type Mechanism,
+  State,
+} from '../../protocols/nsm/gen/connection_pb.ts';
 import {
   NetworkService,
   NetworkServiceRequestSchema,
@@ -84,9 +90,10 @@ export class Hand {
   }
 
   async close(): Promise<void> {
-    const connection = this.#known ?? this.#asked;
-    if (connection === undefined) return;
-    await this.#service.close(connection, { timeoutMs: requestTimeoutMs });
+    const connection = this.#known ?? (await this.#recovered());
+    if (connection !== undefined) {
+      await this.#service.close(connection, { timeoutMs: requestTimeoutMs });
+    }
     this.#forget();
   }
 
@@ -95,6 +102,26 @@ export class Hand {
     this.#namespace.close();
     this.#namespace = this.#options.namespace();
     this.#forget();
+  }
+
+  /** What a Request without an answer has made. */
+  #recovered(): Promise<Connection | undefined> {
+    const { name, url, platform } = this.#options;
+    if (this.#asked === undefined) return Promise.resolve(undefined);
+    const { id, networkService } = this.#asked;
+    const setup = {
+      name,
+      networkService,
+      connectionId: id,
+      connectTo: url,
+      dialer: platform.dialer,
+      preferences: this.#preferences(),
+    };
+    return recoverConnection(setup, platform, AbortSignal.timeout(requestTimeoutMs));
+  }
+
+  #preferences(): Mechanism[] {
+    return [kernelMechanism({ netnsUrl: this.#namespace.inodeUrl, interfaceName })];
   }
 
   #forget(): void {
@@ -112,9 +139,7 @@ export class Hand {
     request.connection = withSegment(asked, 0, {
       expires: timestampFromEpochMs(platform.wallClock.epochMs() + lifetimeMs),
     });
-    request.mechanismPreferences = [
-      kernelMechanism({ netnsUrl: this.#namespace.inodeUrl, interfaceName }),
-    ];
+    request.mechanismPreferences = this.#preferences();
     return this.#service.request(request, { timeoutMs: requestTimeoutMs });
   }
 }

@@ -13,15 +13,24 @@ export interface Soaked {
   readonly members: readonly Member[];
   readonly services: readonly string[];
   readonly random: Random;
+  /** Of 1,000 operations, how many kill or damage. */
+  readonly trouble: number;
   /** Parts that may be killed now. */
   readonly victims: () => readonly Part[];
   /** A process is down, or an object damaged. */
   isUpset: boolean;
-  readonly onError: (what: string, error: unknown) => void;
+  /** An operation that could not be done, as happens while something is down. */
+  readonly onRefused: (what: string, error: unknown) => void;
+  /** A wire does not carry packets, or a process does not come back. */
+  readonly onBroken: (what: string, error: unknown) => void;
 }
 
-/** Out of 1,000 operations. */
-const perMille = { part: 10, endpoint: 5, client: 5, damage: 5, vanish: 25 } as const;
+/** Of 1,000 operations, how many kill or damage. */
+export const troubleDefault = 25;
+/** Of those, what kills a part, an Endpoint or a client; the rest damages a wire. */
+const shares = { part: 0.4, endpoint: 0.2, client: 0.2 } as const;
+/** Of 1,000 operations with a member that holds a wire. */
+const perMille = { vanish: 25, refresh: 325, reselect: 150, check: 100 } as const;
 
 /** Its name, and the work; undefined where everybody is busy. */
 export interface Operation {
@@ -31,14 +40,16 @@ export interface Operation {
 
 export function nextOperation(soaked: Soaked): Operation | undefined {
   const drawn = soaked.random.integer(1_000);
-  const { part, endpoint, client, damage } = perMille;
-  if (!soaked.isUpset) {
-    if (drawn < part) return killPart(soaked);
-    if (drawn < part + endpoint) return killEndpoint(soaked);
-    if (drawn < part + endpoint + client) return killClient(soaked);
-    if (drawn < part + endpoint + client + damage) return damageByHand(soaked);
-  }
-  return memberOperation(soaked);
+  const isTrouble = drawn < soaked.trouble && !soaked.isUpset;
+  return isTrouble ? troubleOf(soaked, drawn / soaked.trouble) : memberOperation(soaked);
+}
+
+function troubleOf(soaked: Soaked, drawn: number): Operation | undefined {
+  const { part, endpoint, client } = shares;
+  if (drawn < part) return killPart(soaked);
+  if (drawn < part + endpoint) return killEndpoint(soaked);
+  if (drawn < part + endpoint + client) return killClient(soaked);
+  return damageByHand(soaked);
 }
 
 function pick<Item>(random: Random, items: readonly Item[]): Item | undefined {
@@ -53,6 +64,8 @@ function upsetting(soaked: Soaked, name: string, work: () => Promise<void>): Ope
       soaked.isUpset = true;
       try {
         await work();
+      } catch (error) {
+        soaked.onBroken(name, error);
       } finally {
         soaked.isUpset = false;
       }
@@ -62,7 +75,7 @@ function upsetting(soaked: Soaked, name: string, work: () => Promise<void>): Ope
 
 function killPart(soaked: Soaked): Operation | undefined {
   const part = pick(soaked.random, soaked.victims());
-  return part && upsetting(soaked, `kill ${part.kind}`, () => part.kill());
+  return part && upsetting(soaked, `kill ${part.name}`, () => part.kill());
 }
 
 function killEndpoint(soaked: Soaked): Operation | undefined {
@@ -103,26 +116,41 @@ function memberOperation(soaked: Soaked): Operation | undefined {
   );
   if (member === undefined) return undefined;
   const drawn = random.integer(1_000);
-  const alone = (name: string, work: () => Promise<void>): Operation => ({
+  const name = nameOf(member, drawn);
+  const work = {
+    create: () => member.create(pick(random, services) ?? ''),
+    refresh: () => member.refresh?.(),
+    reselect: () => member.reselect?.(),
+    vanish: () => member.vanish(),
+    check: () => member.check(),
+    close: () => member.close(),
+  }[name];
+  return {
     name,
     async run() {
       member.isBusy = true;
       try {
         await work();
       } catch (error) {
-        soaked.onError(`${name} of ${member.name}`, error);
+        const tell = name === 'check' ? soaked.onBroken : soaked.onRefused;
+        tell(name, error);
       } finally {
         member.isBusy = false;
       }
     },
-  });
-  if (member.isIdle) {
-    const service = pick(random, services) ?? '';
-    return alone('create', () => member.create(service));
+  };
+}
+
+function nameOf(member: Member, drawn: number) {
+  if (member.isIdle) return 'create';
+  const { vanish, refresh, reselect, check } = perMille;
+  if (drawn < vanish) return 'vanish';
+  // Its Request had no answer.
+  if (member.endpoint === undefined) return 'close';
+  // Who does it by itself is looked at instead.
+  if (drawn < vanish + refresh) return member.refresh === undefined ? 'check' : 'refresh';
+  if (drawn < vanish + refresh + reselect) {
+    return member.reselect === undefined ? 'check' : 'reselect';
   }
-  if (drawn < perMille.vanish) return alone('vanish', () => member.vanish());
-  if (drawn < 350) return alone('refresh', () => member.refresh());
-  if (drawn < 500) return alone('reselect', () => member.reselect());
-  if (drawn < 600) return alone('check', () => member.check());
-  return alone('close', () => member.close());
+  return drawn < vanish + refresh + reselect + check ? 'check' : 'close';
 }

@@ -1,9 +1,24 @@
-// What a soak found, for people: counts, what is left over, what was lost, what has grown, and whether that is within
-// the bounds. Pure.
+// What a soak found, for people: operations, kills, what is left over by kind, what was lost, what has grown, and
+// whether that is within the bounds. Pure.
 
 import type { Growth, SoakResult } from './run-soak.ts';
 
 const heapGrowthMax = 0.1;
+
+/** Of what is left over, by the line that tells of it; the first that fits. */
+const orphanKinds: readonly (readonly [string, RegExp])[] = [
+  ['registry entries', /^registry entry /],
+  ['interfaces of workloads', /^interface /],
+  ['links in the nodes, tunnels included', /^\S+ link |^link /],
+  ['filter tables and entries', /^\S+ table /],
+  ['connections', /^connection /],
+  ['quarantined wires', /^quarantined /],
+  ['address leases', /^lease /],
+  ['processes', /^process /],
+  ['namespaces held', /^namespace /],
+  ['files', /^path /],
+  ['others', /^/],
+];
 
 /** Everything that is not as promised; empty where the soak is passed. */
 export function findingsOf(result: SoakResult): readonly string[] {
@@ -28,36 +43,57 @@ function grownOf({ part, before, after }: Growth): readonly string[] {
 }
 
 export function soakReport(result: SoakResult): string {
-  const { seed, counts, refusals, growth, seconds } = result;
+  const { seed, counts, refusals, growth, warmUp, seconds } = result;
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const findings = findingsOf(result);
+  const isTrouble = ([name]: readonly [string, number]): boolean => /^(kill|damage) /.test(name);
+  const all = Object.entries(counts);
   return [
-    `${total} random operations (seed ${seed}) in ${seconds.toFixed(0)} s, each phase followed by quiet:`,
-    `${listOf(counts)}.`,
+    `${total} random operations (seed ${seed}) in ${seconds.toFixed(0)} s, each of three phases followed by quiet.`,
     '',
-    findings.length === 0
-      ? 'Left over: nothing. No wire was lost that nobody had broken. Nothing has grown beyond its bound.'
-      : findings.map((each) => `- ${each}`).join('\n'),
+    `- Operations: ${listOf(all.filter((each) => !isTrouble(each)))}.`,
+    `- Kills and damage: ${listOf(all.filter(isTrouble)) || 'none'}.`,
+    `- Left over: ${orphansOf(result.orphans)}.`,
+    `- Wires lost or not the same that nobody had broken: ${result.broken.length}.`,
+    `- Refused while something was down: ${listOf(Object.entries(refusals)) || 'none'}.`,
     '',
-    '| part | heap before | heap after | timers | descriptors | resident memory, slope |',
-    '|---|---|---|---|---|---|',
-    ...growth.map(
-      ({ part, before, after, slope }) =>
-        `| ${part} | ${megabytes(before.heapUsed)} | ${megabytes(after.heapUsed)} | ${before.timers}, ${after.timers} | ${before.descriptors}, ${after.descriptors} | ${megabytes(slope)} per 1,000 operations |`,
-    ),
+    ...(findings.length === 0 ? [] : [...findings.map((each) => `- MISSED: ${each}`), '']),
+    `Before: quiet after the first ${warmUp} operations; after: quiet after the second phase, in the same processes.`,
+    'Both after a forced collection. The slope is that of the line that fits resident memory best.',
     '',
-    Object.keys(refusals).length === 0
-      ? 'No operation was refused.'
-      : `Operations that failed while something was down: ${listOf(refusals)}.`,
+    '| part | heap before | heap after | growth | timers | descriptors | resident memory | slope per 1,000 operations |',
+    '|---|---|---|---|---|---|---|---|',
+    ...growth.map(rowOf),
   ].join('\n');
 }
 
-function listOf(counts: Readonly<Record<string, number>>): string {
-  return Object.entries(counts)
+function rowOf({ part, before, after, slope }: Growth): string {
+  const cells = [
+    part,
+    megabytes(before.heapUsed),
+    megabytes(after.heapUsed),
+    percent(after.heapUsed / before.heapUsed - 1),
+    `${before.timers}, ${after.timers}`,
+    `${before.descriptors}, ${after.descriptors}`,
+    `${megabytes(before.rss)}, ${megabytes(after.rss)}`,
+    megabytes(slope),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function orphansOf(orphans: readonly string[]): string {
+  const kindOf = (line: string): string => orphanKinds.find(([, is]) => is.test(line))?.[0] ?? '';
+  return orphanKinds
+    .map(([kind]) => `${orphans.filter((line) => kindOf(line) === kind).length} ${kind}`)
+    .join(', ');
+}
+
+function listOf(counts: readonly (readonly [string, number])[]): string {
+  return counts
     .toSorted(([, a], [, b]) => b - a)
     .map(([name, count]) => `${count} ${name}`)
     .join(', ');
 }
 
-const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(2)} MB`;

@@ -7,18 +7,21 @@ import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
 import { seededRandom } from '../../test/actors/runtime/fixture.ts';
+import { eventually } from '../../test/sandbox/eventually.ts';
 import type { Part } from '../chaos/parts.ts';
 import { Scene } from '../chaos/scene.ts';
 import { createStage, type Stage } from '../chaos/stage.ts';
 import { clientMember, handMember, type Member } from './cast.ts';
 import { Hand } from './hand.ts';
-import { connectionsAt } from './looks.ts';
+import { differenceOf, type Holdings, holdingsOf, journaledAt } from './looks.ts';
 import { measure, type Measurement, measured } from './measurement.ts';
 import { nextOperation, type Soaked } from './operations.ts';
 
 export interface SoakOptions {
   readonly operations: number;
   readonly seed: number;
+  /** Of 1,000 operations, how many kill or damage. */
+  readonly trouble: number;
   /** Of tokens. */
   readonly lifetimeMs: number;
   /** How long quiet lasts, once nothing is left over. What is remembered of closed connections goes with their tokens. */
@@ -46,6 +49,8 @@ export interface SoakResult {
   /** What outlived its clients. */
   readonly orphans: readonly string[];
   readonly growth: readonly Growth[];
+  /** Operations before the first measurement. */
+  readonly warmUp: number;
   readonly seconds: number;
 }
 
@@ -64,7 +69,8 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const stage = await createStage({
     nodes: 2,
     busServers: 1,
-    env: { ...measured(), NSM_MAX_TOKEN_LIFETIME: `${options.lifetimeMs}ms` },
+    env: measured(),
+    lifetimeMs: options.lifetimeMs,
     ...(options.executable === undefined ? {} : { executable: options.executable }),
   });
   const soak = new Soak(options, stage);
@@ -90,11 +96,13 @@ class Soak {
   #spared: readonly Part[] = [];
   #members: readonly Member[] = [];
   #done = 0;
+  readonly #warmUp: number;
 
   constructor(options: SoakOptions, stage: Stage) {
     this.#options = options;
     this.#stage = stage;
     this.#scene = new Scene(stage);
+    this.#warmUp = Math.min(warmUpMax, Math.floor(options.operations * warmUpShare));
   }
 
   result(): Omit<SoakResult, 'seconds' | 'orphans'> {
@@ -104,11 +112,12 @@ class Soak {
       refusals: this.#refusals,
       broken: this.#broken,
       growth: this.#growth,
+      warmUp: this.#warmUp,
     };
   }
 
   async run(): Promise<void> {
-    const { seed, lifetimeMs } = this.#options;
+    const { seed, trouble, lifetimeMs } = this.#options;
     const platform = await createPlatform({
       name: 'soak',
       log: silentLog,
@@ -123,9 +132,11 @@ class Soak {
         members: this.#members,
         services,
         random: seededRandom(seed),
+        trouble,
         victims: () => this.#stage.parts.filter((part) => !this.#spared.includes(part)),
         isUpset: false,
-        onError: (what, error) => this.#onError(what, error),
+        onRefused: (what, error) => this.#onRefused(what, error),
+        onBroken: (what, error) => this.#onBroken(what, error),
       };
       await this.#phases(soaked, platform);
     } finally {
@@ -163,21 +174,21 @@ class Soak {
     const { operations } = this.#options;
     const spared = ['node-1/nsmgr', 'node-1/forwarder', 'registry'];
     this.#spared = this.#stage.parts.filter(({ name }) => spared.includes(name));
-    const atRest = await this.#look(platform);
-    const warmUp = Math.min(warmUpMax, Math.floor(operations * warmUpShare));
+    const look = () => this.#look(platform);
+    const atRest = await look();
     const measuredUntil = Math.floor(operations * measuredShare);
-    await this.#operate(soaked, warmUp);
-    await this.#quiet(platform, atRest);
+    await this.#operate(soaked, this.#warmUp);
+    await this.#quiet(look, atRest);
     const before = await this.#measureAll();
     const resident = await this.#sampled(soaked, measuredUntil);
-    await this.#quiet(platform, atRest);
+    await this.#quiet(look, atRest);
     const after = await this.#measureAll();
     for (const part of this.#spared) this.#growth.push(growthOf(part, before, after, resident));
     this.#spared = [];
     await this.#operate(soaked, operations);
     await this.#allWell(soaked);
-    await this.#quiet(platform, atRest);
-    this.orphans.push(...(await this.#scene.end()));
+    await this.#quiet(look, atRest);
+    this.orphans.push(...(await this.#scene.end()), ...(await this.#journaled(platform)));
   }
 
   /** Until `until` operations are done, in all. */
@@ -220,25 +231,26 @@ class Soak {
         if (member.endpoint === undefined) {
           await member.close();
           await member.create(soaked.services[0] ?? '');
-        } else await member.refresh();
+        } else await member.refresh?.();
       });
-      await member.check().catch((error: unknown) => this.#onError('check', error));
+      await member.check().catch((error: unknown) => this.#onBroken('check', error));
     }
   }
 
   /** All members have closed, and the mesh holds no more than before them. */
-  async #quiet(platform: Platform, atRest: readonly string[]): Promise<void> {
+  async #quiet(look: () => Promise<Holdings>, atRest: Holdings): Promise<void> {
     this.#options.progress(`quiet after ${this.#done} operations`);
     for (const member of this.#members) {
       await this.#untilDone(member, 'close', () => member.close());
     }
     const deadline = performance.now() + quietTimeoutMs;
     for (;;) {
-      const now = await this.#look(platform);
-      const more = now.filter((each) => !atRest.includes(each));
-      if (more.length === 0) break;
+      const { over, missing } = differenceOf(atRest, await look());
+      if (over.length === 0 && missing.length === 0) break;
       if (performance.now() > deadline) {
-        this.orphans.push(...more);
+        for (const each of over) this.#options.progress(`LEFT OVER: ${each}`);
+        this.orphans.push(...over);
+        this.#broken.push(...missing);
         break;
       }
       await pause(250);
@@ -260,20 +272,22 @@ class Soak {
     }
   }
 
-  /** How much the nodes hold, by kind: what an orphan would add to. */
-  async #look(platform: Platform): Promise<readonly string[]> {
-    const traces = await this.#stage.traces();
-    const kinds = ['link', 'table'].map((kind) => {
-      const count = traces.filter((line) => line.includes(` ${kind} `)).length;
-      return `${count} traces of ${kind}s in the nodes`;
-    });
+  /** A process that was killed last may still be on its way back. */
+  #look(platform: Platform): Promise<Holdings> {
     const withManagers = this.#options.lifetimeMs < quietTimeoutMs;
-    const connections = await Promise.all(
-      this.#stage.nodes.map((node) =>
-        connectionsAt(platform, this.#stage.mesh.socketOf(node), { withManagers }),
-      ),
+    return eventually('every process says what it holds', quietTimeoutMs, () =>
+      holdingsOf(this.#stage, platform, { withManagers }),
     );
-    return [...kinds, ...connections.flat()];
+  }
+
+  /** Of Endpoints that have ended; the real clients have only just left their leases. */
+  async #journaled(platform: Platform): Promise<readonly string[]> {
+    if (this.#options.lifetimeMs > this.#options.quietMs) return [];
+    const leaseholders = this.#scene.wires.map(({ client }) => client.name);
+    const found = this.#scene.endpoints.map(({ name }) =>
+      journaledAt(this.#stage.stateDir, name, { platform, leaseholders }),
+    );
+    return (await Promise.all(found)).flat();
   }
 
   async #measureAll(): Promise<ReadonlyMap<Part, Measurement>> {
@@ -290,14 +304,14 @@ class Soak {
     return `${this.#stage.stateDir}/${owner}`;
   }
 
-  #onError(what: string, error: unknown): void {
-    const text = describeError(error);
-    if (what.startsWith('check')) {
-      this.#broken.push(`after ${this.#done} operations: ${text}`);
-      this.#options.progress(`BROKEN: ${text}`);
-      return;
-    }
-    const key = `${what.split(' ')[0]}: ${text.slice(0, 90)}`.replace(/[-_]\d+/g, '');
+  #onBroken(what: string, error: unknown): void {
+    const text = `${what} after ${this.#done} operations: ${describeError(error)}`;
+    this.#broken.push(text);
+    this.#options.progress(`BROKEN: ${text}`);
+  }
+
+  #onRefused(what: string, error: unknown): void {
+    const key = `${what}: ${describeError(error).slice(0, 90)}`.replace(/[-_]\d+/g, '');
     this.#refusals[key] = (this.#refusals[key] ?? 0) + 1;
   }
 }

@@ -25,6 +25,7 @@ describe.skipIf(reason !== undefined)(`a soak, the short run${note}`, () => {
     const { orphans, broken, counts, growth } = await runSoak({
       operations,
       seed: 1,
+      trouble: 25,
       lifetimeMs: 600_000,
       quietMs: 0,
       executable: join(repository, 'dist/bin/vwire.js'),

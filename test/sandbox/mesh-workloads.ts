@@ -27,7 +27,7 @@ import { silentLog } from '../../protocols/ports/log.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { eventually } from './eventually.ts';
 
-const lifetimeMs = 600_000;
+const lifetimeDefaultMs = 600_000;
 const stopTimeoutMs = 10_000;
 const connectTimeoutMs = 15_000;
 
@@ -35,6 +35,8 @@ export interface WorkloadsSetup {
   readonly processes: Mesh;
   readonly stateDir: string;
   readonly namespace: () => NetworkNamespace;
+  /** Of tokens. */
+  readonly lifetimeMs?: number;
 }
 
 export interface EndpointOptions extends Partial<Pick<NseOptions, 'onRequest' | 'onClose'>> {
@@ -88,12 +90,14 @@ export interface Caller {
 
 export class Workloads {
   readonly #setup: WorkloadsSetup;
+  readonly #lifetimeMs: number;
   readonly #clients = new Set<() => Promise<void>>();
   readonly #endpoints = new Set<() => Promise<void>>();
   #count = 0;
 
   constructor(setup: WorkloadsSetup) {
     this.#setup = setup;
+    this.#lifetimeMs = setup.lifetimeMs ?? lifetimeDefaultMs;
   }
 
   async endpoint(options: EndpointOptions): Promise<TestEndpoint> {
@@ -116,7 +120,7 @@ export class Workloads {
       labels,
       cidrPrefixes: cidr.map((group) => group.map((prefix) => requirePrefix(prefix, 'cidr'))),
       registerService,
-      maxTokenLifetimeMs: lifetimeMs,
+      maxTokenLifetimeMs: this.#lifetimeMs,
       netns: namespace.inodeUrl,
       ...hooks,
     });
@@ -136,7 +140,7 @@ export class Workloads {
       services,
       labels: {},
       requestTimeoutMs: 15_000,
-      maxTokenLifetimeMs: lifetimeMs,
+      maxTokenLifetimeMs: this.#lifetimeMs,
       netns: namespace.inodeUrl,
       onStatus: (service, _, status) => void (statuses[services.indexOf(service)] = status),
     });
@@ -174,16 +178,16 @@ export class Workloads {
     let connections = 0;
     return {
       namespace,
-      async request({
+      request: async ({
         service: networkService,
         interfaceName = 'nsm-1',
         known,
         timeoutMs = 15_000,
-      }) {
+      }) => {
         const id = `${name}-${(connections += 1)}`;
         const first = create(ConnectionSchema, { id, networkService });
         const connection = withSegment(known ?? enterPath(first, name, () => id), 0, {
-          expires: timestampFromEpochMs(wallClock.epochMs() + lifetimeMs),
+          expires: timestampFromEpochMs(wallClock.epochMs() + this.#lifetimeMs),
         });
         const request = create(NetworkServiceRequestSchema);
         request.connection = connection;

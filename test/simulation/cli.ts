@@ -1,28 +1,35 @@
 // `npm run sim`: one seed with its trace, or as many as there is time for. Ends with 1 where an invariant failed.
 
-import { parseArgs } from 'node:util';
-import { runBatch } from './batch.ts';
+import { integerOf, runCommand, UsageError } from '../../bench/command-line.ts';
+import { type BatchOptions, runBatch } from './batch.ts';
 import { planOf } from './plan.ts';
 import { failureText, sumOf } from './report.ts';
 import { runPlan } from './run.ts';
 import { runCorpus } from './corpus.ts';
 import { runSeeds } from './seeds.ts';
 
-const usage = `npm run sim -- --seed N [-v]       one seed, with its trace where -v is given
-npm run sim -- [--seeds N] [--minutes M] [--from K] [--workers W]
-npm run sim -- --corpus             the runs that failed once`;
+const usage = `npm run sim -- [options]: simulated meshes under seeded faults, for a minute where nothing else is said
+  --seed n      this one alone; with -v, --verbose its trace and what its parts log
+  --seeds n     how many
+  --from n      the first of them; default 1
+  --minutes m   as many as there is time for
+  --workers n   processes at the same time; default 1
+  --corpus      the runs that failed once
+Exit code: 0; 1 where an invariant failed; 2 for a wrong command line.`;
 
 /** A week: as good as no end. */
 const minutesMax = 7 * 24 * 60;
 
+/** As good as all. */
+const seedsMax = 2 ** 52;
+
 const nowMs = performance.now.bind(performance);
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-function numberOf(text: string | undefined, byDefault: number): number {
-  if (text === undefined) return byDefault;
-  const number = Number(text);
-  if (Number.isFinite(number) && number >= 0) return number;
-  throw new Error(`expected a number, found ${text}\n${usage}`);
+function minutesOf(value: string | undefined, fallback: number): number {
+  const found = Number(value ?? fallback);
+  if (value !== '' && found >= 0 && found <= minutesMax) return found;
+  throw new UsageError(`--minutes: expected a number from 0 to ${minutesMax}, found ${value}`);
 }
 
 async function runOne(seed: number, isVerbose: boolean): Promise<number> {
@@ -36,7 +43,7 @@ async function runOne(seed: number, isVerbose: boolean): Promise<number> {
   return report.failures.length === 0 ? 0 : 1;
 }
 
-async function runMany(options: Parameters<typeof runBatch>[0]): Promise<number> {
+async function runMany(options: Omit<BatchOptions, 'onSeed'>): Promise<number> {
   const startedMs = nowMs();
   let done = 0;
   let failed = 0;
@@ -58,35 +65,27 @@ async function runMany(options: Parameters<typeof runBatch>[0]): Promise<number>
   return failures.length === 0 ? 0 : 1;
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: 'string' },
-      seeds: { type: 'string' },
-      minutes: { type: 'string' },
-      from: { type: 'string' },
-      workers: { type: 'string' },
-      corpus: { type: 'boolean', default: false },
-      verbose: { type: 'boolean', short: 'v', default: false },
-    },
-  });
-  Error.stackTraceLimit = values.verbose ? 10 : 4;
-  if (values.corpus) return runCorpus(print);
-  if (values.seed !== undefined) return runOne(numberOf(values.seed, 1), values.verbose);
-  const minutes = numberOf(values.minutes, values.seeds === undefined ? 1 : minutesMax);
-  return runMany({
-    from: numberOf(values.from, 1),
-    count: numberOf(values.seeds, Number.MAX_SAFE_INTEGER / 2),
-    minutes,
-    workers: Math.max(1, numberOf(values.workers, 1)),
-    onSeed: () => {},
-  });
-}
-
-main().then(
-  (code) => process.exit(code),
-  (error: unknown) => {
-    process.stderr.write(`${String(error)}\n`);
-    process.exit(2);
+await runCommand({
+  usage,
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    minutes: { type: 'string' },
+    from: { type: 'string' },
+    workers: { type: 'string' },
+    corpus: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', short: 'v', default: false },
   },
-);
+  async run({ corpus, verbose, ...given }) {
+    Error.stackTraceLimit = verbose ? 10 : 4;
+    const seed = integerOf('seed', given.seed, { fallback: 1 });
+    const batch = {
+      from: integerOf('from', given.from, { fallback: 1 }),
+      count: integerOf('seeds', given.seeds, { fallback: seedsMax, max: seedsMax }),
+      minutes: minutesOf(given.minutes, given.seeds === undefined ? 1 : minutesMax),
+      workers: integerOf('workers', given.workers, { fallback: 1, max: 1_000 }),
+    };
+    if (corpus) return runCorpus(print);
+    return given.seed === undefined ? runMany(batch) : runOne(seed, verbose);
+  },
+});
