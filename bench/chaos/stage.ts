@@ -163,12 +163,11 @@ class Room {
     await this.#mesh.stop();
     await this.#bus.stop();
     rmSync(this.#stateDir, { recursive: true, force: true });
-    for (const namespace of this.#namespaces) namespace.close();
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
       pids: [...this.#mesh.pids, ...this.#bus.pids],
-      namespaces: this.#namespaces.map(({ inodeUrl }) => `net:[${inodeUrl.split('/').at(-1)}]`),
+      namespaces: this.#namespaces,
       paths: [this.#stateDir],
     });
     await this.#netlink.close();

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeError } from '../../protocols/errors.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { ClientReport } from './client-reports.ts';
 import { startMesh } from './demo-mesh.ts';
@@ -40,18 +41,14 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const before = await takeCensus(netlink);
   const stateDir = mkdtempSync(join(tmpdir(), 'vwire-demo-'));
   const pids = new Set<number>();
-  const namespaces: string[] = [];
+  const namespaces: NetworkNamespace[] = [];
   const wires: WireProof[] = [];
   const findings: string[] = [];
   try {
     const topology = await createTopology(netlink);
-    namespaces.push(...topology.namespaces.map(({ inodeUrl }) => namespaceName(inodeUrl)));
+    namespaces.push(...topology.namespaces);
     options.onStep('two nodes and four workloads have their namespaces');
-    try {
-      await runMesh(options, { netlink, topology, stateDir, pids, wires, findings });
-    } finally {
-      topology.close();
-    }
+    await runMesh(options, { netlink, topology, stateDir, pids, wires, findings });
   } catch (error) {
     findings.push(describeError(error), ...lastLogLines(stateDir));
   } finally {
@@ -123,9 +120,4 @@ function findLostProcesses(mesh: Mesh, expected: ReadonlyMap<string, number>): r
       return `${name} (process ${pid}) is not running any more${next}`;
     });
   return [...children, ...supervised];
-}
-
-/** `inode://4/4026532000` as the kernel writes it in /proc: `net:[4026532000]`. */
-function namespaceName(inodeUrl: string): string {
-  return `net:[${inodeUrl.slice(inodeUrl.lastIndexOf('/') + 1)}]`;
 }

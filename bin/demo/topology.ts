@@ -22,7 +22,6 @@ export interface Topology {
   readonly nodes: readonly [MeshNode, MeshNode];
   readonly pairs: readonly DemoPair[];
   readonly namespaces: readonly NetworkNamespace[];
-  close(): void;
 }
 
 export async function createTopology(netlink: Netlink): Promise<Topology> {
@@ -31,9 +30,6 @@ export async function createTopology(netlink: Netlink): Promise<Topology> {
     const made = createNetworkNamespace();
     namespaces.push(made);
     return made;
-  };
-  const close = (): void => {
-    for (const each of namespaces) each.close();
   };
   try {
     const node1: MeshNode = { name: 'node-1', namespace: namespace(), tunnelIp: '172.31.255.1' };
@@ -64,9 +60,9 @@ export async function createTopology(netlink: Netlink): Promise<Topology> {
         endpoint: workload('server-2', node2),
       },
     ];
-    return { nodes: [node1, node2], pairs, namespaces, close };
+    return { nodes: [node1, node2], pairs, namespaces };
   } catch (error) {
-    close();
+    for (const each of namespaces) each.close();
     throw error;
   }
 }

@@ -138,12 +138,11 @@ class Stage {
     await Promise.all(this.#installations.map(({ processes }) => processes.stop()));
     const paths = this.#installations.map(({ stateDir }) => stateDir);
     for (const path of paths) rmSync(path, { recursive: true, force: true });
-    for (const namespace of this.#namespaces) namespace.close();
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
       pids: this.#installations.flatMap(({ processes }) => [...processes.pids]),
-      namespaces: this.#namespaces.map(({ inodeUrl }) => `net:[${inodeUrl.split('/').at(-1)}]`),
+      namespaces: this.#namespaces,
       paths,
     });
     await this.#netlink.close();
