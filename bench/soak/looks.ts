@@ -5,6 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import { join } from 'node:path';
 import { decodeLeases } from '../../actors/nse/lease-records.ts';
+import type { IdleLease } from '../../protocols/ipam/lease-book.ts';
 import type { Platform } from '../../bin/roles/platform.ts';
 import {
   ConnectionEventType,
@@ -98,7 +99,10 @@ export function differenceOf(
   return { over, missing };
 }
 
-/** What the journals of Endpoints that have ended in order still hold of connections, and of clients not named. */
+/**
+ * What the journal of an Endpoint that has ended in order still holds of connections, and which leases it keeps for clients
+ * not named. One whose time is over is free, and its record goes with the next Request or Close.
+ */
 export async function journaledAt(
   stateDir: string,
   endpoint: string,
@@ -118,11 +122,13 @@ export async function journaledAt(
     return records;
   };
   const connections = [...(await recordsOf('')).keys()];
-  const setup = { clock, bootId, keepMs: 0, log: silentLog };
+  const setup = { clock, bootId, keepMs: Infinity, log: silentLog };
   const leases = decodeLeases(await recordsOf('-leases'), setup);
+  const isKept = (lease: IdleLease): boolean => lease.keepUntilMs > clock.nowMs();
   return [
     ...connections.map((id) => `connection ${id} in the journal of ${endpoint}`),
     ...leases
+      .filter(isKept)
       .filter(({ clientId }) => !options.leaseholders.some((name) => clientId.startsWith(name)))
       .map(({ clientId }) => `lease of ${clientId} at ${endpoint}`),
   ];

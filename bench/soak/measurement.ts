@@ -3,6 +3,7 @@
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
 export interface Measurement {
@@ -25,4 +26,23 @@ export async function measure(stateDir: string, pid: number): Promise<Measuremen
   const socket = createConnection(join(stateDir, `measure-${pid}.sock`));
   socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`process ${pid} does not answer`)));
   return JSON.parse(await text(socket)) as Measurement;
+}
+
+const looks = 10;
+const betweenMs = 400;
+
+/** The least of several looks: what is only there while a refresh is under way has not grown. */
+export async function measureAtRest(stateDir: string, pid: number): Promise<Measurement> {
+  let least = await measure(stateDir, pid);
+  for (let look = 1; look < looks; look += 1) {
+    await pause(betweenMs);
+    const now = await measure(stateDir, pid);
+    least = {
+      heapUsed: Math.min(least.heapUsed, now.heapUsed),
+      rss: Math.min(least.rss, now.rss),
+      timers: Math.min(least.timers, now.timers),
+      descriptors: Math.min(least.descriptors, now.descriptors),
+    };
+  }
+  return least;
 }

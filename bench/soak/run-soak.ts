@@ -14,7 +14,7 @@ import { createStage, type Stage } from '../chaos/stage.ts';
 import { clientMember, handMember, type Member } from './cast.ts';
 import { Hand } from './hand.ts';
 import { differenceOf, type Holdings, holdingsOf, journaledAt } from './looks.ts';
-import { measure, type Measurement, measured } from './measurement.ts';
+import { measure, measureAtRest, type Measurement, measured } from './measurement.ts';
 import { nextOperation, type Soaked } from './operations.ts';
 
 export interface SoakOptions {
@@ -293,7 +293,7 @@ class Soak {
   async #measureAll(): Promise<ReadonlyMap<Part, Measurement>> {
     const found = await Promise.all(
       this.#spared.map(
-        async (part) => [part, await measure(this.#stateDirOf(part), part.pid())] as const,
+        async (part) => [part, await measureAtRest(this.#stateDirOf(part), part.pid())] as const,
       ),
     );
     return new Map(found);
