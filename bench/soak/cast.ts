@@ -2,6 +2,7 @@
 // Invariant: one operation at a time per member; a wire that nobody broke carries packets and ends at the interface
 // that it was made with.
 
+import { describeError } from '../../protocols/errors.ts';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
 import { eventually } from '../../test/sandbox/eventually.ts';
 import { addressesOf, interfacesOf } from '../../test/sandbox/mesh-probes.ts';
@@ -32,8 +33,26 @@ export interface Member {
 /** Repairs, of damage by hand or of a lost Endpoint, may take this long on a loaded machine. */
 const healthyTimeoutMs = 20_000;
 
+/** What was done with a member, for whoever has to explain what became of its wire. */
+const rememberedMax = 8;
+
 export function handMember(stage: Stage, hand: Hand): Member {
   let index: number | undefined;
+  const past: string[] = [];
+  const remembering = async (what: string, work: () => Promise<void>): Promise<void> => {
+    const at = new Date().toISOString().slice(11, 23);
+    let result = 'done';
+    try {
+      await work();
+    } catch (error) {
+      result = describeError(error).slice(0, 160);
+      throw error;
+    } finally {
+      const id = hand.connection?.path?.pathSegments[1]?.id.slice(0, 8) ?? 'no connection';
+      past.push(`${at} ${what}: ${result}, ${id}, interface ${await indexNow()}`);
+      past.splice(0, past.length - rememberedMax);
+    }
+  };
   const indexNow = async (): Promise<number | undefined> =>
     (await interfacesOf(stage.netlink, hand.namespace))[0]?.index;
   return {
@@ -45,23 +64,24 @@ export function handMember(stage: Stage, hand: Hand): Member {
     get endpoint() {
       return hand.connection?.networkServiceEndpointName;
     },
-    async create(service) {
-      await hand.create(service);
-      index = await indexNow();
-    },
-    refresh: () => hand.refresh(),
-    reselect: () => hand.reselect(),
-    close: () => hand.close(),
-    vanish() {
-      hand.vanish();
-      return Promise.resolve();
-    },
+    create: (service) =>
+      remembering(`create to ${service}`, async () => {
+        await hand.create(service);
+        index = await indexNow();
+      }),
+    refresh: () => remembering('refresh', () => hand.refresh()),
+    reselect: () => remembering('reselect', () => hand.reselect()),
+    close: () => remembering('close', () => hand.close()),
+    vanish: () => remembering('vanish', () => Promise.resolve(hand.vanish())),
     async check() {
       const { peer } = hand;
       if (peer === undefined) return;
       await carriesPackets(hand.name, hand.namespace, () => peer);
       const now = await indexNow();
-      if (now !== index) throw new Error(`${hand.name} has interface ${now} in place of ${index}`);
+      if (now === index) return;
+      const what = `${hand.name} has interface ${now} in place of ${index}`;
+      index = now;
+      throw new Error(`${what}; before: ${past.join(' | ')}`);
     },
   };
 }
