@@ -43,6 +43,8 @@ export class Hand {
   /** Asked for, and not closed yet. */
   #asked: Connection | undefined;
   #known: Connection | undefined;
+  /** A Close without an answer may have been heard: nothing but a Close follows. */
+  #leaving: Connection | undefined;
 
   constructor(options: HandOptions) {
     this.name = options.name;
@@ -90,9 +92,10 @@ export class Hand {
   }
 
   async close(): Promise<void> {
-    const connection = this.#known ?? (await this.#recovered());
-    if (connection !== undefined) {
-      await this.#service.close(connection, { timeoutMs: requestTimeoutMs });
+    this.#leaving ??= this.#known ?? (await this.#recovered());
+    this.#known = undefined;
+    if (this.#leaving !== undefined) {
+      await this.#service.close(this.#leaving, { timeoutMs: requestTimeoutMs });
     }
     this.#forget();
   }
@@ -125,6 +128,7 @@ export class Hand {
   }
 
   #forget(): void {
+    this.#leaving = undefined;
     this.#known = undefined;
     this.#asked = undefined;
   }

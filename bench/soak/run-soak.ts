@@ -117,13 +117,23 @@ class Soak {
   }
 
   async run(): Promise<void> {
-    const { seed, trouble, lifetimeMs } = this.#options;
     const platform = await createPlatform({
       name: 'soak',
       log: silentLog,
       natsUrl: undefined,
       insecure: true,
     });
+    try {
+      await this.#onScene(platform);
+      this.orphans.push(...(await this.#journaled(platform)));
+    } finally {
+      await platform.stop(5_000);
+    }
+  }
+
+  /** However it ends, the scene's own processes end with it. */
+  async #onScene(platform: Platform): Promise<void> {
+    const { seed, trouble, lifetimeMs } = this.#options;
     try {
       const services = await this.#setScene();
       this.#members = this.#cast(platform, lifetimeMs);
@@ -140,7 +150,7 @@ class Soak {
       };
       await this.#phases(soaked, platform);
     } finally {
-      await platform.stop(5_000);
+      this.orphans.push(...(await this.#scene.end()));
     }
   }
 
@@ -188,7 +198,6 @@ class Soak {
     await this.#operate(soaked, operations);
     await this.#allWell(soaked);
     await this.#quiet(look, atRest);
-    this.orphans.push(...(await this.#scene.end()), ...(await this.#journaled(platform)));
   }
 
   /** Until `until` operations are done, in all. */
