@@ -30,7 +30,7 @@ export interface WorkloadOptions {
   readonly name: string;
   /** URL of the node's manager: `unix:///path` or `tcp://host:port`. Default: the one of `vwire up` run by root. */
   readonly connectTo?: string;
-  /** Allows gRPC without TLS, on unix sockets and loopback only. Needed until identities are there. */
+  /** gRPC without TLS, on unix sockets and loopback only. By default SPIFFE_ENDPOINT_SOCKET must name a Workload API. */
   readonly insecure?: boolean;
   /** Of its registration, or of its requests. */
   readonly labels?: Readonly<Record<string, string>>;
@@ -219,8 +219,13 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   }
 }
 
-function platformOf({ name, log = silentLog, insecure = false }: WorkloadOptions) {
-  return createPlatform({ name, log, insecure, natsUrl: undefined });
+function platformOf({
+  name,
+  log = silentLog,
+  insecure = false,
+  maxTokenLifetimeMs = maxTokenLifetimeMsDefault,
+}: WorkloadOptions) {
+  return createPlatform({ name, log, insecure, maxTokenLifetimeMs, natsUrl: undefined });
 }
 
 /** Its forwarder must get there, under whichever user that runs. */

@@ -1,6 +1,7 @@
 // What the next hops say about our connections: one MonitorConnections stream per next hop, shared by all
 // connections that go through it (the reference opens one per connection). A stream that ends is DOWN for each of
-// its connections once; it is opened again with back-off as long as a connection needs it.
+// its connections once; it is opened again with back-off as long as a connection needs it. One whose connection was
+// replaced for new certificates is opened again at once, and is DOWN only for those that the new stream does not tell.
 
 import { create } from '@bufbuild/protobuf';
 import { describeError } from '../../protocols/errors.ts';
@@ -11,6 +12,7 @@ import {
   MonitorScopeSelectorSchema,
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
+import { isConnectionReplaced } from '../../protocols/messages/replaced-connection.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
@@ -38,6 +40,9 @@ export interface NextHopMonitors {
 const reopenAfterMs = 100;
 const reopenAfterMsMax = 2_000;
 
+/** How long a new stream has to tell of the connections that the replaced one followed. */
+const retellMs = 1_000;
+
 export interface NextHopMonitorsSetup {
   /** Own component name: the segment name that the next hop's events are selected by. */
   readonly name: string;
@@ -53,6 +58,9 @@ interface NextHop {
   readonly abort: AbortController;
   reopen: Timer | undefined;
   failures: number;
+  /** Followed by the stream before, and not told of by the one that replaces it. */
+  readonly untold: Set<string>;
+  settle: Timer | undefined;
 }
 
 /** By own id, then by next hop: the loss that was told of a connection before it was followed there. */
@@ -67,8 +75,23 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
   const open = (hop: NextHop): void => {
     void read(hop).then(
       (reason) => ended(hop, reason),
-      (error: unknown) => ended(hop, describeError(error)),
+      (error: unknown) =>
+        isConnectionReplaced(error) ? replace(hop) : ended(hop, describeError(error)),
     );
+  };
+
+  const replace = (hop: NextHop): void => {
+    if (hop.abort.signal.aborted) return;
+    if (hop.failures > 0) {
+      ended(hop, 'the connection is replaced again and again');
+      return;
+    }
+    for (const id of hop.listeners.keys()) hop.untold.add(id);
+    hop.settle?.cancel();
+    hop.settle = setup.clock.after(retellMs, () => settle(hop));
+    // Counts as a failure until the new stream says something.
+    hop.failures = 1;
+    open(hop);
   };
 
   const read = async (hop: NextHop): Promise<string> => {
@@ -85,6 +108,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
     if (hop.abort.signal.aborted) return;
     setup.log.warn('lost the monitor of a next hop', { url: hop.url, reason });
     if (hop.failures === 0) tellLost(hop);
+    else settle(hop);
     hop.failures += 1;
     const delayMs = reopenDelayMs(hop.failures, setup.random);
     hop.reopen = setup.clock.after(delayMs, () => open(hop));
@@ -93,6 +117,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
   const drop = (hop: NextHop): void => {
     hops.delete(hop.url);
     hop.reopen?.cancel();
+    hop.settle?.cancel();
     hop.abort.abort();
   };
 
@@ -101,6 +126,7 @@ export function createNextHopMonitors(setup: NextHopMonitorsSetup): NextHopMonit
     const hop = url === undefined ? undefined : hops.get(url);
     urlOf.delete(id);
     hop?.listeners.delete(id);
+    hop?.untold.delete(id);
     if (hop?.listeners.size === 0) drop(hop);
   };
 
@@ -140,9 +166,24 @@ function tellLost(hop: NextHop | undefined): void {
   for (const tell of hop?.listeners.values() ?? []) tell({ type: 'nextHopLost' });
 }
 
+/** Those of which the new stream has said nothing are gone, as far as this hop knows. */
+function settle(hop: NextHop): void {
+  hop.settle?.cancel();
+  for (const id of hop.untold) hop.listeners.get(id)?.({ type: 'nextHopLost' });
+  hop.untold.clear();
+}
+
 function newHop(url: string): NextHop {
   const abort = new AbortController();
-  return { url, listeners: new Map(), abort, reopen: undefined, failures: 0 };
+  return {
+    url,
+    listeners: new Map(),
+    abort,
+    reopen: undefined,
+    failures: 0,
+    untold: new Set(),
+    settle: undefined,
+  };
 }
 
 /** Jittered, since after a restart of the bus all nodes would come at the same time otherwise. */
@@ -159,6 +200,7 @@ function dispatch(hop: NextHop, expected: Expected, event: ConnectionEvent, ownN
     );
     if (own === undefined) continue;
     const message: NextHopChanged = { type: 'nextHopChanged', entry, event: event.type };
+    hop.untold.delete(own.id);
     const listener = hop.listeners.get(own.id);
     if (listener !== undefined) listener(message);
     else if (isLoss(message)) expected.get(own.id)?.set(hop.url, message);

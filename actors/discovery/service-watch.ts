@@ -12,6 +12,7 @@ import {
   NetworkServiceEndpointQuerySchema,
   NetworkServiceQuerySchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { isConnectionReplaced } from '../../protocols/messages/replaced-connection.ts';
 import type { Clock, Timer, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
@@ -152,6 +153,11 @@ export class ServiceWatch {
   #lose(error: unknown): void {
     if (this.#isClosed) return;
     const { log, clock, random, backoffMs, backoffMsMax } = this.#setup;
+    if (isConnectionReplaced(error) && this.#failures === 0) {
+      this.#failures = 1;
+      void this.#follow();
+      return;
+    }
     this.#failures += 1;
     if (this.#isWarm && !this.isStale) {
       log.warn('discovery lost the registry, known entries stay', {

@@ -113,6 +113,8 @@ class Room {
       busPort: 4222,
       stateDir,
       natsServer,
+      // A release from before there were identities could not be joined.
+      insecure: options.rolesApart === true,
       env: {
         VWIRE_NATS_URL: this.#bus.url,
         ...(lifetimeMs === undefined ? {} : { NSM_MAX_TOKEN_LIFETIME: `${lifetimeMs}ms` }),

@@ -42,6 +42,11 @@ const connectOption: CatalogOption = {
   text: 'URL of the manager to ask, instead of the socket in the state directory',
 };
 
+const insecureOption: CatalogOption = {
+  flags: '--insecure',
+  text: 'without identities, TLS and tokens; on loopback and unix sockets only, as VWIRE_INSECURE',
+};
+
 const role = (name: string, summary: string, example: readonly [string, string]): CatalogRow => ({
   name,
   kind: 'role',
@@ -104,6 +109,7 @@ const commands: readonly CatalogRow[] = [
         text: 'nats: supervised processes over a nats-server of its own (default); memory: one process',
         choices: ['nats', 'memory'],
       },
+      insecureOption,
     ],
     examples: [
       ['vwire up', 'everything on this machine, until Ctrl-C'],
@@ -119,6 +125,12 @@ const commands: readonly CatalogRow[] = [
     operands: '',
     options: [
       { flags: '--json', text: 'print the result as one JSON line at the end' },
+      {
+        flags: '--bus <bus>',
+        text: 'nats: between the parts over a nats-server (default); grpc: without a bus',
+        choices: ['nats', 'grpc'],
+      },
+      insecureOption,
       { flags: '--keep', text: 'leave everything up and say how to look around' },
       {
         flags: '--sabotage <part>',
@@ -129,6 +141,7 @@ const commands: readonly CatalogRow[] = [
     examples: [
       ['vwire demo', 'show both wires'],
       ['vwire demo --keep', 'leave them up, with commands to look at them, until Ctrl-C'],
+      ['vwire demo --bus grpc', 'the same without nats-server, gRPC with mTLS on every hop'],
       ['vwire demo --json', 'the result as the last line, for programs'],
       ['vwire demo --sabotage wire', 'prove that a broken wire is noticed'],
     ],

@@ -9,11 +9,15 @@ import { findGround } from '../demo/ground.ts';
 import { runSimulatedDemo } from '../demo/run-simulated.ts';
 import { createPaint } from '../output/colours.ts';
 import { formatTable } from '../output/table.ts';
-import { parseArguments } from './arguments.ts';
+import { insecureWarning } from '../roles/role-process.ts';
+import { parseArguments, UsageError } from './arguments.ts';
 import { exitCodes } from './catalog.ts';
 
 export async function run(args: readonly string[]): Promise<number> {
   const { options } = parseArguments('demo', args);
+  const bus = options['bus'] === 'grpc' ? 'grpc' : 'nats';
+  const insecure = options['insecure'] === true;
+  checkPlaintext(bus, insecure);
   const ground = await findGround(['demo', ...args]);
   if (ground.kind === 'ended') return ground.code;
   const isSimulated = ground.kind === 'none';
@@ -35,11 +39,22 @@ export async function run(args: readonly string[]): Promise<number> {
   const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
   const result = isSimulated
     ? await runSimulatedDemo(demoOptions)
-    : await runDemo({ ...demoOptions, natsServer });
+    : await runDemo({ ...demoOptions, natsServer, bus, insecure });
   show(result, label);
   if (options['json'] === true) process.stdout.write(`${jsonOf(result)}\n`);
   const isGood = result.findings.length === 0 && result.leftovers.length === 0;
   return isGood ? exitCodes.ok : exitCodes.failed;
+}
+
+/** The two nodes of the demo are no loopback to each other. Errors: UsageError. */
+function checkPlaintext(bus: string, insecure: boolean): void {
+  if (!insecure) return;
+  if (bus === 'grpc') {
+    throw new UsageError(
+      '--insecure is for loopback and unix sockets: with --bus grpc the nodes need TLS between them',
+    );
+  }
+  process.stderr.write(`vwire: ${insecureWarning}\n`);
 }
 
 /** Each line begins with the label. */

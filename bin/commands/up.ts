@@ -16,8 +16,9 @@ import { memoryPhases } from '../roles/up-memory.ts';
 import { passedOn, processPhases } from '../roles/up-processes.ts';
 import { requireRights } from '../roles/up-rights.ts';
 import { claimStateDirectory, installationOf, openUpLog, type UpSetup } from '../roles/up-setup.ts';
+import { partIdentities } from '../roles/part-identities.ts';
 import { privilegeWarning } from '../roles/privileges.ts';
-import { nodeNameOf, stateDirOf } from '../roles/role-process.ts';
+import { insecureWarning, nodeNameOf, stateDirOf } from '../roles/role-process.ts';
 import { upStopMs } from '../roles/stop-times.ts';
 import { parseArguments } from './arguments.ts';
 import { ownCommand, shellQuoted } from './own-command.ts';
@@ -26,7 +27,9 @@ const partWidth = 'forwarder'.length;
 
 export async function run(args: readonly string[]): Promise<number> {
   const { options } = parseArguments('up', args);
-  const config = loadCommonConfig(process.env);
+  const fromEnvironment = loadCommonConfig(process.env);
+  const insecure = options['insecure'] === true || fromEnvironment.insecure;
+  const config = { ...fromEnvironment, insecure };
   checkPassedOn();
   const stateDir = stateDirectory(options);
   const bus = options['bus'] ?? (config.bus === 'memory' ? 'memory' : 'nats');
@@ -35,18 +38,23 @@ export async function run(args: readonly string[]): Promise<number> {
   const release = claimStateDirectory(stateDir, socketUrl);
   const paint = createPaint(process.stdout, process.env);
   const upLog = openUpLog(stateDir, config.logLevel, tellError);
+  const say = (part: string, text: string): void =>
+    void process.stdout.write(`  ${paint('bold', part.padEnd(partWidth))}  ${text}\n`);
+  const identities = partIdentities({ insecure, stateDir, log: upLog.log });
   const setup: UpSetup = {
     config,
+    identities,
     stateDir,
     node: nodeNameOf(config),
     installation: installationOf(config, stateDir),
     socketUrl,
     log: upLog.log,
-    say: (part, text) =>
-      void process.stdout.write(`  ${paint('bold', part.padEnd(partWidth))}  ${text}\n`),
+    say,
   };
   for (const warning of ownWarnings()) process.stderr.write(`vwire: ${warning}\n`);
+  if (insecure) process.stderr.write(`vwire: ${insecureWarning}\n`);
   process.stdout.write(`mesh of node ${setup.node}, state in ${stateDir}\n`);
+  say('identity', identities.text);
   try {
     return await runRole({
       name: 'up',
@@ -93,17 +101,20 @@ function checkPassedOn(): void {
   loadForwarderConfig(environment);
 }
 
-function readyText(config: CommonConfig, { socketUrl, stateDir }: UpSetup): string {
+function readyText(config: CommonConfig, { socketUrl, stateDir, identities }: UpSetup): string {
+  const identity = Object.entries(identities.of('nse')).map(
+    ([name, value]) => `${name}=${shellQuoted(value)}`,
+  );
   const command = ownCommand();
   const isDefault = stateDir === stateDirOf(config);
   const where = isDefault ? '' : ` --state-dir ${shellQuoted(stateDir)}`;
   return [
     '',
-    `Workloads connect to ${socketUrl}; nobody proves an identity there yet (VWIRE_INSECURE).`,
+    `Workloads connect to ${socketUrl}${config.insecure ? '; nobody proves an identity there' : ' and prove who they are'}.`,
     'Try from another terminal:',
     `  ${command} status${where}`,
     `  ${command} get nodes${where}`,
-    `  VWIRE_INSECURE=true NSM_CONNECT_TO=${shellQuoted(socketUrl)} ${command} nse icmp-responder   # an Endpoint`,
+    `  ${identity.join(' ')} NSM_CONNECT_TO=${shellQuoted(socketUrl)} ${command} nse icmp-responder   # an Endpoint`,
     'Ctrl-C stops everything; only the state directory stays.',
     '',
   ].join('\n');

@@ -41,6 +41,9 @@ const inheritedNames: readonly string[] = [
   'VWIRE_CLOSE_AT_STOP',
   'VWIRE_SUPPLIED',
   'VWIRE_EXCLUDED_PREFIXES_FILE',
+  ...Object.values(identityVariables)
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith('VWIRE_IDENTITY_')),
 ];
 
 /** What `vwire node` hands on: to both of its children, and to the forwarder alone. */
@@ -50,7 +53,11 @@ export const namesForBoth = [
   'NSM_DIAL_TIMEOUT',
 ] as const;
 export const namesForForwarder = ['NSM_TUNNEL_IP', 'NSM_VXLAN_PORT', 'NSM_LABELS'] as const;
-const namesForChildren: readonly string[] = [...namesForBoth, ...namesForForwarder];
+const namesForChildren: readonly string[] = [
+  ...namesForBoth,
+  ...namesForForwarder,
+  'NSM_REGISTRY_URL',
+];
 
 export const loadNsmgrConfig = (environment: Environment): NsmgrConfig =>
   readVariables('nsmgr', nsmgrVariables, environment);

@@ -7,23 +7,30 @@ export interface DemoMeshOptions {
   readonly topology: Topology;
   readonly stateDir: string;
   readonly natsServer: string;
+  readonly bus: 'nats' | 'grpc';
+  readonly insecure: boolean;
   readonly onStep: (text: string) => void;
 }
 
 export async function startMesh(options: DemoMeshOptions): Promise<Mesh> {
-  const { topology, stateDir, natsServer, onStep } = options;
+  const { topology, stateDir, natsServer, bus, insecure, onStep } = options;
   const [hub] = topology.nodes;
   const mesh = new Mesh({
     stateDir,
     natsServer,
     hub,
+    bus,
+    insecure,
     domain: 'demo',
     installation: `demo-${process.pid}`,
     busPort: 4222,
   });
   try {
-    await mesh.startBus();
-    onStep('bus is up');
+    if (!insecure) onStep('development identities, mTLS and tokens are on');
+    if (bus === 'nats') {
+      await mesh.startBus();
+      onStep('bus is up');
+    }
     await mesh.startRegistry();
     onStep('registry is up');
     await Promise.all(topology.nodes.map((node) => mesh.startNode(node)));

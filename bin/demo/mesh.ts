@@ -4,6 +4,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { silentLog } from '../../protocols/ports/log.ts';
 import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
@@ -12,6 +13,7 @@ import { launch } from '../roles/launch.ts';
 import { withLeastPrivilege } from '../roles/privileges.ts';
 import { childGraceMs } from '../roles/stop-times.ts';
 import { ClientReports, parseReport } from './client-reports.ts';
+import { createMeshIdentities, type MeshIdentities, withoutIdentities } from './mesh-identities.ts';
 
 export interface MeshNode {
   readonly name: string;
@@ -40,9 +42,15 @@ export interface MeshOptions {
   readonly installation: string;
   /** Where the bus and the registry run. */
   readonly hub: MeshNode;
+  /** Between the parts, nats by default. */
+  readonly bus?: 'nats' | 'grpc';
   readonly busPort: number;
   readonly stateDir: string;
   readonly natsServer: string;
+  /** Without identities, TLS and tokens. */
+  readonly insecure?: boolean;
+  /** Life of an SVID, 1 h by default. */
+  readonly svidLifetimeMs?: number;
   /** For every process. */
   readonly env?: Environment;
   /** The compiled or source file to run; this very program by default. */
@@ -77,6 +85,7 @@ export class Mesh {
   readonly clients = new ClientReports();
   readonly #options: MeshOptions;
   readonly #kindOf = new Map<Child, Kind>();
+  readonly #identities: MeshIdentities;
   /** What is started from now on; undefined for this very program. */
   executable: string | undefined;
   /** The one that runs, or ran last. */
@@ -85,6 +94,25 @@ export class Mesh {
   constructor(options: MeshOptions) {
     this.#options = options;
     this.executable = options.executable;
+    const { domain, stateDir, svidLifetimeMs } = options;
+    this.#identities =
+      options.insecure === true
+        ? withoutIdentities
+        : createMeshIdentities({
+            trustDomain: domain,
+            stateDir,
+            log: silentLog,
+            ...(svidLifetimeMs === undefined ? {} : { svidLifetimeMs }),
+          });
+  }
+
+  get #isOnBus(): boolean {
+    return this.#options.bus !== 'grpc';
+  }
+
+  get #registryUrl(): string {
+    const { domain, hub } = this.#options;
+    return this.#isOnBus ? `nats://${domain}/registry/registry` : `tcp://${hub.tunnelIp}:5002`;
   }
 
   socketOf(node: MeshNode): string {
@@ -108,13 +136,12 @@ export class Mesh {
   }
 
   startRegistry(): Promise<Child> {
-    const { hub, domain } = this.#options;
     return this.start({
       kind: 'registry',
       name: 'registry',
       role: ['registry'],
-      namespace: hub.namespace,
-      env: { NSM_LISTEN_ON: `nats://${domain}/registry/registry` },
+      namespace: this.#options.hub.namespace,
+      env: { NSM_LISTEN_ON: this.#registryUrl },
     });
   }
 
@@ -124,7 +151,12 @@ export class Mesh {
       name,
       role: ['node'],
       namespace,
-      env: { VWIRE_NODE: name, NSM_TUNNEL_IP: tunnelIp, ...env },
+      env: {
+        VWIRE_NODE: name,
+        NSM_TUNNEL_IP: tunnelIp,
+        NSM_REGISTRY_URL: this.#registryUrl,
+        ...env,
+      },
       onLine: (line) => this.#keepChildReport(name, line),
     });
   }
@@ -171,7 +203,8 @@ export class Mesh {
         VWIRE_DOMAIN: this.#options.domain,
         VWIRE_INSTALLATION: this.#options.installation,
         VWIRE_NATS_URL: `nats://${hub.tunnelIp}:${this.#options.busPort}`,
-        VWIRE_INSECURE: 'true',
+        ...(this.#isOnBus ? {} : { VWIRE_BUS: 'grpc' }),
+        ...(await this.#identities.of(process.role[0] ?? kind, name)),
         ...this.#options.env,
         ...process.env,
       },
@@ -189,6 +222,7 @@ export class Mesh {
   async stop(): Promise<void> {
     await this.endAll(kinds);
     await this.bus?.stop();
+    await this.#identities.close();
   }
 
   /** Ends the processes of these kinds, kind by kind. */

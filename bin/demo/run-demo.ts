@@ -20,6 +20,8 @@ import { createTopology, type DemoPair, type Topology } from './topology.ts';
 
 export interface DemoOptions {
   readonly natsServer: string;
+  readonly bus: 'nats' | 'grpc';
+  readonly insecure: boolean;
   readonly sabotage: Sabotage | undefined;
   /** Resolves when a kept demo is to end; undefined: at once. */
   readonly keep: ((mesh: KeptMesh) => Promise<void>) | undefined;

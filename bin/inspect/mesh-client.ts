@@ -35,8 +35,9 @@ import {
 import type { Channel } from '../../protocols/ports/rpc.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
-import { systemClock } from '../../transports/process/system-clock.ts';
-import { checkSocket, noManager } from './where.ts';
+import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
+import { obtainIdentity, type OwnIdentity } from '../roles/own-identity.ts';
+import { checkSocket, noManager, operatorWorkloadApi } from './where.ts';
 
 export interface MeshClient {
   readonly url: string;
@@ -66,25 +67,39 @@ export interface DrainAsked {
 }
 
 const timeoutMs = 5_000;
+const tokenLifetimeMs = 60_000;
 /** The manager may have to ask another one, and the registry. */
 const drainTimeoutMs = 15_000;
 
 /** Connects with the first question. Errors: UNAVAILABLE naming the URL and what to do, INVALID_ARGUMENT (the URL). */
 export async function withMesh<T>(url: string, use: (mesh: MeshClient) => Promise<T>): Promise<T> {
   checkSocket(url);
-  const mesh = openMesh(url);
+  const identity = await operatorIdentity(url);
+  const mesh = openMesh(url, identity);
   try {
     return await use(mesh);
   } catch (thrown) {
     throw explained(url, asNsmError(thrown));
   } finally {
     await mesh.close();
+    await identity?.identity.close();
   }
 }
 
-function openMesh(url: string): MeshClient {
-  // Plaintext on unix sockets and loopback alone; the binding refuses it everywhere else.
-  const { dialer } = createGrpc({ clock: systemClock, log: silentLog, insecure: true });
+/** Who asks, where there is an identity to be had: mTLS then, else plaintext. */
+async function operatorIdentity(url: string): Promise<OwnIdentity | undefined> {
+  const endpoint = operatorWorkloadApi(url);
+  if (endpoint === undefined) return undefined;
+  return obtainIdentity({ endpoint, maxTokenLifetimeMs: tokenLifetimeMs, log: silentLog });
+}
+
+function openMesh(url: string, own: OwnIdentity | undefined): MeshClient {
+  const security =
+    own === undefined
+      ? // On unix sockets and loopback alone; the binding refuses plaintext everywhere else.
+        { insecure: true }
+      : { tls: { ...own, wallClock: systemWallClock }, callHeaders: own.callHeaders };
+  const { dialer } = createGrpc({ clock: systemClock, log: silentLog, ...security });
   const channel = dialer.dial(url);
   const inspection = channel.client(Inspection);
   return {

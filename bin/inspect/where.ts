@@ -1,12 +1,14 @@
 // Which manager a command talks to: `--connect-to`, else the socket in the state directory, as `vwire up` and
 // `vwire node` place it.
 
-import { accessSync, constants, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
 import { parseGrpcUrl } from '../../transports/grpc/grpc-address.ts';
 import { UsageError, type ParsedArguments } from '../commands/arguments.ts';
 import { loadCommonConfig } from '../config/load.ts';
+import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
+import { identityFolder, socketIn } from '../roles/part-identities.ts';
 import { stateDirOf } from '../roles/role-process.ts';
 
 /** Name of the manager's socket in a state directory, the reference's own. */
@@ -30,6 +32,20 @@ export function managerUrl({ options }: ParsedArguments): string {
 export function stateDirectory(options: ParsedArguments['options']): string {
   const given = options['stateDir'];
   return resolve(typeof given === 'string' ? given : stateDirOf(loadCommonConfig(process.env)));
+}
+
+/**
+ * The Workload API for whoever asks that manager: SPIFFE_ENDPOINT_SOCKET, else the development one beside the manager's
+ * socket; undefined where there is none, or plaintext is asked for.
+ */
+export function operatorWorkloadApi(url: string): string | undefined {
+  if (loadCommonConfig(process.env).insecure) return undefined;
+  const named = process.env[endpointVariable];
+  if (named !== undefined) return named;
+  const address = parseGrpcUrl(url);
+  if (address.kind !== 'unix') return undefined;
+  const beside = socketIn(join(dirname(address.path), identityFolder), 'operator');
+  return existsSync(beside.slice('unix://'.length)) ? beside : undefined;
 }
 
 /** Says what is wrong with a socket before gRPC does so in its own words. Errors: UNAVAILABLE, PERMISSION_DENIED, INVALID_ARGUMENT. */

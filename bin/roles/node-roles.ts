@@ -8,6 +8,12 @@ export interface NodePlace {
   readonly domain: string;
   /** Shared by both. */
   readonly stateDir: string;
+  /** Without a bus the two meet on unix sockets; other nodes and the registry are reached by TCP. */
+  readonly withoutBus?: {
+    /** Address of this node for others; empty: the first that the machine has. */
+    readonly address: string;
+    readonly registryUrl: string;
+  };
 }
 
 export interface NodeRoles {
@@ -18,9 +24,18 @@ export interface NodeRoles {
   readonly forwarder: Readonly<Record<string, string>>;
 }
 
-export function nodeRoles({ node, domain, stateDir }: NodePlace): NodeRoles {
-  const managerUrl = `nats://${domain}/${node}/nsmgr`;
-  const urls = [`unix://${join(stateDir, 'nsm.io.sock')}`, managerUrl];
+/** Of the reference's managers and registries. */
+const managerPort = 5001;
+export const registryUrlDefault = 'tcp://127.0.0.1:5002';
+
+export function nodeRoles({ node, domain, stateDir, withoutBus }: NodePlace): NodeRoles {
+  const socketUrl = `unix://${join(stateDir, 'nsm.io.sock')}`;
+  const bus = `nats://${domain}`;
+  const managerUrl =
+    withoutBus === undefined
+      ? `${bus}/${node}/nsmgr`
+      : `tcp://${withoutBus.address}:${managerPort}`;
+  const urls = [socketUrl, managerUrl];
   const named = { VWIRE_NODE: node, NODE_NAME: node };
   return {
     urls,
@@ -28,13 +43,16 @@ export function nodeRoles({ node, domain, stateDir }: NodePlace): NodeRoles {
       ...named,
       NSM_NAME: `nsmgr-${node}`,
       NSM_LISTEN_ON: urls.join(','),
-      NSM_REGISTRY_URL: `nats://${domain}/registry/registry`,
+      NSM_REGISTRY_URL: withoutBus?.registryUrl ?? `${bus}/registry/registry`,
     },
     forwarder: {
       ...named,
       NSM_NAME: `forwarder-${node}`,
-      NSM_LISTEN_ON: `nats://${domain}/${node}/forwarder`,
-      NSM_CONNECT_TO: managerUrl,
+      NSM_LISTEN_ON:
+        withoutBus === undefined
+          ? `${bus}/${node}/forwarder`
+          : `unix://${join(stateDir, 'forwarder.sock')}`,
+      NSM_CONNECT_TO: withoutBus === undefined ? managerUrl : socketUrl,
     },
   };
 }

@@ -8,8 +8,9 @@ import type { Log } from '../../protocols/ports/log.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { loadCommonConfig, namesForBoth, namesForForwarder } from '../config/load.ts';
 import { launch } from './launch.ts';
-import { nodeRoles } from './node-roles.ts';
+import { nodeRoles, registryUrlDefault } from './node-roles.ts';
 import { privilegeWarning } from './privileges.ts';
+import { partIdentities } from './part-identities.ts';
 import { nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import { childGraceMs, nodeStopMs } from './stop-times.ts';
 import { superviseChild } from './supervise-child.ts';
@@ -30,21 +31,39 @@ function shared(environment: NodeJS.ProcessEnv): Record<string, string> {
   return passedOn(environment, [...own, ...namesForBoth, 'CLUSTER_NAME']);
 }
 
+type Variables = Readonly<Record<string, string>>;
+
+function withoutBus(environment: NodeJS.ProcessEnv) {
+  const { NSM_TUNNEL_IP: address = '', NSM_REGISTRY_URL: registryUrl = registryUrlDefault } =
+    environment;
+  return { address, registryUrl };
+}
+
 export async function run(): Promise<number> {
   const config = loadCommonConfig(process.env);
   const node = nodeNameOf(config);
   const stateDir = stateDirOf(config);
   mkdirSync(stateDir, { recursive: true, mode: 0o755 });
-  const { urls, nsmgr, forwarder } = nodeRoles({ node, domain: config.domain, stateDir });
+  const { urls, nsmgr, forwarder } = nodeRoles({
+    node,
+    domain: config.domain,
+    stateDir,
+    ...(config.bus === 'grpc' ? { withoutBus: withoutBus(process.env) } : {}),
+  });
   const forBoth = shared(process.env);
-  const startManager = (): Child =>
-    launch({ role: ['nsmgr'], name: 'nsmgr', stateDir, env: { ...forBoth, ...nsmgr } });
-  const startForwarder = (): Child =>
+  const startManager = (identity: Variables): Child =>
+    launch({
+      role: ['nsmgr'],
+      name: 'nsmgr',
+      stateDir,
+      env: { ...forBoth, ...nsmgr, ...identity },
+    });
+  const startForwarder = (identity: Variables): Child =>
     launch({
       role: ['forwarder'],
       name: 'forwarder',
       stateDir,
-      env: { ...passedOn(process.env, namesForForwarder), ...forBoth, ...forwarder },
+      env: { ...passedOn(process.env, namesForForwarder), ...forBoth, ...forwarder, ...identity },
     });
   const phase = (name: string, start: () => Child, log: Log) => ({
     name: `start the ${name}`,
@@ -75,7 +94,12 @@ export async function run(): Promise<number> {
     phases: (_, log) => {
       const warning = privilegeWarning();
       if (warning !== undefined) log.warn(warning);
-      return [phase('nsmgr', startManager, log), phase('forwarder', startForwarder, log)];
+      const identities = partIdentities({ insecure: config.insecure, stateDir, log });
+      return [
+        ...identities.phases,
+        phase('nsmgr', () => startManager(identities.of('nsmgr')), log),
+        phase('forwarder', () => startForwarder(identities.of('forwarder')), log),
+      ];
     },
     readyUrls: () => urls,
   });

@@ -10,6 +10,7 @@ import { parseUrl } from '../../protocols/nsm/urls.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
+import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { dialByScheme, listenByScheme } from '../../transports/dial-by-scheme.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
@@ -19,6 +20,8 @@ import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
+import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
+import { obtainIdentity, type OwnIdentity } from './own-identity.ts';
 
 export interface Platform {
   readonly system: ActorSystem;
@@ -34,6 +37,8 @@ export interface Platform {
   readonly natsUrl: string | undefined;
   /** Of the running kernel; journaled times are only good within it. */
   readonly bootId: string;
+  /** Undefined for a process that runs without TLS. */
+  readonly identity?: Identity;
   /** Where the process has an identity: makes its path tokens. Without, they are empty. */
   readonly tokens?: TokenSource;
   stop(timeoutMs: number): Promise<void>;
@@ -44,20 +49,49 @@ export interface PlatformOptions {
   readonly log: Log;
   /** Where nats-server listens; undefined for a process without a bus. */
   readonly natsUrl: string | undefined;
-  /** Plaintext gRPC on loopback and unix sockets. */
+  /** Plaintext gRPC on loopback and unix sockets, and no identity. */
   readonly insecure: boolean;
+  /** URL of the Workload API; by default SPIFFE_ENDPOINT_SOCKET, unless insecure. */
+  readonly workloadApi?: string;
+  /** Of the tokens that the identity signs, 10 min by default. */
+  readonly maxTokenLifetimeMs?: number;
 }
 
+const maxTokenLifetimeMsDefault = 600_000;
+
+/** Errors: FAILED_PRECONDITION (no Workload API named), UNAUTHENTICATED (no identity), those of the bus. */
 export async function createPlatform(options: PlatformOptions): Promise<Platform> {
+  const own = options.insecure ? undefined : await ownIdentityOf(options);
+  try {
+    return await createPlatformWith(own, options);
+  } catch (error) {
+    await own?.identity.close();
+    throw error;
+  }
+}
+
+async function createPlatformWith(
+  own: OwnIdentity | undefined,
+  options: PlatformOptions,
+): Promise<Platform> {
   const { name, log } = options;
   const clock = systemClock;
   const bus =
     options.natsUrl === undefined
       ? undefined
       : await connectNats({ url: options.natsUrl, name, clock, log });
-  const memory = createMemoryNetwork({ clock });
-  const grpc = createGrpc({ clock, log, insecure: options.insecure });
-  const nats = bus && { dialer: createNatsDialer(bus), listener: createNatsListener(bus) };
+  const memory = createMemoryNetwork({ clock, ...own });
+  const grpc = createGrpc({
+    clock,
+    log,
+    ...(own === undefined
+      ? { insecure: options.insecure }
+      : { tls: { ...own, wallClock: systemWallClock }, callHeaders: own.callHeaders }),
+  });
+  const nats = bus && {
+    dialer: createNatsDialer(bus, own),
+    listener: createNatsListener(bus),
+  };
   const bindings = { memory, grpc, ...(nats === undefined ? {} : { nats }) };
   const system = createActorSystem({ name, clock, random: systemRandom, log });
   const dialer = dialByScheme(bindings);
@@ -70,14 +104,29 @@ export async function createPlatform(options: PlatformOptions): Promise<Platform
     dialer,
     listener: listenByScheme(bindings),
     bus,
+    ...(own === undefined ? {} : { identity: own.identity, tokens: own.tokens }),
     natsUrl: options.natsUrl,
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     async stop(timeoutMs) {
       await system.stop(timeoutMs);
       await dialer.close();
       await bus?.close();
+      await own?.identity.close();
     },
   };
+}
+
+function ownIdentityOf(options: PlatformOptions): Promise<OwnIdentity> {
+  const { log, maxTokenLifetimeMs = maxTokenLifetimeMsDefault } = options;
+  const endpoint = options.workloadApi ?? process.env[endpointVariable];
+  if (endpoint !== undefined) return obtainIdentity({ endpoint, maxTokenLifetimeMs, log });
+  throw new NsmError('FAILED_PRECONDITION', 'this process is to prove who it is, and cannot', {
+    rule: endpointVariable,
+    expected:
+      'the URL of a SPIFFE Workload API: a SPIRE agent, or "vwire identity" for development',
+    found: 'no such variable',
+    remedy: `set ${endpointVariable}, or VWIRE_INSECURE=true for plaintext on loopback and unix sockets`,
+  });
 }
 
 /** The URL of nats-server where one of the component URLs needs the bus. */

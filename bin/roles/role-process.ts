@@ -17,8 +17,8 @@ export interface RoleProcess {
   readonly role: string;
   /** Component name (`NSM_NAME`). */
   readonly name: string;
-  readonly config: CommonConfig;
-  /** Every component URL of the configuration: tells whether the bus is needed. */
+  readonly config: CommonConfig & { readonly maxTokenLifetimeMs?: number };
+  /** Every component URL of the configuration: tells whether the bus is needed, and without any no identity is. */
   readonly urls: readonly string[];
   /** The role's own phases, in order. */
   readonly phases: (platform: () => Platform, log: Log) => readonly Phase[];
@@ -28,6 +28,10 @@ export interface RoleProcess {
   readonly shutdownTimeoutMs?: number;
 }
 
+/** Where plaintext was asked for. */
+export const insecureWarning =
+  'running without TLS: gRPC is plaintext, nobody proves an identity (VWIRE_INSECURE, --insecure)';
+
 export async function runRoleProcess(process_: RoleProcess): Promise<number> {
   const { role, name, config } = process_;
   const processLog = createProcessLog({ level: config.logLevel, fields: { component: name } });
@@ -35,7 +39,7 @@ export async function runRoleProcess(process_: RoleProcess): Promise<number> {
   const releaseLevel = changeLevelOnSignals(processLog);
   for (const warning of configWarnings(role, process.env)) log.warn(warning);
   if (config.insecure) {
-    log.warn('running without TLS: gRPC is plaintext, nobody proves an identity (VWIRE_INSECURE)');
+    log.warn(insecureWarning);
   }
   let platform: Platform | undefined;
   const get = (): Platform => {
@@ -43,16 +47,30 @@ export async function runRoleProcess(process_: RoleProcess): Promise<number> {
     return platform;
   };
   const natsUrl = natsUrlFor(process_.urls, config.natsUrl);
+  const { maxTokenLifetimeMs } = config;
+  const isAlone = process_.urls.length === 0;
   const code = await runRole({
     name: role,
     log,
     shutdownTimeoutMs: process_.shutdownTimeoutMs ?? processStopMs,
     phases: [
       {
-        name: natsUrl === undefined ? 'make the platform' : `connect to the bus at ${natsUrl}`,
-        check: 'is nats-server running there, and is VWIRE_NATS_URL right?',
+        name: [
+          isAlone || config.insecure ? 'make the platform' : 'obtain an identity',
+          ...(natsUrl === undefined ? [] : [`connect to the bus at ${natsUrl}`]),
+        ].join(', '),
+        check: [
+          'does SPIFFE_ENDPOINT_SOCKET name a Workload API that knows this process?',
+          'is nats-server running, and is VWIRE_NATS_URL right?',
+        ].join(' '),
         start: async () => {
-          platform = await createPlatform({ name, log, natsUrl, insecure: config.insecure });
+          platform = await createPlatform({
+            name,
+            log,
+            natsUrl,
+            insecure: config.insecure || isAlone,
+            ...(maxTokenLifetimeMs === undefined ? {} : { maxTokenLifetimeMs }),
+          });
           const made = platform;
           return () => made.stop(platformStopMs);
         },

@@ -18,15 +18,15 @@ export const processStopMs = roleStopMs + platformStopMs + marginMs;
 /** Such a process, as its supervisor waits for it. */
 export const childGraceMs = processStopMs + marginMs;
 
-/** `vwire node`: its forwarder, then its manager, then itself. */
-export const nodeStopMs = 2 * childGraceMs + platformStopMs + marginMs;
+/** `vwire node`: its forwarder, then its manager, the identities that they had, then itself. */
+export const nodeStopMs = 3 * childGraceMs + platformStopMs + marginMs;
 
 export const nodeGraceMs = nodeStopMs + marginMs;
 
 export const busGraceMs = 5_000;
 
-/** `vwire up`: the node, the registry, the bus. In one process its four parts take no longer. */
-export const upStopMs = nodeGraceMs + childGraceMs + busGraceMs + marginMs;
+/** `vwire up`: the node, the registry, the bus, the identities. In one process its four parts take no longer. */
+export const upStopMs = nodeGraceMs + 2 * childGraceMs + busGraceMs + marginMs;
 
 /** What is left of a time that begins now: never 0, so that what is left over is still told to end. */
 export function timeLeft(clock: { nowMs(): number }, timeoutMs: number): () => number {

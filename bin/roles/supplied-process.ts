@@ -18,7 +18,7 @@ export interface SuppliedProcess {
 
 /** Of vwire itself and of the node; an Endpoint of the reference ignores them. */
 const passedOn =
-  /^VWIRE_(DOMAIN|INSTALLATION|NODE|NATS_URL|BUS|INSECURE)$|^(NODE_NAME|CLUSTER_NAME|NSM_LOG_LEVEL)$/;
+  /^VWIRE_(DOMAIN|INSTALLATION|NODE|NATS_URL|BUS|INSECURE)$|^(NODE_NAME|CLUSTER_NAME|NSM_LOG_LEVEL|SPIFFE_ENDPOINT_SOCKET)$/;
 
 export function suppliedProcess({ config, plan, connection, directory }: SuppliedProcess) {
   const own = Object.entries(process.env).filter(([name]) => passedOn.test(name));

@@ -4,6 +4,7 @@
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
+import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 import { loadForwarderConfig, loadNsmgrConfig } from '../config/load.ts';
 import type { Phase } from '../phases.ts';
@@ -25,15 +26,18 @@ export function memoryPhases(setup: UpSetup): readonly Phase[] {
     return platform;
   };
   return [
+    ...setup.identities.phases,
     {
       name: 'make the platform',
-      check: 'nothing outside of this process is needed',
+      check: 'does SPIFFE_ENDPOINT_SOCKET name a Workload API that knows this process?',
       start: async () => {
+        const workloadApi = setup.identities.of('nsmgr')[endpointVariable];
         const made = await createPlatform({
           name: 'up',
           log: setup.log,
           natsUrl: undefined,
-          insecure: true,
+          insecure: setup.config.insecure,
+          ...(workloadApi === undefined ? {} : { workloadApi }),
         });
         platform = made;
         setup.say('bus', `none: everything runs in process ${process.pid}`);

@@ -23,6 +23,7 @@ const forNodeOnly = /^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS|DIAL_TIMEOUT)$/;
 export function processPhases(setup: UpSetup): readonly Phase[] {
   let natsUrl = '';
   return [
+    ...setup.identities.phases,
     busPhase(setup, (url) => {
       natsUrl = url;
     }),
@@ -61,7 +62,11 @@ function registryPhase(setup: UpSetup, natsUrl: () => string): Phase {
             role: ['registry'],
             name: 'registry',
             stateDir,
-            env: { ...childEnvironment(setup, natsUrl(), false), NSM_LISTEN_ON: url },
+            env: {
+              ...childEnvironment(setup, natsUrl(), false),
+              ...setup.identities.of('registry'),
+              NSM_LISTEN_ON: url,
+            },
             spawn: inOwnGroup,
           }),
         readyTimeoutMs,
@@ -88,7 +93,7 @@ function nodePhase(setup: UpSetup, natsUrl: () => string): Phase {
             role: ['node'],
             name: 'node',
             stateDir,
-            env: childEnvironment(setup, natsUrl(), true),
+            env: { ...childEnvironment(setup, natsUrl(), true), ...setup.identities.handedOn },
             spawn: inOwnGroup,
             onLine: (line) => sayChild(setup, line),
           }),
@@ -117,7 +122,6 @@ function childEnvironment(
     VWIRE_BUS: 'nats',
     VWIRE_NODE: setup.node,
     VWIRE_INSTALLATION: setup.installation,
-    VWIRE_INSECURE: 'true',
     [closeAtStopVariable]: 'true',
   };
 }

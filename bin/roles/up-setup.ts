@@ -11,6 +11,7 @@ import { parseGrpcUrl } from '../../transports/grpc/grpc-address.ts';
 import { acquireExclusiveLock } from '../../transports/journal/exclusive-lock.ts';
 import { createProcessLog } from '../../transports/process/pino-log.ts';
 import type { CommonConfig } from '../config/load.ts';
+import type { PartIdentities } from './part-identities.ts';
 
 export interface UpSetup {
   readonly config: CommonConfig;
@@ -20,6 +21,7 @@ export interface UpSetup {
   /** Where workloads find the manager. */
   readonly socketUrl: string;
   readonly log: Log;
+  readonly identities: PartIdentities;
   /** One line for the person who started it: part, then what there is of it. */
   readonly say: (part: string, text: string) => void;
 }

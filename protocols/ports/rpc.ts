@@ -45,10 +45,17 @@ export interface UnaryOptions {
 }
 
 /**
- * Headers that every call of a process carries besides its own, made anew for each. `peerId`: the SPIFFE ID of whom it
- * goes to, undefined where the binding cannot know. Never throws: a callee refuses what it misses.
+ * Headers that every call of a process carries, made anew for each. They replace those of the same names that a call
+ * brings along: what the hop before proved itself with must not go on to the next.
  */
-export type CallHeaders = (peerId: string | undefined) => Headers;
+export interface CallHeaders {
+  readonly names: readonly string[];
+  /**
+   * `peerId`: the SPIFFE ID of whom the call goes to, undefined where the binding cannot know. Never throws: a callee
+   * refuses what it misses.
+   */
+  make(peerId: string | undefined): Headers;
+}
 
 /** What a caller says about a stream. A watch has no deadline of its own: it lives until its signal is aborted. */
 export interface StreamOptions {

@@ -4,7 +4,6 @@
 import type { DescMethod, Message } from '@bufbuild/protobuf';
 import type {
   CallOptions,
-  Client,
   ClientDuplexStream,
   ClientReadableStream,
   ServiceError,
@@ -26,7 +25,7 @@ import { asBuffer, decodeMessage, encodeMessage } from './grpc-bytes.ts';
 import { flowFrom, flowInto } from './grpc-flow.ts';
 import { listenForAbort } from './listen-for-abort.ts';
 import type { Line, LineCall } from './grpc-line.ts';
-import { fromMetadata, fromStatus, toMetadata } from './grpc-metadata.ts';
+import { fromMetadata, fromStatus } from './grpc-metadata.ts';
 
 /** What a call needs of its dialer. */
 export interface GrpcCaller {
@@ -45,8 +44,8 @@ export async function callGrpcUnary(
   options: UnaryOptions,
 ): Promise<Message> {
   const bytes = encodeMessage(method.input, request, caller.messageBytesMax);
-  const metadata = toMetadata(options.headers, options.operation);
   const line = caller.acquire();
+  const metadata = line.metadataOf(options.headers, options.operation);
   let own: NsmError | undefined;
   let cancel = (): void => {};
   const onLine: LineCall = {
@@ -113,7 +112,7 @@ function runStream(
       ? encodeMessage(method.input, requests.message, caller.messageBytesMax)
       : undefined;
   const line = caller.acquire();
-  const call = openCall(line.client, method, first, options);
+  const call = openCall(line, method, first, options);
   let pump: Pump | undefined;
   let own: NsmError | undefined;
   let ended = false;
@@ -160,13 +159,14 @@ function runStream(
 type Answers = ClientReadableStream<Message | NsmError>;
 
 function openCall(
-  client: Client,
+  line: Line,
   method: DescMethod,
   first: Uint8Array | undefined,
   options: StreamOptions,
 ): Answers | ClientDuplexStream<Uint8Array, Message | NsmError> {
   const path = `/${methodPath(method)}`;
-  const metadata = toMetadata(options.headers);
+  const { client } = line;
+  const metadata = line.metadataOf(options.headers);
   const callOptions = options.timeoutMs === undefined ? {} : deadlineIn(options.timeoutMs);
   const decode = (bytes: Buffer): Message | NsmError => decodeMessage(method.output, bytes);
   return first === undefined

@@ -4,18 +4,18 @@
 // The raw client's own methods are used and no client class is generated: there the RPC `Close` of NetworkService
 // would hide the client's `close`.
 
-import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
+import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js';
 import { CallCredentials, Client, credentials } from '@grpc/grpc-js';
 import type { PeerCertificate } from 'node:tls';
 import type { NsmError } from '../../protocols/errors.ts';
 import { asNsmError } from '../../protocols/errors.ts';
+import { connectionReplaced } from '../../protocols/messages/replaced-connection.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
-import type { CallHeaders, Peer } from '../../protocols/ports/rpc.ts';
+import type { CallHeaders, Headers, Operation, Peer } from '../../protocols/ports/rpc.ts';
 import { presentedChain } from '../../protocols/spiffe/tls-material.ts';
 import { toMetadata } from './grpc-metadata.ts';
 import type { MutualTls, OwnSide } from './mutual-tls.ts';
-import { connectionEnded } from './mutual-tls.ts';
 
 /** A call or stream of a line. */
 export interface LineCall {
@@ -69,6 +69,13 @@ export class Line {
     return this.#refusal;
   }
 
+  /** A call's headers as they go out; those that are made for each call come in grpc-js's own time. */
+  metadataOf(headers: Headers | undefined, operation?: Operation): Metadata {
+    const metadata = toMetadata(headers, operation);
+    for (const name of this.#init.callHeaders?.names ?? []) metadata.remove(name);
+    return metadata;
+  }
+
   begin(call: LineCall): void {
     this.#calls.add(call);
   }
@@ -81,7 +88,7 @@ export class Line {
     if (this.#retired) return;
     this.#retired = true;
     this.#init.onRetired();
-    const reason = connectionEnded(this.#init.url, found);
+    const reason = connectionReplaced(this.#init.url, found);
     for (const call of this.#calls) if (call.isStream) call.end(reason);
     this.#closeWhenIdle();
   }
@@ -108,7 +115,7 @@ export class Line {
     if (callHeaders === undefined) return channel;
     // They are asked for once a connection is there, so the peer is known.
     const perCall = CallCredentials.createFromMetadataGenerator((_, answer) =>
-      answer(null, toMetadata(callHeaders(this.#peer.spiffeId))),
+      answer(null, toMetadata(callHeaders.make(this.#peer.spiffeId))),
     );
     return credentials.combineChannelCredentials(channel, perCall);
   }
@@ -140,7 +147,7 @@ export class Line {
     for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#timers.push(
       clock.after(retireAfterMs, () => this.retire('one that is about to expire')),
-      clock.after(leftMs, () => this.#cut(connectionEnded(url, 'one that has expired'))),
+      clock.after(leftMs, () => this.#cut(connectionReplaced(url, 'one that has expired'))),
     );
   }
 

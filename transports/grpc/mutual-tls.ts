@@ -1,6 +1,5 @@
 // What both sides of a gRPC connection make of an identity for TLS: a context for handshakes from the newest SVID and
-// the bundles of all trust domains together, the refusal of a peer that this merged list lets in although its own
-// trust domain did not sign it, and the word that a connection ends with when trust in one of its sides ends.
+// the bundles of all trust domains together. That merged list alone proves no identity: each peer is judged besides.
 
 import { constants } from 'node:crypto';
 import type { SecureContext, SecureContextOptions } from 'node:tls';
@@ -84,14 +83,4 @@ export class OwnSides {
           };
     return true;
   }
-}
-
-/** Why the calls of a connection end that is not to live on; whoever calls again gets a new connection. */
-export function connectionEnded(url: string, found: string): NsmError {
-  return new NsmError('UNAVAILABLE', 'the connection is replaced', {
-    rule: 'svid-rotation',
-    expected: 'a connection that both sides have proven with certificates of now',
-    found: `${found} (${url})`,
-    remedy: 'call again',
-  });
 }

@@ -9,6 +9,7 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import type { PeerCertificate, Server as TlsServer, TLSSocket } from 'node:tls';
 import { createServer } from 'node:tls';
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
+import { connectionReplaced } from '../../protocols/messages/replaced-connection.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
@@ -16,7 +17,7 @@ import type { Peer } from '../../protocols/ports/rpc.ts';
 import { presentedChain, tlsMaterial } from '../../protocols/spiffe/tls-material.ts';
 import type { GrpcServedCall } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
-import { alpnProtocol, connectionEnded, contextOptions } from './mutual-tls.ts';
+import { alpnProtocol, contextOptions } from './mutual-tls.ts';
 
 export interface TlsDoorInit {
   readonly tls: MutualTls;
@@ -121,7 +122,7 @@ export class TlsDoor {
     // An injector of its own lets grpc-js say goodbye to this connection alone.
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     const expiry = clock.after(verified.notAfterMs - tls.wallClock.epochMs(), () =>
-      connection.end(connectionEnded(url, 'a client certificate that has expired'), clock),
+      connection.end(connectionReplaced(url, 'a client certificate that has expired'), clock),
     );
     connection.onEnd = () => injector.destroy();
     socket.once('close', () => {
@@ -143,7 +144,7 @@ export class TlsDoor {
       } catch (error) {
         const { spiffeId } = connection.peer;
         log.warn('ended a connection', { url, spiffeId, error: describeError(asNsmError(error)) });
-        connection.end(connectionEnded(url, 'a client that is no longer trusted'), clock);
+        connection.end(connectionReplaced(url, 'a client that is no longer trusted'), clock);
       }
     }
   }

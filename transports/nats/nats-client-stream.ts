@@ -193,8 +193,8 @@ class ClientStream implements ClientCall {
       const suffix = methodSuffix(this.#method.parent.typeName, this.#method.name);
       bus.publish(`${subject}.${suffix}`, {
         headers: {
-          ...this.#caller.callHeaders?.(undefined),
           ...this.#options.headers,
+          ...this.#caller.callHeaders?.make(undefined),
           [callHeader]: line,
         },
         body,

@@ -119,8 +119,8 @@ class UnaryCall implements ClientCall {
     const call = { id: this.#id, instance, version, startBy: deadline, deadline, window: 0 };
     try {
       const headers: Record<string, string> = {
-        ...caller.callHeaders?.(undefined),
         ...options.headers,
+        ...caller.callHeaders?.make(undefined),
         [callHeader]: encodeCall(call),
       };
       if (options.operation !== undefined) {

@@ -17,6 +17,7 @@ import {
   type MonitorScopeSelector,
   State,
 } from '../../../protocols/nsm/gen/connection_pb.ts';
+import { connectionReplaced } from '../../../protocols/messages/replaced-connection.ts';
 import type { Random } from '../../../protocols/ports/random.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { type Listening, serve } from '../../../protocols/ports/rpc.ts';
@@ -28,6 +29,8 @@ interface Stream {
   readonly openedMs: number;
   isOpen: boolean;
   say(event: ConnectionEvent): void;
+  /** As the transport ends a stream under which certificates are renewed. */
+  replace(): void;
 }
 
 const log = silentLog;
@@ -72,11 +75,17 @@ async function listen(url: string): Promise<void> {
         waiting.push(event);
         wake();
       };
-      const stream: Stream = { selector, openedMs: clock.nowMs(), isOpen: true, say };
+      let isReplaced = false;
+      const replace = (): void => {
+        isReplaced = true;
+        wake();
+      };
+      const stream: Stream = { selector, openedMs: clock.nowMs(), isOpen: true, say, replace };
       streams.push(stream);
       signal.addEventListener('abort', () => wake());
       try {
         while (!signal.aborted) {
+          if (isReplaced) throw connectionReplaced(url, 'an old one');
           yield* waiting.splice(0);
           await new Promise<void>((resolve) => (wake = resolve));
         }
@@ -189,6 +198,34 @@ describe('what is said of a connection before it is followed', () => {
     await follow('c');
     await follow('d', 'memory:other');
     expect(told).toEqual({});
+  });
+});
+
+describe('a stream whose connection is replaced', () => {
+  it('is opened again at once, and lost are only those that the new one does not tell', async () => {
+    for (const id of ['a', 'b', 'c']) await follow(id);
+    streams[0]?.replace();
+    await settle();
+    expect(streams).toHaveLength(2);
+    expect(streams[1]?.openedMs).toBe(streams[0]?.openedMs);
+    streams[1]?.say(event('a', State.UP));
+    monitors.follow('c', undefined, () => {});
+    await settle();
+    await clock.advance(10_000);
+    expect(told).toEqual({ a: [`${ConnectionEventType.UPDATE} ${State.UP}`], b: ['lost'] });
+    expect(streams).toHaveLength(2);
+  });
+
+  it('is lost, once, where it cannot be opened again', async () => {
+    for (const id of ['a', 'b']) await follow(id);
+    const closing = listening.get('memory:next');
+    streams[0]?.replace();
+    listening.delete('memory:next');
+    const closed = closing?.close(0);
+    await settle();
+    await closed;
+    await clock.advance(10_000);
+    expect(told).toEqual({ a: ['lost'], b: ['lost'] });
   });
 });
 

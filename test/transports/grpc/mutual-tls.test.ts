@@ -116,9 +116,12 @@ function callerAs(identity: Identity, { url }: Pick<Served, 'url'>) {
   const audiences: (string | undefined)[] = [];
   const { dialer } = createGrpc({
     ...of(identity),
-    callHeaders: (peerId) => {
-      audiences.push(peerId);
-      return { 'x-for': String(peerId) };
+    callHeaders: {
+      names: ['x-for'],
+      make: (peerId) => {
+        audiences.push(peerId);
+        return { 'x-for': String(peerId) };
+      },
     },
   });
   cleanUps.push(() => dialer.close());
@@ -129,6 +132,8 @@ function callerAs(identity: Identity, { url }: Pick<Served, 'url'>) {
       .client(NetworkService)
       .request(create(NetworkServiceRequestSchema, { connection: { networkService } }), {
         timeoutMs: 10_000,
+        // As a hop that hands on what it was sent.
+        headers: { 'x-for': 'another' },
         onPeer: (found) => {
           peer = found;
         },
