@@ -249,7 +249,7 @@ export class Scene {
       name: 'census',
       log: silentLog,
       natsUrl: undefined,
-      insecure: true,
+      ...(await this.stage.mesh.securityOf('census')),
     });
     try {
       const { endpoints } = registryClients(platform.dialer.dial(this.stage.mesh.socketOf(node)));

@@ -121,7 +121,7 @@ class Soak {
       name: 'soak',
       log: silentLog,
       natsUrl: undefined,
-      insecure: true,
+      ...(await this.#stage.mesh.securityOf('soak')),
     });
     try {
       await this.#onScene(platform);

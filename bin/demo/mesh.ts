@@ -9,7 +9,9 @@ import { type NatsServer, startNatsServer } from '../../transports/nats/nats-ser
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Child } from '../../transports/process/child.ts';
+import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
 import { launch } from '../roles/launch.ts';
+import type { PlatformOptions } from '../roles/platform.ts';
 import { withLeastPrivilege } from '../roles/privileges.ts';
 import { childGraceMs } from '../roles/stop-times.ts';
 import { ClientReports, parseReport } from './client-reports.ts';
@@ -216,6 +218,12 @@ export class Mesh {
     this.pids.add(child.pid);
     await child.ready(readyTimeoutMs);
     return child;
+  }
+
+  /** For whoever talks to this mesh from the process that runs it. */
+  async securityOf(name: string): Promise<Pick<PlatformOptions, 'insecure' | 'workloadApi'>> {
+    const workloadApi = (await this.#identities.of('tool', name))[endpointVariable];
+    return workloadApi === undefined ? { insecure: true } : { insecure: false, workloadApi };
   }
 
   /** Ends clients first, then Endpoints, nodes, registry and bus, each with its own chance to clean up. */

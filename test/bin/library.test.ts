@@ -43,9 +43,9 @@ it.each([
   expect(details.expected).toBeDefined();
 });
 
-it('plaintext is refused unless it is asked for', async () => {
+it('an identity is demanded unless plaintext is asked for', async () => {
   const { code, details } = await refusal(createEndpoint({ ...endpoint, insecure: false }));
-  expect([code, details.rule]).toEqual(['FAILED_PRECONDITION', 'plaintext']);
+  expect([code, details.rule]).toEqual(['FAILED_PRECONDITION', 'SPIFFE_ENDPOINT_SOCKET']);
 });
 
 it('a client without a manager fails in its time with the last reason, and leaves no timer', async () => {
@@ -59,7 +59,7 @@ it('a client without a manager fails in its time with the last reason, and leave
 
 it.each([
   ['without a manager', 'UNAVAILABLE', {}],
-  ['that cannot listen', 'FAILED_PRECONDITION', { insecure: false }],
+  ['without an identity', 'FAILED_PRECONDITION', { insecure: false }],
 ])('an Endpoint %s fails in its time and leaves no directory', async (...row) => {
   const [, expected, options] = row;
   const place = mkdtempSync(join(tmpdir(), 'vwire-library-'));

@@ -54,7 +54,11 @@ describe.skipIf(whyNot !== undefined)('the guide', () => {
     const run = (name: string) => {
       const namespace = sandbox.namespace();
       const command = [process.execPath, '--import', 'tsx', join(place, `${name}.ts`)] as const;
-      const env = { NSM_CONNECT_TO: mesh.socketUrl };
+      const identity = name === 'client' ? 'nsc' : 'nse';
+      const env = {
+        NSM_CONNECT_TO: mesh.socketUrl,
+        SPIFFE_ENDPOINT_SOCKET: `unix://${mesh.stateDir}/identity/${identity}.sock`,
+      };
       return { namespace, process: startProcess(sandbox, namespace, [...command], env) };
     };
     const endpoint = run('endpoint');

@@ -226,7 +226,7 @@ export class Workloads {
       name,
       log: silentLog,
       natsUrl: undefined,
-      insecure: true,
+      ...(await this.#setup.processes.securityOf(name)),
     });
     return { name, platform, namespace: given ?? this.#setup.namespace() };
   }

@@ -21,7 +21,6 @@ const links = async (sandbox: Sandbox, { namespace }: Pick<UpMesh, 'namespace'>)
 /** A client and an Endpoint of `my-service`, connected. */
 async function connectWorkloads(sandbox: Sandbox, mesh: UpMesh) {
   const env = {
-    VWIRE_INSECURE: 'true',
     NSM_CONNECT_TO: mesh.socketUrl,
     NSM_BASE_DIR: mesh.stateDir,
     VWIRE_STATE_DIR: mesh.stateDir,
@@ -36,9 +35,14 @@ async function connectWorkloads(sandbox: Sandbox, mesh: UpMesh) {
   const nse = startProcess(sandbox, server, [...vwire, 'nse', 'icmp-responder'], {
     ...env,
     NSM_NAME: 'server',
+    SPIFFE_ENDPOINT_SOCKET: `unix://${mesh.stateDir}/identity/nse.sock`,
   });
   await nse.line(/^ready/);
-  const nsc = startProcess(sandbox, place, [...vwire, 'nsc'], { ...clientEnv, NSM_NAME: 'client' });
+  const nsc = startProcess(sandbox, place, [...vwire, 'nsc'], {
+    ...clientEnv,
+    NSM_NAME: 'client',
+    SPIFFE_ENDPOINT_SOCKET: `unix://${mesh.stateDir}/identity/nsc.sock`,
+  });
   await nsc.line(/"established"/);
   return { nse, nsc, place };
 }
