@@ -40,7 +40,7 @@ export function memoryPhases(setup: UpSetup): readonly Phase[] {
           ...(workloadApi === undefined ? {} : { workloadApi }),
         });
         platform = made;
-        setup.say('bus', `none: everything runs in process ${process.pid}`);
+        setup.say('bus', `none: all parts run in process ${process.pid}`);
         return () => made.stop(platformStopMs);
       },
     },
