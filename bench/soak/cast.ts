@@ -7,6 +7,7 @@ import type { MeshNode } from '../../bin/demo/mesh.ts';
 import { eventually } from '../../test/sandbox/eventually.ts';
 import { addressesOf, interfacesOf } from '../../test/sandbox/mesh-probes.ts';
 import type { TestClient } from '../../test/sandbox/mesh-workloads.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { ping } from '../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import type { Stage } from '../chaos/stage.ts';
@@ -18,6 +19,10 @@ export interface Member {
   isBusy: boolean;
   readonly isIdle: boolean;
   create(service: string): Promise<void>;
+  /** To be refreshed before anything else. */
+  readonly isDue?: boolean;
+  /** Nobody could refresh it in time. */
+  readonly mayBeOver?: boolean;
   /** Absent where it does so by itself. */
   refresh?(): Promise<void>;
   reselect?(): Promise<void>;
@@ -61,6 +66,12 @@ export function handMember(stage: Stage, hand: Hand): Member {
     get isIdle() {
       return hand.isFree;
     },
+    get isDue() {
+      return hand.isDue;
+    },
+    get mayBeOver() {
+      return hand.mayBeOver;
+    },
     get endpoint() {
       return hand.connection?.networkServiceEndpointName;
     },
@@ -74,9 +85,12 @@ export function handMember(stage: Stage, hand: Hand): Member {
     close: () => remembering('close', () => hand.close()),
     vanish: () => remembering('vanish', () => Promise.resolve(hand.vanish())),
     async check() {
-      const { peer } = hand;
-      if (peer === undefined) return;
-      await carriesPackets(hand.name, hand.namespace, () => peer);
+      if (hand.connection === undefined) return;
+      await carriesPackets(stage, hand.name, hand.namespace, () => hand.connection).catch(
+        (error: unknown) => {
+          throw new Error(`${describeError(error)}; before: ${past.join(' | ')}`, { cause: error });
+        },
+      );
       const now = await indexNow();
       if (now === index) return;
       const what = `${hand.name} has interface ${now} in place of ${index}`;
@@ -120,23 +134,40 @@ export function clientMember(stage: Stage, name: string, node: MeshNode): Member
     },
     async check() {
       if (connection() === undefined) return;
-      await carriesPackets(name, namespace, () => {
-        const now = connection();
-        return (now && addressesOf(now).endpoint[0]) ?? '';
-      });
+      await carriesPackets(stage, name, namespace, connection);
     },
   };
 }
 
 async function carriesPackets(
+  stage: Stage,
   name: string,
-  { url }: NetworkNamespace,
-  peer: () => string,
+  namespace: NetworkNamespace,
+  connection: () => Connection | undefined,
 ): Promise<void> {
-  await eventually(`the wire of ${name} carries packets`, healthyTimeoutMs, async () => {
-    const destination = peer();
-    const options = { namespace: url, destination, count: 3, intervalMs: 5, timeoutMs: 500 };
-    const { received } = await ping(options);
-    if (received === 0) throw new Error(`found: no answer of ${destination}`);
-  });
+  try {
+    await eventually(`the wire of ${name} carries packets`, healthyTimeoutMs, async () => {
+      const now = connection();
+      const destination = (now && addressesOf(now).endpoint[0]) ?? '';
+      const options = { destination, count: 3, intervalMs: 5, timeoutMs: 500 };
+      const { received } = await ping({ ...options, namespace: namespace.url });
+      if (received === 0) throw new Error(`found: no answer of ${destination}`);
+    });
+  } catch (error) {
+    const facts = await wireFacts(stage, namespace, connection());
+    throw new Error(`${describeError(error)}; ${facts}`, { cause: error });
+  }
+}
+
+/** For whoever has to explain a wire that carries nothing. */
+async function wireFacts(
+  stage: Stage,
+  namespace: NetworkNamespace,
+  connection: Connection | undefined,
+): Promise<string> {
+  const interfaces = await interfacesOf(stage.netlink, namespace);
+  const path = connection?.path?.pathSegments.map(({ name, id }) => `${name} ${id.slice(0, 8)}`);
+  const { srcIpAddrs, dstIpAddrs } = connection?.context?.ipContext ?? {};
+  const shown = { path, state: connection?.state, srcIpAddrs, dstIpAddrs, interfaces };
+  return JSON.stringify(shown);
 }

@@ -19,7 +19,6 @@ import {
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
-import { addressesOf } from '../../test/sandbox/mesh-probes.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 
 export interface HandOptions {
@@ -45,6 +44,8 @@ export class Hand {
   #known: Connection | undefined;
   /** A Close without an answer may have been heard: nothing but a Close follows. */
   #leaving: Connection | undefined;
+  #triedMs = 0;
+  #answeredMs = 0;
 
   constructor(options: HandOptions) {
     this.name = options.name;
@@ -60,13 +61,24 @@ export class Hand {
     return this.#known;
   }
 
-  get isFree(): boolean {
-    return this.#asked === undefined;
+  /** Nobody has refreshed it for a third of its life; tried again after as many seconds as a Request may take. */
+  get isDue(): boolean {
+    const { lifetimeMs } = this.#options;
+    const isTired = performance.now() - this.#triedMs > requestTimeoutMs;
+    return this.#known !== undefined && this.#ageMs > lifetimeMs / 3 && isTired;
   }
 
-  /** The address of the other end. */
-  get peer(): string | undefined {
-    return this.#known && addressesOf(this.#known).endpoint[0];
+  /** Hops may end it from two thirds of its life on. */
+  get mayBeOver(): boolean {
+    return this.#known !== undefined && this.#ageMs > (this.#options.lifetimeMs * 2) / 3;
+  }
+
+  get #ageMs(): number {
+    return performance.now() - this.#answeredMs;
+  }
+
+  get isFree(): boolean {
+    return this.#asked === undefined;
   }
 
   async create(networkService: string): Promise<void> {
@@ -144,6 +156,9 @@ export class Hand {
       expires: timestampFromEpochMs(platform.wallClock.epochMs() + lifetimeMs),
     });
     request.mechanismPreferences = this.#preferences();
-    return this.#service.request(request, { timeoutMs: requestTimeoutMs });
+    this.#triedMs = performance.now();
+    const answer = await this.#service.request(request, { timeoutMs: requestTimeoutMs });
+    this.#answeredMs = this.#triedMs;
+    return answer;
   }
 }

@@ -110,13 +110,10 @@ function damageByHand(soaked: Soaked): Operation | undefined {
 
 function memberOperation(soaked: Soaked): Operation | undefined {
   const { random, members, services } = soaked;
-  const member = pick(
-    random,
-    members.filter(({ isBusy }) => !isBusy),
-  );
+  const free = members.filter(({ isBusy }) => !isBusy);
+  const member = free.find(({ isDue }) => isDue === true) ?? pick(random, free);
   if (member === undefined) return undefined;
-  const drawn = random.integer(1_000);
-  const name = nameOf(member, drawn);
+  const name = nameOf(member, random.integer(1_000));
   const work = {
     create: () => member.create(pick(random, services) ?? ''),
     refresh: () => member.refresh?.(),
@@ -124,6 +121,7 @@ function memberOperation(soaked: Soaked): Operation | undefined {
     vanish: () => member.vanish(),
     check: () => member.check(),
     close: () => member.close(),
+    'close what may be over': () => member.close(),
   }[name];
   return {
     name,
@@ -143,6 +141,8 @@ function memberOperation(soaked: Soaked): Operation | undefined {
 
 function nameOf(member: Member, drawn: number) {
   if (member.isIdle) return 'create';
+  if (member.mayBeOver === true) return 'close what may be over';
+  if (member.isDue === true) return 'refresh';
   const { vanish, refresh, reselect, check } = perMille;
   if (drawn < vanish) return 'vanish';
   // Its Request had no answer.
