@@ -13,6 +13,7 @@ import {
   validateMonitorSelector,
   validateRequest,
 } from '../../protocols/nsm/request-validation.ts';
+import { isSameSigner } from '../../protocols/spiffe/path-token.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import { type CallContext, type ServedService, serve } from '../../protocols/ports/rpc.ts';
@@ -40,8 +41,8 @@ export function createConnections(setup: ConnectionsSetup): Connections {
   const monitor = createMonitor((segmentId) => establishedOf(setup.table, segmentId));
   const directory = createConnectionDirectory({ ...setup, monitor });
   const newId = (): string => setup.random.uuid();
-  /** First Requests of hops under way: own id by the caller's. What they will make is not in the table yet. */
-  const underWay = new Map<string, string>();
+  /** First Requests of hops under way, by the caller's id. What they will make is not in the table yet. */
+  const underWay = new Map<string, { readonly id: string; readonly token: string }>();
 
   const networkService = serve(NetworkService, {
     request: (message, context) =>
@@ -60,12 +61,13 @@ export function createConnections(setup: ConnectionsSetup): Connections {
         const preferences = message.mechanismPreferences;
         const caller = message.connection ?? connection;
         const isFirst = isUnanswered(caller);
-        if (isFirst) underWay.set(caller.id, connection.id);
+        const token = previousSegment(connection)?.token ?? '';
+        if (isFirst) underWay.set(caller.id, { id: connection.id, token });
         try {
           const answer = await directory.request({ connection, preferences, closeAtMs, call });
           return leavePath(answer, caller);
         } finally {
-          if (isFirst) underWay.delete(caller.id);
+          if (underWay.get(caller.id)?.id === connection.id) underWay.delete(caller.id);
         }
       }),
     close: (message, context) =>
@@ -75,7 +77,8 @@ export function createConnections(setup: ConnectionsSetup): Connections {
         const call = callOf(context);
         const ids = isUnanswered(message) ? behind(setup.table, entered) : new Set([entered.id]);
         const made = underWay.get(message.id);
-        if (made !== undefined) ids.add(made);
+        const token = previousSegment(entered)?.token ?? '';
+        if (made !== undefined && isSameSigner(made.token, token)) ids.add(made.id);
         await Promise.all([...ids].map((id) => directory.close(id, call)));
         return create(EmptySchema);
       }),
@@ -103,7 +106,8 @@ function behind(table: ConnectionTable, entered: Connection): Set<string> {
   if (caller === undefined) return found;
   for (const { connection } of table.withSegment(caller.id)) {
     const previous = previousSegment(connection);
-    if (previous?.id === caller.id && previous.name === caller.name) found.add(connection.id);
+    const isSameCaller = previous?.id === caller.id && previous.name === caller.name;
+    if (isSameCaller && isSameSigner(previous.token, caller.token)) found.add(connection.id);
   }
   return found;
 }

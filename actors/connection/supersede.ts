@@ -1,11 +1,13 @@
 // One client, one wire: a first Request closes what this hop still holds for the same client under another id. A client
 // whose answer was lost, or whose manager forgot it, comes back as a stranger, and its old wire would hold the name of
 // its interface until it expires. The client is the same where the path begins with the same id and name, and the
-// wire would end in the same interface of the same network namespace.
+// wire would end in the same interface of the same network namespace. Of another SPIFFE ID it is another client, which is
+// refused the interface as long as its owner has it.
 
 import { describeError } from '../../protocols/errors.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import { mechanismType, parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
+import { isSameSigner } from '../../protocols/spiffe/path-token.ts';
 import type { ActorContext } from '../runtime/api.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { Call } from './hop.ts';
@@ -56,7 +58,10 @@ function supersededBy(
     if (!established || connection.id === asked.id) continue;
     const other = connection.path?.pathSegments[0];
     const held = interfaceOf(connection.mechanism);
-    const isSameClient = other?.id === client.id && other.name === client.name;
+    const isSameClient =
+      other?.id === client.id &&
+      other.name === client.name &&
+      isSameSigner(other.token, client.token);
     if (isSameClient && held !== undefined && wanted.has(held)) found.push(connection.id);
   }
   return found;

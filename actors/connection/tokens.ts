@@ -8,12 +8,9 @@ import { claimedLifeMs } from '../../protocols/nsm/claimed-life.ts';
 import { timestampFromEpochMs, timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
 import { withSegment } from '../../protocols/nsm/path.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
+import { tokenExpiresHeader, tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
 import type { Call } from './hop.ts';
-
-/** Metadata keys of the reference (nsm-wire 6.4). */
-export const tokenHeader = 'nsm-client-token';
-export const tokenExpiresHeader = 'nsm-client-token-expires';
 
 /** Makes this process's own path tokens. */
 export interface TokenSource {

@@ -23,6 +23,7 @@ import {
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { isInterdomain } from '../../protocols/nsm/service-name.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
+import { tokenExpiresHeader, withoutToken } from '../../protocols/nsm/token-metadata.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import {
   type CallContext,
@@ -35,12 +36,10 @@ import type { ActorRef, ActorSystem, AskOptions } from '../runtime/api.ts';
 import type { RegistryCommand } from './messages.ts';
 import type { RegistryClients } from './registry-clients.ts';
 import {
-  echoRegistryPath,
   formatRegistryPath,
   parseRegistryPath,
-  type RegistryPathStep,
   registryPathHeader,
-} from './registry-path.ts';
+} from '../../protocols/registry/registry-path.ts';
 import { checkName } from '../../protocols/registry/validate-entry.ts';
 import { WatchQueue } from '../../protocols/registry/watch-queue.ts';
 
@@ -53,15 +52,12 @@ export interface RegistryServicesSetup {
   readonly wallClock: WallClock;
   /** Takes calls whose names carry `@domain`; without it they are refused with UNAVAILABLE. */
   readonly proxy?: RegistryClients;
-  readonly path?: RegistryPathStep;
   /** Changed entries that may wait for one slow watcher. */
   readonly watchQueueMax?: number;
   /** For calls that carry no deadline. */
   readonly callTimeoutMs?: number;
 }
 
-/** Metadata key of the caller's token's end (RFC 3339). */
-const tokenExpiresHeader = 'nsm-client-token-expires';
 const emptyServiceQuery = create(NetworkServiceSchema);
 const emptyEndpointQuery = create(NetworkServiceEndpointSchema);
 
@@ -88,7 +84,7 @@ async function registerService(
   if (isInterdomain(service.name)) {
     return proxyFor(setup, service.name).services.register(service, onward(setup, context));
   }
-  return withPath(setup, context, () =>
+  return withPath(context, () =>
     setup.system.ask<RegistryCommand, NetworkService>(
       setup.domain,
       (replyTo) => ({ type: 'registerService', service, replyTo }),
@@ -106,7 +102,7 @@ async function unregisterService(
   if (isInterdomain(service.name)) {
     return proxyFor(setup, service.name).services.unregister(service, onward(setup, context));
   }
-  await withPath(setup, context, () =>
+  await withPath(context, () =>
     setup.system.ask<RegistryCommand, void>(
       setup.domain,
       (replyTo) => ({ type: 'unregisterService', name: service.name, replyTo }),
@@ -173,7 +169,7 @@ async function registerEndpoint(
     expires === undefined
       ? Number.POSITIVE_INFINITY
       : timestampToEpochMs(parseTokenExpiry(expires));
-  const registered = await withPath(setup, context, () =>
+  const registered = await withPath(context, () =>
     setup.system.ask<RegistryCommand, NetworkServiceEndpoint>(
       setup.domain,
       (replyTo) => ({ type: 'registerEndpoint', endpoint, callerExpiresEpochMs, replyTo }),
@@ -216,7 +212,7 @@ async function unregisterEndpoint(
   if (foreign !== undefined) {
     return proxyFor(setup, foreign).endpoints.unregister(endpoint, onward(setup, context));
   }
-  await withPath(setup, context, () =>
+  await withPath(context, () =>
     setup.system.ask<RegistryCommand, void>(
       setup.domain,
       (replyTo) => ({ type: 'unregisterEndpoint', name: endpoint.name, replyTo }),
@@ -283,14 +279,11 @@ function openQueue<Value extends { readonly name: string }>(
   return queue;
 }
 
-async function withPath<Reply>(
-  setup: RegistryServicesSetup,
-  context: CallContext,
-  work: () => Promise<Reply>,
-): Promise<Reply> {
+/** The path goes back as it came, on success alone; whoever has an identity has put its token in before. */
+async function withPath<Reply>(context: CallContext, work: () => Promise<Reply>): Promise<Reply> {
   const header = context.headers[registryPathHeader];
   if (header === undefined) return work();
-  const path = (setup.path ?? echoRegistryPath)(parseRegistryPath(header));
+  const path = parseRegistryPath(header);
   const reply = await work();
   context.setHeader(registryPathHeader, formatRegistryPath(path));
   return reply;
@@ -320,7 +313,7 @@ function onward(setup: RegistryServicesSetup, context: CallContext): UnaryOption
   return {
     timeoutMs: remainingMs(setup, context),
     signal: context.signal,
-    headers: context.headers,
+    headers: withoutToken(context.headers),
     onHeaders: (headers) => {
       const path = headers[registryPathHeader];
       if (path !== undefined) context.setHeader(registryPathHeader, path);
@@ -329,7 +322,7 @@ function onward(setup: RegistryServicesSetup, context: CallContext): UnaryOption
 }
 
 function streamOnward(context: CallContext): StreamOptions {
-  return { signal: context.signal, headers: context.headers };
+  return { signal: context.signal, headers: withoutToken(context.headers) };
 }
 
 function remainingMs(setup: RegistryServicesSetup, context: CallContext): number {

@@ -29,6 +29,24 @@ export function pathTokenClaims({ subject, audience, expiresAtMs }: PathTokenCla
 }
 
 /**
+ * Whether both tokens speak for the same hop. One that says nothing speaks for anybody: without identities, and of what was
+ * established before there were any, nobody is told apart. Signatures are not judged.
+ */
+export function isSameSigner(one: string, other: string): boolean {
+  if (one === other) return true;
+  const subjects = [subjectOf(one), subjectOf(other)];
+  return subjects.includes(undefined) || subjects[0] === subjects[1];
+}
+
+function subjectOf(token: string): string | undefined {
+  try {
+    return token === '' ? undefined : parsePathToken(token).subject;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
  * Reads a token; neither signature nor expiry is judged. Errors: UNAUTHENTICATED. Foreign signers may write a single
  * audience as a text; any other header than `alg` is theirs to choose.
  */

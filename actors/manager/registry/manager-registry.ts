@@ -22,12 +22,14 @@ import {
   NetworkServiceResponseSchema,
 } from '../../../protocols/nsm/gen/registry_pb.ts';
 import { endpointMatchesQuery } from '../../../protocols/nsm/registry-match.ts';
+import { withoutToken } from '../../../protocols/nsm/token-metadata.ts';
 import type { Clock, WallClock } from '../../../protocols/ports/clock.ts';
 import type { Log } from '../../../protocols/ports/log.ts';
 import type { Random } from '../../../protocols/ports/random.ts';
 import {
   type CallContext,
   type ServedService,
+  type StreamOptions,
   serve,
   type UnaryOptions,
 } from '../../../protocols/ports/rpc.ts';
@@ -267,8 +269,7 @@ class LocalRegistry implements ManagerRegistry {
   ): AsyncIterable<NetworkServiceResponse> {
     const asked = query.networkService;
     if (this.#cached === undefined || asked === undefined || asked.name === '') {
-      const { signal, headers } = call;
-      yield* this.#setup.upstream.services.find(query, { signal, headers });
+      yield* this.#setup.upstream.services.find(query, streamOnward(call));
     } else if (query.watch) {
       for await (const { value, deleted } of this.#cached.watchService(asked, call)) {
         yield create(NetworkServiceResponseSchema, { networkService: value, deleted });
@@ -312,7 +313,6 @@ class LocalRegistry implements ManagerRegistry {
     call: CallContext,
   ): AsyncIterable<NetworkServiceEndpointResponse> {
     const { upstream } = this.#setup;
-    const { signal, headers } = call;
     const asked = query.networkServiceEndpoint;
     const told = new Set<string>();
     if (!query.watch && asked !== undefined && asked.name !== '') {
@@ -322,7 +322,7 @@ class LocalRegistry implements ManagerRegistry {
         return;
       }
     }
-    for await (const response of upstream.endpoints.find(query, { signal, headers })) {
+    for await (const response of upstream.endpoints.find(query, streamOnward(call))) {
       const shown = this.#asSeenHere(response);
       if (shown === undefined) continue;
       if (!query.watch) told.add(shown.networkServiceEndpoint?.name ?? '');
@@ -390,12 +390,16 @@ class LocalRegistry implements ManagerRegistry {
     return {
       timeoutMs: Math.max(1, Math.min(remainingMs, 15_000)),
       signal: call.signal,
-      headers: call.headers,
+      headers: withoutToken(call.headers),
       onHeaders: ({ path }) => {
         if (path !== undefined) call.setHeader('path', path);
       },
     };
   }
+}
+
+function streamOnward({ signal, headers }: CallContext): StreamOptions {
+  return { signal, headers: withoutToken(headers) };
 }
 
 function emptyUrl(name: string): NsmError {

@@ -2,15 +2,10 @@
 // segment as they came, and a caller that says nothing, nonsense or the past is refused.
 
 import { describe, expect, it } from 'vitest';
-import {
-  emptyTokens,
-  expiryOfPrevious,
-  tokenExpiresHeader,
-  tokenHeader,
-  withTokens,
-} from '../../../actors/connection/tokens.ts';
+import { emptyTokens, expiryOfPrevious, withTokens } from '../../../actors/connection/tokens.ts';
 import { lifeHeader } from '../../../protocols/nsm/claimed-life.ts';
 import { timestampFromEpochMs } from '../../../protocols/nsm/expiry.ts';
+import { tokenExpiresHeader, tokenHeader } from '../../../protocols/nsm/token-metadata.ts';
 import type { Headers } from '../../../protocols/ports/rpc.ts';
 import { call, connectionAt } from './hop-request.ts';
 

@@ -2,7 +2,10 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatRegistryPath, parseRegistryPath } from '../../../actors/registry/registry-path.ts';
+import {
+  formatRegistryPath,
+  parseRegistryPath,
+} from '../../../protocols/registry/registry-path.ts';
 import { NsmError } from '../../../protocols/errors.ts';
 
 const valid = fc.array(fc.record({ token: fc.string() }), { maxLength: 16 }).chain((segments) =>

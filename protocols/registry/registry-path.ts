@@ -1,8 +1,8 @@
 // The registry path: a JSON object that travels in the metadata key `path`, since registry messages have no path
-// field. The reference checks tokens in it; here its structure is kept, and an identity may fill the tokens in.
+// field. Who has an identity fills tokens in and checks them (actors/authorization/registry-guard.ts); here is its form.
 // Invariants: answered only on success, and only to a caller that sent one; at most 16 segments and 64 KiB.
 
-import { NsmError } from '../../protocols/errors.ts';
+import { NsmError } from '../errors.ts';
 
 /** Metadata key, in requests and in the response header. */
 export const registryPathHeader = 'path';
@@ -14,12 +14,6 @@ export interface RegistryPath {
   readonly Index: number;
   readonly PathSegments: readonly { readonly token: string }[];
 }
-
-/** What an identity does with the path of a Register or Unregister: check it, and add this process's token. */
-export type RegistryPathStep = (path: RegistryPath) => RegistryPath;
-
-/** Without an identity the path goes back as it came. */
-export const echoRegistryPath: RegistryPathStep = (path) => path;
 
 /** Errors: INVALID_ARGUMENT. */
 export function parseRegistryPath(header: string): RegistryPath {

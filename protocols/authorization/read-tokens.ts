@@ -1,0 +1,79 @@
+// Path tokens as rules see them. Reading one and verifying its signature cost some 75 microseconds; refreshes, and the
+// hops of one path, present the same tokens again and again, so what was found out is kept for the latest of them.
+// Invariants: kept is at most a fixed number; a signature counts only for the very certificate that it was verified by.
+
+import { asNsmError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { parsePathToken, type PathTokenClaims } from '../spiffe/path-token.ts';
+
+/** A token that says something, or why it does not. */
+export type ReadToken = PathTokenClaims | { readonly unreadable: string };
+
+/** Throws where the holder of `leaf` (DER) has not signed the token. */
+export type VerifySignature = (token: string, leaf: Uint8Array) => unknown;
+
+interface Known {
+  readonly read: ReadToken;
+  /** By whose key it is signed, once that was asked. */
+  signer: Uint8Array | undefined;
+}
+
+export class TokenReader {
+  readonly #verify: VerifySignature;
+  readonly #keptMax: number;
+  /** Latest used last. */
+  readonly #known = new Map<string, Known>();
+
+  constructor(verify: VerifySignature, keptMax = 4096) {
+    this.#verify = verify;
+    this.#keptMax = keptMax;
+  }
+
+  read(token: string): ReadToken {
+    return this.#look(token).read;
+  }
+
+  /** Undefined where nobody can be read out of it. */
+  subjectOf(token: string): string | undefined {
+    const read = token === '' ? undefined : this.read(token);
+    return read === undefined || 'unreadable' in read ? undefined : read.subject;
+  }
+
+  isSignedBy(token: string, leaf: Uint8Array): boolean {
+    const known = this.#look(token);
+    if (known.signer === leaf) return true;
+    try {
+      this.#verify(token, leaf);
+    } catch {
+      return false;
+    }
+    known.signer = leaf;
+    return true;
+  }
+
+  #look(token: string): Known {
+    const found = this.#known.get(token);
+    const known = found ?? { read: readToken(token), signer: undefined };
+    // Whatever is too long is refused anyway, and must not fill the memory.
+    if (token.length > limits.tokenLength) return known;
+    if (found !== undefined) this.#known.delete(token);
+    this.#known.set(token, known);
+    if (this.#known.size > this.#keptMax) {
+      for (const oldest of this.#known.keys()) {
+        this.#known.delete(oldest);
+        break;
+      }
+    }
+    return known;
+  }
+}
+
+function readToken(token: string): ReadToken {
+  try {
+    const { subject, audience, expiresAtMs } = parsePathToken(token);
+    return { subject, audience, expiresAtMs };
+  } catch (error) {
+    const { rule, expected, found } = asNsmError(error).details;
+    return { unreadable: `${found ?? 'something else'} instead of ${expected} (${rule})` };
+  }
+}
