@@ -1,6 +1,7 @@
 // Who decides what a call may do in this process, and what becomes of a rule's finding: one audit line, and a refusal.
 
-import { NsmError } from '../../protocols/errors.ts';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { checkHeadersBounds } from '../../protocols/messages/headers.ts';
 import { type AccessPolicy, matchesAny } from '../../protocols/authorization/access-policy.ts';
 import { type Finding, refusalOf } from '../../protocols/authorization/finding.ts';
 import type { TokenReader } from '../../protocols/authorization/read-tokens.ts';
@@ -8,7 +9,7 @@ import type { ProvenPeer } from '../../protocols/authorization/token-rules.ts';
 import type { AuditEntry } from '../../protocols/ports/audit.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
 import { tokenHeader } from '../../protocols/nsm/token-metadata.ts';
-import type { CallContext } from '../../protocols/ports/rpc.ts';
+import type { CallContext, Headers } from '../../protocols/ports/rpc.ts';
 import type { TokenSource } from '../connection/tokens.ts';
 import type { AuditTrail } from './audit-trail.ts';
 
@@ -61,14 +62,16 @@ export class Authority {
    * that proves nothing.
    */
   peerOf(subject: Subject): ProvenPeer {
-    const { binding } = subject.caller.peer;
+    const { peer: known, headers } = subject.caller;
+    const tooMuch = boundsOf(headers);
+    if (tooMuch !== undefined) throw this.refuse(subject, tooMuch);
     const peer = this.#peer(subject.caller);
     if (peer !== undefined) return peer;
     throw this.refuse(subject, {
       rule: 'peer_identity',
       code: 'UNAUTHENTICATED',
       expected: 'a caller that proves a SPIFFE ID with its certificate',
-      found: `a call over ${binding} that proves none`,
+      found: `a call over ${known.binding} that proves none`,
       remedy: 'give the caller an identity: SPIFFE_ENDPOINT_SOCKET',
     });
   }
@@ -120,5 +123,16 @@ export class Authority {
       ...subject,
       ...(finding && { rule: finding.rule, expected: finding.expected, found: finding.found }),
     });
+  }
+}
+
+function boundsOf(headers: Headers): Finding | undefined {
+  try {
+    checkHeadersBounds(headers);
+    return undefined;
+  } catch (thrown) {
+    const { code, details } = asNsmError(thrown);
+    const { rule = '', expected = '', found = '' } = details;
+    return { rule, expected, found, code };
   }
 }

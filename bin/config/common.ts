@@ -1,7 +1,7 @@
 // Variables that every role knows: the reference's common ones and vwire's own. Defaults of `NSM_*` are those of the
 // reference.
 
-import { boolean, duration, logLevel, oneOf, text, natsServerUrl } from './kinds.ts';
+import { boolean, duration, logLevel, oneOf, text, texts, natsServerUrl } from './kinds.ts';
 import { optionalVariable, variable } from './variables.ts';
 
 export const connectToDefault = 'unix:///var/lib/networkservicemesh/nsm.io.sock';
@@ -83,5 +83,21 @@ export const commonVariables = {
     boolean,
     'false',
     'allow gRPC without TLS, for loopback and tests only; start-up says so',
+  ),
+  policyFile: optionalVariable(
+    'VWIRE_POLICY_FILE',
+    text,
+    'YAML document of what may use what, followed while the role runs; see docs/guides/policy.md',
+  ),
+  auditLog: optionalVariable(
+    'VWIRE_AUDIT_LOG',
+    text,
+    'file that every grant and denial is written to, one JSON line each; the log where it is absent',
+  ),
+  operators: variable(
+    'VWIRE_OPERATORS',
+    texts,
+    '',
+    'SPIFFE IDs, or beginnings with * at the end, that may drain and watch the connections of others',
   ),
 } as const;

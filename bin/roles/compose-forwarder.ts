@@ -18,6 +18,7 @@ import {
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
+import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { withLoads } from './endpoint-loads.ts';
 import { findWires, type ForwarderWires } from './forwarder-wires.ts';
@@ -155,7 +156,11 @@ async function serveForwarder(
     }),
   });
   const services = [...servedAfter(adopted, connections.services), inspection];
-  const listening = await listenOnAll(platform.listener, [options.listenOn], services);
+  const listening = await listenOnAll(
+    platform.listener,
+    [options.listenOn],
+    guarded(platform, name, services, { table }),
+  );
   const urls = listening.map(({ url }) => url);
   const endpoint = registrationOf(options, urls);
   const registration = spawnEndpointRegistration(

@@ -21,6 +21,7 @@ import {
   parameterKey,
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
+import { guarded } from './authorization.ts';
 import { type EndpointRegistering, registerEndpoint } from './nse-parts.ts';
 import type { Platform } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
@@ -100,7 +101,8 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
   const unfollow = options.policyRoutes?.follow(() => {
     for (const { connection } of table.all()) askToRefresh(connection.id);
   });
-  const listening = await listenOnAll(listener, [options.listenOn], connections.services);
+  const services = guarded(platform, options.name, connections.services, { table });
+  const listening = await listenOnAll(listener, [options.listenOn], services);
   const urls = listening.map(({ url }) => url);
   const registration = registerEndpoint(platform, options, urls);
   const stop = async (timeoutMs: number): Promise<void> => {

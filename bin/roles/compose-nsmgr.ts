@@ -15,6 +15,7 @@ import { nodeLeaseMsDefault, nodeServiceName } from '../../protocols/nsm/node-le
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ServedService } from '../../protocols/ports/rpc.ts';
+import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { askForwarders, inspectionService } from './inspection.ts';
 import { registerNode } from './node-entry.ts';
@@ -81,12 +82,22 @@ export async function composeNsmgr(
   const intents = await table.load();
   connections.directory.adopt(intents);
   for (const { connection } of intents) serviceMonitor.uses(connection);
-  const listening = await serveManager(platform, options, [
+  const services = [
     ...connections.services,
     ...registry.services,
     inspectionOf(platform, options, parts),
     drainServiceOf(platform, options, parts),
-  ]);
+  ];
+  const registered = {
+    // Only the registry knows.
+    service: () => Promise.resolve(undefined),
+    endpoint: (name: string) => Promise.resolve(registry.localNamed(name)),
+  };
+  const listening = await serveManager(
+    platform,
+    options,
+    guarded(platform, options.name, services, { table, registered }),
+  );
   return {
     urls: listening.urls,
     // As a rule stopping a manager ends no connection: the next life takes them up from the journal.

@@ -15,6 +15,7 @@ import type { Chain } from '../../protocols/ports/chain.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import { nextHopsOf } from './next-hops.ts';
 import { type EndpointRegistering, registerEndpoint } from './nse-parts.ts';
+import { guarded } from './authorization.ts';
 import type { Platform } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
@@ -64,7 +65,8 @@ export async function composePassthrough(
     else await table.put({ ...intent, connection: asDown(connection) });
   }
   connections.directory.adopt([...table.all()]);
-  const listening = await listenOnAll(listener, [options.listenOn], connections.services);
+  const services = guarded(platform, name, connections.services, { table });
+  const listening = await listenOnAll(listener, [options.listenOn], services);
   const urls = listening.map(({ url }) => url);
   const registration = registerEndpoint(platform, options, urls);
   await registeredSoon(registration, log);

@@ -5,6 +5,7 @@ import { registryServices } from '../../actors/registry/registry-services.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 import { createNatsRegistryStore } from '../../transports/nats/registry-store.ts';
+import { guarded, registeredIn } from './authorization.ts';
 import type { Platform } from './platform.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
 
@@ -22,7 +23,12 @@ export async function composeRegistry(
   const { store } = options;
   const domain = spawnRegistryDomain(system, { store, wallClock }, options.name);
   const services = registryServices({ system, domain, clock, wallClock });
-  const listening = await listenOnAll(listener, options.listenOn, services);
+  const registered = registeredIn(services);
+  const listening = await listenOnAll(
+    listener,
+    options.listenOn,
+    guarded(platform, options.name, services, { registered }),
+  );
   return {
     urls: listening.map(({ url }) => url),
     async stop(timeoutMs) {

@@ -17,6 +17,7 @@ import { describeError } from '../../protocols/errors.ts';
 import { supplierLabel } from '../../protocols/nsm/supplier.ts';
 import type { EndpointSupplier } from '../../protocols/ports/endpoint-supplier.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
+import { guarded } from './authorization.ts';
 import { type Platform, publicUrlOf } from './platform.ts';
 import { registeredSoon } from './registered-soon.ts';
 import { closeAll, listenOnAll, type RunningRole } from './running-role.ts';
@@ -59,20 +60,22 @@ export async function composeSupplier(
     supplierBehavior({ supplier, endpointsMax: options.endpointsMax, unregister }),
     `${name} supplier`,
   );
+  const table = createConnectionTable({
+    clock,
+    log,
+    bootId: platform.bootId,
+    lifetimeMsMax: maxTokenLifetimeMs,
+  });
   const connections = createConnections({
     ...platform,
     name,
     hop: supplierHop({ name, system, clock, supplier: actor, nodeName: options.nodeName }),
-    table: createConnectionTable({
-      clock,
-      log,
-      bootId: platform.bootId,
-      lifetimeMsMax: maxTokenLifetimeMs,
-    }),
+    table,
     tokens: platform.tokens ?? emptyTokens(wallClock, maxTokenLifetimeMs),
     ownCallTimeoutMs,
   });
-  const listening = await listenOnAll(listener, [options.listenOn], connections.services);
+  const services = guarded(platform, name, connections.services, { table });
+  const listening = await listenOnAll(listener, [options.listenOn], services);
   const urls = listening.map(({ url }) => url);
   const giveUpService = registerServiceIfAbsent(platform, registry, options);
   const registration = spawnEndpointRegistration(

@@ -2,10 +2,10 @@
 // the process proves itself: TLS, the tokens in path segments, and the token that every call carries.
 
 import type { TokenSource } from '../../actors/connection/tokens.ts';
-import { tokenExpiresHeader, tokenHeader } from '../../actors/connection/tokens.ts';
 import { describeError, NsmError } from '../../protocols/errors.ts';
 import { timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
 import { formatTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
+import { tokenExpiresHeader, tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { Identity, SignedPathToken } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { CallHeaders, Headers, Peer } from '../../protocols/ports/rpc.ts';

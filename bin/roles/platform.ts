@@ -21,6 +21,11 @@ import { createNatsListener } from '../../transports/nats/nats-listener.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
+import {
+  type Authorization,
+  type AuthorizationConfig,
+  createAuthorization,
+} from './authorization.ts';
 import { obtainIdentity, type OwnIdentity } from './own-identity.ts';
 
 export interface Platform {
@@ -41,6 +46,8 @@ export interface Platform {
   readonly identity?: Identity;
   /** Where the process has an identity: makes its path tokens. Without, they are empty. */
   readonly tokens?: TokenSource;
+  /** Where the process has an identity: the rules before what its roles serve. */
+  readonly authorization?: Authorization;
   stop(timeoutMs: number): Promise<void>;
 }
 
@@ -55,8 +62,14 @@ export interface PlatformOptions {
   readonly workloadApi?: string;
   /** Of the tokens that the identity signs, 10 min by default. */
   readonly maxTokenLifetimeMs?: number;
+  readonly authorization?: AuthorizationConfig;
 }
 
+const nothingConfigured: AuthorizationConfig = {
+  policyFile: undefined,
+  auditLog: undefined,
+  operators: [],
+};
 const maxTokenLifetimeMsDefault = 600_000;
 
 /** Errors: FAILED_PRECONDITION (no Workload API named), UNAUTHENTICATED (no identity), those of the bus. */
@@ -95,6 +108,17 @@ async function createPlatformWith(
   const bindings = { memory, grpc, ...(nats === undefined ? {} : { nats }) };
   const system = createActorSystem({ name, clock, random: systemRandom, log });
   const dialer = dialByScheme(bindings);
+  const authorization =
+    own === undefined
+      ? undefined
+      : createAuthorization({
+          ...own,
+          clock,
+          wallClock: systemWallClock,
+          log,
+          hasBus: bus !== undefined,
+          config: options.authorization ?? nothingConfigured,
+        });
   return {
     system,
     clock,
@@ -105,12 +129,14 @@ async function createPlatformWith(
     listener: listenByScheme(bindings),
     bus,
     ...(own === undefined ? {} : { identity: own.identity, tokens: own.tokens }),
+    ...(authorization && { authorization }),
     natsUrl: options.natsUrl,
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     async stop(timeoutMs) {
       await system.stop(timeoutMs);
       await dialer.close();
       await bus?.close();
+      authorization?.stop();
       await own?.identity.close();
     },
   };

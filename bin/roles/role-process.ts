@@ -69,6 +69,7 @@ export async function runRoleProcess(process_: RoleProcess): Promise<number> {
             log,
             natsUrl,
             insecure: config.insecure || isAlone,
+            authorization: config,
             ...(maxTokenLifetimeMs === undefined ? {} : { maxTokenLifetimeMs }),
           });
           const made = platform;

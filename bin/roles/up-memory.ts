@@ -37,6 +37,7 @@ export function memoryPhases(setup: UpSetup): readonly Phase[] {
           log: setup.log,
           natsUrl: undefined,
           insecure: setup.config.insecure,
+          authorization: setup.config,
           ...(workloadApi === undefined ? {} : { workloadApi }),
         });
         platform = made;

@@ -1,0 +1,133 @@
+// The rules of a process that has an identity: every service that its roles serve stands behind them. The operator's
+// policy is followed while the process runs, and every decision goes to the audit log.
+
+import { create } from '@bufbuild/protobuf';
+import { AuditTrail } from '../../actors/authorization/audit-trail.ts';
+import { Authority } from '../../actors/authorization/authority.ts';
+import { guardServices, type GuardSetup } from '../../actors/authorization/guard-services.ts';
+import type { TokenSource } from '../../actors/connection/tokens.ts';
+import { type AccessPolicy, openPolicy } from '../../protocols/authorization/access-policy.ts';
+import { testedAccessPolicyFrom } from '../../protocols/authorization/access-policy-document.ts';
+import { TokenReader } from '../../protocols/authorization/read-tokens.ts';
+import {
+  NetworkServiceEndpointQuerySchema,
+  NetworkServiceEndpointRegistry,
+  NetworkServiceQuerySchema,
+  NetworkServiceRegistry,
+} from '../../protocols/nsm/gen/registry_pb.ts';
+import { isInterdomain } from '../../protocols/nsm/service-name.ts';
+import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
+import type { Identity } from '../../protocols/ports/identity.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import type { ServedService, ServiceHandler } from '../../protocols/ports/rpc.ts';
+import { openAuditLog } from '../../transports/process/audit-log.ts';
+import type { CommonConfig } from '../config/load.ts';
+import { followFile } from './followed-file.ts';
+
+/** What an operator says about it. */
+export type AuthorizationConfig = Pick<CommonConfig, 'policyFile' | 'auditLog' | 'operators'>;
+
+export interface AuthorizationSetup {
+  readonly identity: Identity;
+  readonly tokens: TokenSource;
+  readonly clock: Clock;
+  readonly wallClock: WallClock;
+  readonly log: Log;
+  /** Calls come over a bus as well. */
+  readonly hasBus: boolean;
+  readonly config: AuthorizationConfig;
+}
+
+export interface Authorization {
+  /** `hop`: name of the component that serves them. */
+  guard(
+    hop: string,
+    services: readonly ServedService[],
+    parts: Omit<GuardSetup, 'authority'>,
+  ): readonly ServedService[];
+  stop(): void;
+}
+
+/** Errors: UNAVAILABLE where the audit log cannot be opened. */
+export function createAuthorization(setup: AuthorizationSetup): Authorization {
+  const { identity, clock, log, config } = setup;
+  const audit = openAuditLog({ log, ...(config.auditLog && { file: config.auditLog }) });
+  const trail = new AuditTrail({ log: audit, clock });
+  const reader = new TokenReader((token, leaf) => identity.verifyPathToken(token, leaf));
+  const policy = followPolicy(config, log);
+  return {
+    guard(hop, services, parts) {
+      const self = () => identity.current()?.svid.spiffeId;
+      const authority = new Authority({
+        ...setup,
+        hop,
+        self,
+        reader,
+        trail,
+        policy: () => policy.value,
+      });
+      return guardServices(services, { authority, ...parts });
+    },
+    stop() {
+      policy.stop();
+      trail.close();
+      audit.close();
+    },
+  };
+}
+
+function followPolicy({ policyFile, operators }: AuthorizationConfig, log: Log) {
+  const withOperators = (policy: AccessPolicy): AccessPolicy => ({
+    ...policy,
+    operators: [...policy.operators, ...operators],
+  });
+  const absent = withOperators(openPolicy);
+  if (policyFile === undefined) return { value: absent, stop: () => {} };
+  return followFile({
+    path: policyFile,
+    kind: 'access policy',
+    absent,
+    read: (document, positionOf) => withOperators(testedAccessPolicyFrom(document, positionOf)),
+    log,
+  });
+}
+
+/** As they are where the process has no identity. */
+export function guarded(
+  { authorization }: { readonly authorization?: Authorization },
+  hop: string,
+  services: readonly ServedService[],
+  parts: Omit<GuardSetup, 'authority'>,
+): readonly ServedService[] {
+  return authorization?.guard(hop, services, parts) ?? services;
+}
+
+/** Asks a registry for what it has itself. */
+export function registeredIn(services: readonly ServedService[]): GuardSetup['registered'] & {} {
+  const handler = (descriptor: ServedService['descriptor']): unknown =>
+    services.find((service) => service.descriptor === descriptor)?.handler;
+  const ofServices = handler(NetworkServiceRegistry) as ServiceHandler<
+    typeof NetworkServiceRegistry
+  >;
+  const ofEndpoints = handler(NetworkServiceEndpointRegistry) as ServiceHandler<
+    typeof NetworkServiceEndpointRegistry
+  >;
+  return {
+    async service(name, context) {
+      if (name === '' || isInterdomain(name)) return undefined;
+      const query = create(NetworkServiceQuerySchema, { networkService: { name } });
+      for await (const { networkService } of ofServices.find(query, context)) {
+        if (networkService?.name === name) return networkService;
+      }
+      return undefined;
+    },
+    async endpoint(name, context) {
+      if (name === '' || isInterdomain(name)) return undefined;
+      const query = create(NetworkServiceEndpointQuerySchema, { networkServiceEndpoint: { name } });
+      for await (const { networkServiceEndpoint } of ofEndpoints.find(query, context)) {
+        if (networkServiceEndpoint?.name === name) return networkServiceEndpoint;
+      }
+      return undefined;
+    },
+  };
+}
