@@ -54,7 +54,7 @@ export class AuditTrail {
 
   /** Writes what is only counted so far. */
   close(): void {
-    for (const key of [...this.#remembered.keys()]) this.#forget(key);
+    for (const key of this.#remembered.keys()) this.#forget(key);
   }
 
   #forgetOldest(): void {

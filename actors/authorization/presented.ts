@@ -2,10 +2,11 @@
 // reference's updatetoken puts it before any rule is asked. A caller that claims a longer life than its token has gets
 // that of the token.
 
+import { create } from '@bufbuild/protobuf';
 import { formatTokenExpiry, parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
 import { timestampFromEpochMs, timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
-import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
-import { enterPath, withSegment } from '../../protocols/nsm/path.ts';
+import { type Connection, PathSegmentSchema } from '../../protocols/nsm/gen/connection_pb.ts';
+import { enterPath, previousSegment, withSegment } from '../../protocols/nsm/path.ts';
 import { tokenExpiresHeader, tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { TokenReader } from '../../protocols/authorization/read-tokens.ts';
 import type { CallContext, Headers } from '../../protocols/ports/rpc.ts';
@@ -31,11 +32,10 @@ export function present(
   if (sent === undefined || callerAt < 0) {
     return { connection: sent ?? before, entered: before, tokens: [], context };
   }
-  const segment = before.path?.pathSegments[callerAt];
-  const token = context.headers[tokenHeader] ?? segment?.token ?? '';
+  const { token: known, expires } = previousSegment(before) ?? create(PathSegmentSchema);
+  const token = context.headers[tokenHeader] ?? known;
   const read = reader.read(token);
   const endsMs = 'unreadable' in read ? 0 : read.expiresAtMs;
-  const expires = segment?.expires;
   const isTooLate = expires !== undefined && timestampToEpochMs(expires) > endsMs;
   const change = { token, ...(isTooLate ? { expires: timestampFromEpochMs(endsMs) } : {}) };
   const entered = withSegment(before, callerAt, change);

@@ -13,8 +13,9 @@ import {
 import { isUnanswered } from '../../protocols/nsm/path.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { Dialer, UnaryOptions } from '../../protocols/ports/rpc.ts';
+import type { Dialer, Peer, UnaryOptions } from '../../protocols/ports/rpc.ts';
 import type { Random } from '../../protocols/ports/random.ts';
+import type { JudgeAnswer } from '../authorization/answer-judge.ts';
 import { createLeaving, type Leaving } from './leaving.ts';
 import type { NextOperation } from './operations.ts';
 import type { Call, Candidate, HopMemory, HopRequest, NextHop, Sent } from './hop.ts';
@@ -28,6 +29,8 @@ export interface NextHopSetup {
   readonly log: Log;
   readonly random: Random;
   readonly nextOperation: NextOperation;
+  /** Refuses an answer that proves too little; only clients ask. */
+  readonly judge?: JudgeAnswer;
 }
 
 export function createNextHop(setup: NextHopSetup): NextHop {
@@ -42,7 +45,9 @@ export function createNextHop(setup: NextHopSetup): NextHop {
       await leaving.settled(url, sent.connection.id, call.deadlineMs);
       leaving.returns(url, sent.connection.id);
       try {
-        return await requestNextHop(setup, url, sent, call);
+        const { answer, peer } = await requestNextHop(setup, url, sent, call);
+        if (peer !== undefined) judgeAnswer(setup, leaving, { url, sent, answer, peer });
+        return answer;
       } catch (thrown) {
         if (mayHold(sent.connection, thrown)) leaving.leave(url, sent.connection);
         throw thrown;
@@ -83,13 +88,18 @@ async function requestNextHop(
   url: string,
   sent: Sent,
   call: Call,
-): Promise<Connection> {
+): Promise<{ readonly answer: Connection; readonly peer: Peer | undefined }> {
   const request = create(NetworkServiceRequestSchema);
   // Assigned, not passed to create: create would copy the connection field by field.
   request.connection = sent.connection;
   request.mechanismPreferences = [...sent.preferences];
   const client = setup.dialer.dial(url).client(NetworkService);
-  const answer = await client.request(request, unaryOptions(setup, sent.connection, call));
+  let peer: Peer | undefined;
+  const onPeer = (answering: Peer): void => {
+    peer = answering;
+  };
+  const options = unaryOptions(setup, sent.connection, call);
+  const answer = await client.request(request, { ...options, ...(setup.judge && { onPeer }) });
   if (answer.id !== sent.connection.id || answer.path?.index !== sent.connection.path?.index) {
     throw new NsmError('UNKNOWN', 'the next hop answered about another connection', {
       hop: setup.name,
@@ -98,7 +108,22 @@ async function requestNextHop(
       remedy: `check what listens at ${url}`,
     });
   }
-  return answer;
+  return { answer, peer };
+}
+
+/** As in the reference, a connection that was not there before is closed again, and one that was stays as it was. */
+function judgeAnswer(
+  { judge }: NextHopSetup,
+  leaving: Leaving,
+  { url, sent, answer, peer }: { url: string; sent: Sent; answer: Connection; peer: Peer },
+): void {
+  try {
+    judge?.(answer, peer);
+  } catch (error) {
+    const { path } = sent.connection;
+    if (path?.index === (path?.pathSegments.length ?? 0) - 1) leaving.leave(url, answer);
+    throw error;
+  }
 }
 
 async function closeNextHop(

@@ -258,6 +258,18 @@ const commands: readonly CatalogRow[] = [
     ],
   },
   {
+    name: 'policy',
+    kind: 'command',
+    summary: 'run the tests of an access policy (VWIRE_POLICY_FILE), without a mesh',
+    operands: '<action> <file>',
+    operandChoices: ['test'],
+    options: [outputOption],
+    examples: [
+      ['vwire policy test policy.yaml', 'exit code 1 where the file or one of its tests is wrong'],
+      ['vwire policy test policy.yaml -o json', 'every test with what decided it'],
+    ],
+  },
+  {
     name: 'completion',
     kind: 'command',
     summary: 'print a completion script for your shell',

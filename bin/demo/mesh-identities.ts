@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Log } from '../../protocols/ports/log.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { createIdentityServer, endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
+import { commonVariables } from '../config/common.ts';
 import { identityDirVariable, identityFolder, socketIn } from '../roles/part-identities.ts';
 
 export interface MeshIdentities {
@@ -42,7 +43,9 @@ export function createMeshIdentities(options: {
       const directory = join(stateDir, name, identityFolder);
       if (role !== 'node') return { [endpointVariable]: await serve(directory, 'own', name) };
       for (const part of partsOfNode) await serve(directory, part, `${name}/${part}`);
-      return { [identityDirVariable]: directory };
+      // Each node asks the other's manager to drain, and people ask any of them.
+      const parts = `spiffe://${trustDomain}/node-*`;
+      return { [identityDirVariable]: directory, [commonVariables.operators.name]: parts };
     },
     close: () => server.close(),
   };

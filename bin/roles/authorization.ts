@@ -2,6 +2,7 @@
 // policy is followed while the process runs, and every decision goes to the audit log.
 
 import { create } from '@bufbuild/protobuf';
+import { answerJudge, type JudgeAnswer } from '../../actors/authorization/answer-judge.ts';
 import { AuditTrail } from '../../actors/authorization/audit-trail.ts';
 import { Authority } from '../../actors/authorization/authority.ts';
 import { guardServices, type GuardSetup } from '../../actors/authorization/guard-services.ts';
@@ -25,7 +26,10 @@ import type { CommonConfig } from '../config/load.ts';
 import { followFile } from './followed-file.ts';
 
 /** What an operator says about it. */
-export type AuthorizationConfig = Pick<CommonConfig, 'policyFile' | 'auditLog' | 'operators'>;
+export type AuthorizationConfig = Pick<
+  CommonConfig,
+  'policyFile' | 'auditLog' | 'operators' | 'bus'
+>;
 
 export interface AuthorizationSetup {
   readonly identity: Identity;
@@ -33,8 +37,6 @@ export interface AuthorizationSetup {
   readonly clock: Clock;
   readonly wallClock: WallClock;
   readonly log: Log;
-  /** Calls come over a bus as well. */
-  readonly hasBus: boolean;
   readonly config: AuthorizationConfig;
 }
 
@@ -45,6 +47,8 @@ export interface Authorization {
     services: readonly ServedService[],
     parts: Omit<GuardSetup, 'authority'>,
   ): readonly ServedService[];
+  /** What a client holds the answer of its next hop to. */
+  answerJudge(hop: string): JudgeAnswer;
   stop(): void;
 }
 
@@ -55,19 +59,20 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
   const trail = new AuditTrail({ log: audit, clock });
   const reader = new TokenReader((token, leaf) => identity.verifyPathToken(token, leaf));
   const policy = followPolicy(config, log);
+  const authorityOf = (hop: string): Authority =>
+    new Authority({
+      ...setup,
+      hasBus: config.bus === 'nats',
+      hop,
+      self: () => identity.current()?.svid.spiffeId,
+      reader,
+      trail,
+      policy: () => policy.value,
+    });
   return {
-    guard(hop, services, parts) {
-      const self = () => identity.current()?.svid.spiffeId;
-      const authority = new Authority({
-        ...setup,
-        hop,
-        self,
-        reader,
-        trail,
-        policy: () => policy.value,
-      });
-      return guardServices(services, { authority, ...parts });
-    },
+    guard: (hop, services, parts) =>
+      guardServices(services, { authority: authorityOf(hop), ...parts }),
+    answerJudge: (hop) => answerJudge(authorityOf(hop).setup),
     stop() {
       policy.stop();
       trail.close();

@@ -40,7 +40,8 @@ const retryDefault = { firstMs: 100, mostMs: 5_000 };
 
 export function composeNsc(platform: Platform, options: NscOptions): RunningRole {
   const { log, dialer, wallClock, system } = platform;
-  const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, options.name);
+  const judge = platform.authorization?.answerJudge(options.name);
+  const { nextHop, nextHopMonitors: monitors } = nextHopsOf(platform, options.name, judge);
   const tokens = platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs);
   const idOf = (index: number): string => `${options.name}-${index}`;
   const groups = new Map(

@@ -1,5 +1,6 @@
 // How a component calls its next hops and hears of them: the same for every role that has any.
 
+import type { JudgeAnswer } from '../../actors/authorization/answer-judge.ts';
 import type { NextHop } from '../../actors/connection/hop.ts';
 import { createNextHop } from '../../actors/connection/next-hop.ts';
 import {
@@ -12,10 +13,20 @@ import type { Platform } from './platform.ts';
 export function nextHopsOf(
   platform: Platform,
   name: string,
+  judge?: JudgeAnswer,
 ): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
   const { dialer, clock, wallClock, log, random } = platform;
   const nextOperation = createOperations(platform);
-  const nextHop = createNextHop({ name, dialer, clock, wallClock, log, random, nextOperation });
+  const nextHop = createNextHop({
+    name,
+    dialer,
+    clock,
+    wallClock,
+    log,
+    random,
+    nextOperation,
+    ...(judge && { judge }),
+  });
   const monitors = createNextHopMonitors({ name, dialer, clock, random, log });
   const close = (): void => {
     monitors.close();

@@ -5,6 +5,8 @@
 import { join } from 'node:path';
 import type { Log } from '../../protocols/ports/log.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
+import { commonVariables } from '../config/common.ts';
+import { identityVariables } from '../config/roles/identity.ts';
 import type { Phase } from '../phases.ts';
 import { launch } from './launch.ts';
 import { childGraceMs } from './stop-times.ts';
@@ -46,12 +48,21 @@ export function partIdentities(options: {
   if (named !== undefined) return sameForAll({ [endpointVariable]: named }, named);
   const running = environment[identityDirVariable];
   const directory = running ?? join(stateDir, identityFolder);
+  const operators = operatorsOf(environment);
   return {
-    of: (part) => ({ [endpointVariable]: socketIn(directory, part) }),
-    handedOn: { [identityDirVariable]: directory },
+    of: (part) => ({ [endpointVariable]: socketIn(directory, part), ...operators }),
+    handedOn: { [identityDirVariable]: directory, ...operators },
     phases: running === undefined ? [ownServer(directory, options)] : [],
     text: `FOR DEVELOPMENT ONLY, sockets in ${directory}`,
   };
+}
+
+/** Whoever asks with a command, unless somebody else was named. */
+function operatorsOf(environment: NodeJS.ProcessEnv): Variables {
+  const { trustDomain } = identityVariables;
+  const domain = environment[trustDomain.name] ?? trustDomain.byDefault;
+  const named = environment[commonVariables.operators.name];
+  return { [commonVariables.operators.name]: named ?? `spiffe://${domain}/operator` };
 }
 
 function sameForAll(variables: Variables, text: string): PartIdentities {

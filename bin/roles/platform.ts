@@ -69,6 +69,7 @@ const nothingConfigured: AuthorizationConfig = {
   policyFile: undefined,
   auditLog: undefined,
   operators: [],
+  bus: 'grpc',
 };
 const maxTokenLifetimeMsDefault = 600_000;
 
@@ -116,7 +117,6 @@ async function createPlatformWith(
           clock,
           wallClock: systemWallClock,
           log,
-          hasBus: bus !== undefined,
           config: options.authorization ?? nothingConfigured,
         });
   return {

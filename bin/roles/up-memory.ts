@@ -6,6 +6,7 @@ import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
+import { commonVariables } from '../config/common.ts';
 import { loadForwarderConfig, loadNsmgrConfig } from '../config/load.ts';
 import type { Phase } from '../phases.ts';
 import { composeForwarder } from './compose-forwarder.ts';
@@ -31,13 +32,15 @@ export function memoryPhases(setup: UpSetup): readonly Phase[] {
       name: 'make the platform',
       check: 'does SPIFFE_ENDPOINT_SOCKET name a Workload API that knows this process?',
       start: async () => {
-        const workloadApi = setup.identities.of('nsmgr')[endpointVariable];
+        const variables = setup.identities.of('nsmgr');
+        const workloadApi = variables[endpointVariable];
+        const operators = variables[commonVariables.operators.name]?.split(',');
         const made = await createPlatform({
           name: 'up',
           log: setup.log,
           natsUrl: undefined,
           insecure: setup.config.insecure,
-          authorization: setup.config,
+          authorization: { ...setup.config, ...(operators && { operators }) },
           ...(workloadApi === undefined ? {} : { workloadApi }),
         });
         platform = made;

@@ -11,7 +11,7 @@ import { composeNse } from '../../bin/roles/compose-nse.ts';
 import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
 import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
-import { asNsmError } from '../../protocols/errors.ts';
+import { asNsmError, describeError } from '../../protocols/errors.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import {
   type NetworkServiceEndpoint,
@@ -80,7 +80,7 @@ const denials = (): readonly AuditRecord[] =>
 function listeningLog(): Log {
   const write = (message: string, fields?: object): void => {
     const plain = (_: string, value: unknown): unknown =>
-      value instanceof Error ? { ...value, message: value.message } : value;
+      value instanceof Error ? describeError(value) : value;
     logged.push(`${message} ${JSON.stringify(fields ?? {}, plain)}`);
   };
   const log: Log = { error: write, warn: write, info: write, debug: write, child: () => log };
@@ -94,7 +94,7 @@ async function platformOf(name: string): Promise<Platform> {
     natsUrl: undefined,
     insecure: false,
     workloadApi: await identities.socketOf(name),
-    authorization: { policyFile: undefined, auditLog: auditLog(), operators: [] },
+    authorization: { policyFile: undefined, auditLog: auditLog(), operators: [], bus: 'grpc' },
   });
   cleanUps.push(() => platform.stop(2_000));
   return platform;

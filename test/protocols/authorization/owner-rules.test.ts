@@ -18,7 +18,7 @@ describe('client_allowed: a name and who comes for it', () => {
     ['another manager on its own account', ['nse', 'nsmgr', 'r'], 'nsmgr-2', 'nsmgr-2', false],
     ['the Endpoint, after its manager had put it back', ['nsmgr', 'r'], 'nse', 'nsmgr', true],
     ['a thief, after its manager had put it back', ['nsmgr', 'r'], 'thief', 'thief', false],
-  ] as const)('%s', (_, recorded, client, peer, isAllowed) => {
+  ] as const)('%s', (...[, recorded, client, peer, isAllowed]) => {
     const finding = clientAllowed({ name: 'server-1', recorded, client, peer });
     expect(finding?.rule).toBe(isAllowed ? undefined : 'client_allowed');
   });

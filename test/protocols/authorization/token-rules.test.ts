@@ -2,6 +2,7 @@
 // lets pass, what it finds wrong, and that no finding shows a token.
 
 import { describe, expect, it } from 'vitest';
+import { describeError } from '../../../protocols/errors.ts';
 import type { Finding } from '../../../protocols/authorization/finding.ts';
 import { refusalOf } from '../../../protocols/authorization/finding.ts';
 import { TokenReader } from '../../../protocols/authorization/read-tokens.ts';
@@ -105,7 +106,7 @@ describe('what a server asks of the tokens before it', () => {
     const finding = atForwarder(tokens);
     if (finding === undefined) return;
     const error = refusalOf(finding, 'forwarder-1');
-    const text = JSON.stringify({ ...error, message: error.message });
+    const text = describeError(error);
     expect(error.code).toBe(tokens.length === 0 ? 'INVALID_ARGUMENT' : 'PERMISSION_DENIED');
     expect(error.details).toMatchObject({ hop: 'forwarder-1', rule: finding.rule });
     for (const each of tokens)
