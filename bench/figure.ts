@@ -5,7 +5,7 @@ export interface Figure {
   readonly suite: string;
   readonly name: string;
   readonly value: number;
-  /** `per s`, `ms`, `bytes`, `kB`, `Gbit/s` or `x` for a bare ratio. */
+  /** `per s`, `ms`, `us`, `bytes`, `kB`, `Gbit/s` or `x` for a bare ratio. */
   readonly unit: string;
   /** What the value is held against, from the same run. */
   readonly limitName?: string;

@@ -9,6 +9,7 @@ export const suites: Readonly<Record<string, () => Promise<RunSuite>>> = {
   'requests-nats': async () => (await import('./requests/requests-nats.ts')).run,
   manager: async () => (await import('./manager/manager.ts')).run,
   registry: async () => (await import('./registry/registry.ts')).run,
+  authorization: async () => (await import('./authorization/authorization.ts')).run,
   kernel: async () => (await import('./kernel/kernel.ts')).run,
   throughput: async () => (await import('./throughput/throughput.ts')).run,
 };

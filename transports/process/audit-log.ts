@@ -29,7 +29,10 @@ export function openAuditLog({
     };
   }
   const destination = pino.destination({ dest: open(file), sync: true });
-  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  const logger = pino(
+    { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: () => ({}) } },
+    destination,
+  );
   return {
     write: (record) => logger.info(redactFields({ ...record })),
     close: () => destination.end(),
