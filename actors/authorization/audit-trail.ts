@@ -26,7 +26,7 @@ export class AuditTrail {
   readonly #remembered = new Map<string, Remembered>();
 
   constructor(setup: AuditTrailSetup) {
-    this.#setup = { grantedMs: 3_600_000, deniedMs: 10_000, rememberedMax: 20_000, ...setup };
+    this.#setup = { grantedMs: 3_600_000, deniedMs: 600_000, rememberedMax: 20_000, ...setup };
   }
 
   record(entry: AuditEntry): void {

@@ -5,7 +5,11 @@
 // replica, and a name is free when its entry is gone, also by expiry.
 
 import { create, equals } from '@bufbuild/protobuf';
-import { accessPolicy, hopAllowed } from '../../protocols/authorization/access-policy.ts';
+import {
+  accessPolicy,
+  hopAllowed,
+  matchesAny,
+} from '../../protocols/authorization/access-policy.ts';
 import type { Finding } from '../../protocols/authorization/finding.ts';
 import { clientAllowed } from '../../protocols/authorization/owner-rules.ts';
 import { serverRules } from '../../protocols/authorization/token-rules.ts';
@@ -143,7 +147,13 @@ class Desk {
     const nowEpochMs = offers === undefined ? undefined : wallClock.epochMs();
     const view = { tokens: step.tokens, peer, self: this.#authority.self, nowEpochMs, hasBus };
     const recorded = this.#recorded(name, known);
-    const claim = { name, recorded, client: client ?? '', peer: peer.spiffeId };
+    const claim = {
+      name,
+      recorded,
+      client: client ?? '',
+      peer: peer.spiffeId,
+      isOperator: this.#isOperator(client ?? '', peer.spiffeId, recorded),
+    };
     const byRules = serverRules(view, reader) ?? clientAllowed(claim);
     this.#authority.settle(
       subject,
@@ -160,6 +170,13 @@ class Desk {
       const own = await this.#authority.setup.tokens.token(peer.spiffeId);
       return work({ ...entry, pathIds }, step.with(own.token));
     });
+  }
+
+  /** Whom only another hop calls so is one where that hop is known: as one of the mesh, or by the very entry. */
+  #isOperator(client: string, peer: string, recorded: readonly string[]): boolean {
+    const { hops, operators } = this.#authority.setup.policy();
+    const isKnown = client === peer || recorded.includes(peer) || matchesAny(hops, peer);
+    return matchesAny(operators, client) && (isKnown || matchesAny(operators, peer));
   }
 
   #recorded(name: string, known: Entry | undefined): readonly string[] {

@@ -69,7 +69,7 @@ const nothingConfigured: AuthorizationConfig = {
   policyFile: undefined,
   auditLog: undefined,
   operators: [],
-  bus: 'grpc',
+  bus: 'nats',
 };
 const maxTokenLifetimeMsDefault = 600_000;
 

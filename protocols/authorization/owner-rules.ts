@@ -13,6 +13,8 @@ export interface NameClaim {
   readonly client: string;
   /** Who has called, proven. */
   readonly peer: string;
+  /** The client operates the mesh, by its own call or by the word of a hop that may speak for it. */
+  readonly isOperator?: boolean;
 }
 
 /**
@@ -20,10 +22,11 @@ export interface NameClaim {
  * whose Endpoint has died, or whose registry has lost its memory.
  */
 export function clientAllowed(claim: NameClaim): Finding | undefined {
-  const { name, recorded, client, peer } = claim;
+  const { name, recorded, client, peer, isOperator = false } = claim;
   const [owner] = recorded;
   const isOwnAccount = client === peer && recorded.includes(peer);
-  if (owner === undefined || owner === client || owner === peer || isOwnAccount) return undefined;
+  if (owner === undefined || owner === client || owner === peer) return undefined;
+  if (isOwnAccount || isOperator) return undefined;
   return {
     rule: 'client_allowed',
     expected: `${owner}, who registered ${name}`,

@@ -2,9 +2,8 @@
 // are written at once, so that none is lost when the process is killed; it is the operator's to rotate (copy and truncate).
 // Invariant: every line passes through redact.ts, although no token should ever come here.
 
-import { openSync } from 'node:fs';
-import pino from 'pino';
-import { NsmError } from '../../protocols/errors.ts';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { describeError, NsmError } from '../../protocols/errors.ts';
 import type { AuditLog } from '../../protocols/ports/audit.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import { redactFields } from './redact.ts';
@@ -28,14 +27,18 @@ export function openAuditLog({
       close: () => {},
     };
   }
-  const destination = pino.destination({ dest: open(file), sync: true });
-  const logger = pino(
-    { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: () => ({}) } },
-    destination,
-  );
+  const descriptor = open(file);
   return {
-    write: (record) => logger.info(redactFields({ ...record })),
-    close: () => destination.end(),
+    write(record) {
+      const time = new Date().toISOString();
+      try {
+        writeSync(descriptor, `${JSON.stringify({ time, ...redactFields({ ...record }) })}\n`);
+      } catch (error) {
+        // A full disk is no reason to stop a mesh; the line is not lost.
+        log.error('the audit log cannot be written', { ...record, error: describeError(error) });
+      }
+    },
+    close: () => closeSync(descriptor),
   };
 }
 

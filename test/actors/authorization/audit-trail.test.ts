@@ -41,12 +41,12 @@ describe('the audit trail', () => {
     ]);
   });
 
-  it('writes a denial at once, also after a grant, and again after ten seconds', async () => {
+  it('writes a denial at once, also after a grant, and again after ten minutes', async () => {
     const audit = trail();
     audit.record(request);
     audit.record(denied);
     audit.record(denied);
-    await clock.advance(10_000);
+    await clock.advance(600_000);
     audit.record(denied);
     expect(counts()).toEqual([
       ['granted', 0],
