@@ -2,17 +2,9 @@
 // each attack is refused with the right code by a named rule, leaves exactly one line in the audit log, and changes
 // nothing. And nothing that was logged meanwhile holds a token or a key.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { composeNse } from '../../bin/roles/compose-nse.ts';
-import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
-import { composeRegistry } from '../../bin/roles/compose-registry.ts';
-import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
-import { asNsmError, describeError } from '../../protocols/errors.ts';
-import { requirePrefix } from '../../protocols/ipam/address.ts';
+import { asNsmError } from '../../protocols/errors.ts';
 import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointQuerySchema,
@@ -21,142 +13,37 @@ import {
   NetworkServiceRegistry,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import type { AuditRecord } from '../../protocols/ports/audit.ts';
-import type { Log } from '../../protocols/ports/log.ts';
-import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
+import { Draining, DrainRequestSchema } from '../../protocols/nsm/gen/vwire_drain_pb.ts';
 import { liveResources, noLeak } from '../contract/rpc.ts';
-import { Caller, callTimeoutMs, connectionOf, type Says, saying } from '../sandbox/callers.ts';
-import { TestIdentities } from '../sandbox/identities.ts';
+import { type Caller, callTimeoutMs, connectionOf, type Says, saying } from '../sandbox/callers.ts';
+import { idOf, ProvenMesh, secretShape } from '../sandbox/proven-mesh.ts';
 
-const idOf = (name: string): string => `spiffe://home.test/${name}`;
-
-let folder: string;
-let identities: TestIdentities;
+let mesh: ProvenMesh;
 let before: Record<string, number>;
-let logged: string[];
-const cleanUps: (() => Promise<unknown>)[] = [];
 
 beforeEach(() => {
   before = liveResources();
-  folder = mkdtempSync(join(tmpdir(), 'vwire-attacks-'));
-  identities = new TestIdentities();
-  logged = [];
+  mesh = new ProvenMesh();
 });
 
 afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-  await identities.close();
-  for (const line of [...logged, JSON.stringify(audited())]) expectNoSecret(line);
-  rmSync(folder, { recursive: true, force: true });
+  for (const line of await mesh.end()) expect(line).not.toMatch(secretShape);
   await noLeak(before);
 });
 
-function expectNoSecret(line: string): void {
-  expect(line).not.toMatch(/eyJ[\w-]{8,}/);
-  expect(line).not.toMatch(/PRIVATE KEY/);
-}
-
-const urlOf = (name: string): string => `unix://${join(folder, name)}.sock`;
-const auditLog = (): string => join(folder, 'audit.log');
-
-/** All lines of the audit log so far. */
-function audited(): readonly AuditRecord[] {
-  let text = '';
-  try {
-    text = readFileSync(auditLog(), 'utf8');
-  } catch {
-    return [];
-  }
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as AuditRecord);
-}
-
-const denials = (): readonly AuditRecord[] =>
-  audited().filter((each) => each.decision === 'denied');
-
-/** Says everything that is told it, unredacted. */
-function listeningLog(): Log {
-  const write = (message: string, fields?: object): void => {
-    const plain = (_: string, value: unknown): unknown =>
-      value instanceof Error ? describeError(value) : value;
-    logged.push(`${message} ${JSON.stringify(fields ?? {}, plain)}`);
-  };
-  const log: Log = { error: write, warn: write, info: write, debug: write, child: () => log };
-  return log;
-}
-
-async function platformOf(name: string): Promise<Platform> {
-  const platform = await createPlatform({
-    name,
-    log: listeningLog(),
-    natsUrl: undefined,
-    insecure: false,
-    workloadApi: await identities.socketOf(name),
-    authorization: { policyFile: undefined, auditLog: auditLog(), operators: [], bus: 'grpc' },
-  });
-  cleanUps.push(() => platform.stop(2_000));
-  return platform;
-}
-
-async function registry(): Promise<string> {
-  const role = await composeRegistry(await platformOf('registry'), {
-    name: 'registry',
-    listenOn: [urlOf('registry')],
-    store: createMemoryRegistryStore(),
-  });
-  cleanUps.push(() => role.stop(2_000));
-  return urlOf('registry');
-}
-
-async function manager(): Promise<string> {
-  const registryUrl = await registry();
-  const role = await composeNsmgr(await platformOf('nsmgr'), {
-    name: 'nsmgr',
-    listenOn: [urlOf('nsmgr')],
-    registryUrl,
-    forwarderServiceName: 'forwarder',
-    maxTokenLifetimeMs: 60_000,
-    nodeLabels: {},
-    excludedPrefixes: () => [],
-  });
-  cleanUps.push(() => role.stop(2_000));
-  return urlOf('nsmgr');
-}
-
-async function endpoint(): Promise<string> {
-  const registryUrl = await registry();
-  const role = await composeNse(await platformOf('nse'), {
-    name: 'nse',
-    connectTo: registryUrl,
-    listenOn: urlOf('nse'),
-    serviceNames: ['service'],
-    payload: 'IP',
-    labels: {},
-    cidrPrefixes: [[requirePrefix('172.16.0.0/24', 'test')]],
-    registerService: false,
-    maxTokenLifetimeMs: 60_000,
-    netns: 'inode://4/2',
-  });
-  cleanUps.push(() => role.stop(2_000));
-  return urlOf('nse');
-}
-
-async function caller(name: string): Promise<Caller> {
-  const made = new Caller(await identities.source(name));
-  cleanUps.push(() => made.end());
-  return made;
-}
+const registry = (): Promise<string> => mesh.registry();
+const manager = (): Promise<string> => mesh.manager();
+const endpoint = async (): Promise<string> => mesh.endpoint(await mesh.registry());
+const caller = (name: string): Promise<Caller> => mesh.caller(name);
 
 /** Runs an attack; returns how it was refused, which the audit log says in one line. */
 async function refused(attack: () => Promise<unknown>) {
-  const known = denials().length;
+  const known = mesh.denials().length;
   const outcome = await attack().then(
     () => undefined,
     (error: unknown) => asNsmError(error),
   );
-  const lines = denials().slice(known);
+  const lines = mesh.denials().slice(known);
   expect(lines, 'lines in the audit log').toHaveLength(1);
   const [line] = lines;
   expect(outcome?.details.rule).toBe(line?.rule);
@@ -418,9 +305,6 @@ describe("somebody else's name in a registry", () => {
 it('a manager lets nobody drain who is no operator', async () => {
   const url = await manager();
   const thief = await caller('thief');
-  const { Draining, DrainRequestSchema } = await import(
-    '../../protocols/nsm/gen/vwire_drain_pb.ts'
-  );
   const drain = () =>
     thief
       .dial(url)

@@ -1,0 +1,184 @@
+// The parts of a mesh as real roles in this process, each with an identity and a platform of its own, over mutual TLS on
+// unix sockets and a simulated kernel: what the rules see is what they see in processes of their own.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { composeForwarder } from '../../bin/roles/compose-forwarder.ts';
+import { composeNse } from '../../bin/roles/compose-nse.ts';
+import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
+import { composeRegistry } from '../../bin/roles/compose-registry.ts';
+import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
+import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
+import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
+import { describeError } from '../../protocols/errors.ts';
+import { requirePrefix } from '../../protocols/ipam/address.ts';
+import type { AuditRecord } from '../../protocols/ports/audit.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
+import { systemClock } from '../../transports/process/system-clock.ts';
+import { Caller } from './callers.ts';
+import { TestIdentities } from './identities.ts';
+
+export const idOf = (name: string): string => `spiffe://home.test/${name}`;
+
+const lifetimeMs = 60_000;
+const stopMs = 2_000;
+
+export class ProvenMesh {
+  readonly world = new SimulatedWorld();
+  /** All that was logged by any part, unredacted. */
+  readonly logged: string[] = [];
+  readonly #folder = mkdtempSync(join(tmpdir(), 'vwire-proven-'));
+  readonly #identities = new TestIdentities();
+  readonly #cleanUps: (() => Promise<unknown>)[] = [];
+
+  urlOf(name: string): string {
+    return `unix://${join(this.#folder, name)}.sock`;
+  }
+
+  /** All lines of the audit log so far. */
+  audited(): readonly AuditRecord[] {
+    let text = '';
+    try {
+      text = readFileSync(this.#auditLog, 'utf8');
+    } catch {
+      return [];
+    }
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as AuditRecord);
+  }
+
+  denials(): readonly AuditRecord[] {
+    return this.audited().filter(({ decision }) => decision === 'denied');
+  }
+
+  async platformOf(name: string): Promise<Platform> {
+    const platform = await createPlatform({
+      name,
+      log: this.#log(),
+      natsUrl: undefined,
+      insecure: false,
+      workloadApi: await this.#identities.socketOf(name),
+      maxTokenLifetimeMs: lifetimeMs,
+      authorization: {
+        policyFile: undefined,
+        auditLog: this.#auditLog,
+        operators: [],
+        bus: 'grpc',
+      },
+    });
+    this.atEnd(() => platform.stop(stopMs));
+    return platform;
+  }
+
+  async registry(): Promise<string> {
+    const role = await composeRegistry(await this.platformOf('registry'), {
+      name: 'registry',
+      listenOn: [this.urlOf('registry')],
+      store: createMemoryRegistryStore(),
+    });
+    this.atEnd(() => role.stop(stopMs));
+    return this.urlOf('registry');
+  }
+
+  /** With a registry behind it. */
+  async manager(): Promise<string> {
+    const registryUrl = await this.registry();
+    const role = await composeNsmgr(await this.platformOf('nsmgr'), {
+      name: 'nsmgr',
+      listenOn: [this.urlOf('nsmgr')],
+      registryUrl,
+      forwarderServiceName: 'forwarder',
+      maxTokenLifetimeMs: lifetimeMs,
+      nodeLabels: {},
+      excludedPrefixes: () => [],
+    });
+    this.atEnd(() => role.stop(stopMs));
+    return this.urlOf('nsmgr');
+  }
+
+  async forwarder(connectTo: string): Promise<void> {
+    const platform = await this.platformOf('forwarder');
+    const role = await composeForwarder(platform, {
+      name: 'forwarder',
+      domain: 'mesh',
+      node: 'node',
+      networkServiceName: 'forwarder',
+      labels: { p2p: 'true' },
+      connectTo,
+      listenOn: this.urlOf('forwarder'),
+      maxTokenLifetimeMs: lifetimeMs,
+      tunnelIp: '10.0.0.1',
+      vxlanPort: 0,
+      underlayMtu: 1500,
+      dataplane: createSimulatedDataplane({
+        world: this.world,
+        clock: systemClock,
+        installation: 'mesh',
+        forwarder: 'forwarder',
+      }),
+    });
+    this.atEnd(() => role.stop(stopMs));
+  }
+
+  async endpoint(connectTo: string): Promise<string> {
+    const role = await composeNse(await this.platformOf('nse'), {
+      name: 'nse',
+      connectTo,
+      listenOn: this.urlOf('nse'),
+      serviceNames: ['service'],
+      payload: 'IP',
+      labels: {},
+      cidrPrefixes: [[requirePrefix('172.16.0.0/24', 'test')]],
+      registerService: true,
+      maxTokenLifetimeMs: lifetimeMs,
+      netns: 'inode://4/2',
+    });
+    this.atEnd(() => role.stop(stopMs));
+    return this.urlOf('nse');
+  }
+
+  async caller(name: string): Promise<Caller> {
+    const made = new Caller(await this.#identities.source(name));
+    this.atEnd(() => made.end());
+    return made;
+  }
+
+  /** Run before what is there already has ended. */
+  atEnd(cleanUp: () => Promise<unknown>): void {
+    this.#cleanUps.push(cleanUp);
+  }
+
+  /** Returns all that was logged and audited. */
+  async end(): Promise<readonly string[]> {
+    for (const cleanUp of this.#cleanUps.splice(0).reverse()) await cleanUp();
+    await this.#identities.close();
+    const all = [...this.logged, JSON.stringify(this.audited())];
+    rmSync(this.#folder, { recursive: true, force: true });
+    return all;
+  }
+
+  get #auditLog(): string {
+    return join(this.#folder, 'audit.log');
+  }
+
+  #log(): Log {
+    const write = (message: string, fields?: object): void => {
+      const plain = (_: string, value: unknown): unknown =>
+        value instanceof Error
+          ? describeError(value)
+          : typeof value === 'bigint'
+            ? String(value)
+            : value;
+      this.logged.push(`${message} ${JSON.stringify(fields ?? {}, plain)}`);
+    };
+    const log: Log = { error: write, warn: write, info: write, debug: write, child: () => log };
+    return log;
+  }
+}
+
+/** A JWT, or what begins one; a private key. */
+export const secretShape = /eyJ[\w-]{8,}|PRIVATE KEY/;

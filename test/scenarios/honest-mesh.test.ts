@@ -1,0 +1,63 @@
+// Protects honest parts from the rules: with every rule on, a client over mutual TLS gets its wire through manager, forwarder
+// and Endpoint and leaves nothing; nobody is refused, and each hop leaves its token for the next.
+
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { ClientStatus } from '../../actors/client/client-setup.ts';
+import { composeNsc } from '../../bin/roles/compose-nsc.ts';
+import { parseServiceUrl } from '../../protocols/nsm/service-url.ts';
+import { parsePathToken } from '../../protocols/spiffe/path-token.ts';
+import { liveResources, noLeak } from '../contract/rpc.ts';
+import { eventually } from '../sandbox/eventually.ts';
+import { idOf, ProvenMesh, secretShape } from '../sandbox/proven-mesh.ts';
+
+let mesh: ProvenMesh;
+let before: Record<string, number>;
+
+beforeEach(() => {
+  before = liveResources();
+  mesh = new ProvenMesh();
+});
+
+afterEach(async () => {
+  for (const line of await mesh.end()) expect(line).not.toMatch(secretShape);
+  await noLeak(before);
+});
+
+it('a client gets its wire and leaves nothing, and nobody is refused', async () => {
+  const managerUrl = await mesh.manager();
+  await mesh.forwarder(managerUrl);
+  await mesh.endpoint(managerUrl);
+  const statuses: ClientStatus[] = [];
+  const client = composeNsc(await mesh.platformOf('nsc'), {
+    name: 'nsc',
+    connectTo: managerUrl,
+    services: [parseServiceUrl('kernel://service/nsm-1')],
+    labels: {},
+    requestTimeoutMs: 5_000,
+    maxTokenLifetimeMs: 60_000,
+    netns: 'inode://4/1',
+    onStatus: (...[, , status]) => void statuses.push(status),
+  });
+  const connection = await eventually('a wire', 10_000, () => {
+    const last = statuses.at(-1);
+    if (last?.phase === 'established') return last.connection;
+    throw new Error(JSON.stringify([last?.phase, mesh.denials(), mesh.logged.slice(-5)]));
+  });
+  const tokens = connection.path?.pathSegments.map(({ token }) => parsePathToken(token)) ?? [];
+  expect(tokens.map(({ subject, audience }) => [subject, ...audience])).toEqual([
+    [idOf('nsc'), idOf('nsmgr')],
+    [idOf('nsmgr'), idOf('forwarder')],
+    [idOf('forwarder'), idOf('nse')],
+    [idOf('nse'), idOf('forwarder')],
+  ]);
+  expect(mesh.world.objectCount()).toBeGreaterThan(0);
+  await client.stop(2_000);
+  expect(mesh.world.objectCount()).toBe(0);
+  expect(mesh.denials()).toEqual([]);
+  const hops = mesh.audited().filter(({ operation }) => operation === 'Close');
+  expect(hops.map(({ hop, peer }) => [hop, peer])).toEqual([
+    ['nsmgr', idOf('nsc')],
+    ['forwarder', idOf('nsmgr')],
+    ['nse', idOf('forwarder')],
+  ]);
+}, 30_000);
