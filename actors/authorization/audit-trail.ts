@@ -24,6 +24,8 @@ interface Remembered {
 export class AuditTrail {
   readonly #setup: Required<AuditTrailSetup>;
   readonly #remembered = new Map<string, Remembered>();
+  /** Goes on where it was: from the front it would walk over all that was ever taken from there. */
+  readonly #oldest = this.#remembered.keys();
 
   constructor(setup: AuditTrailSetup) {
     this.#setup = { grantedMs: 3_600_000, deniedMs: 600_000, rememberedMax: 20_000, ...setup };
@@ -44,7 +46,7 @@ export class AuditTrail {
     }
     this.#write(entry, last?.repeated ?? 0);
     this.#remembered.set(key, { entry, writtenMs: nowMs, repeated: 0 });
-    if (this.#remembered.size > rememberedMax) this.#forgetOldest();
+    if (this.#remembered.size > rememberedMax) this.#forget(this.#oldest.next().value ?? '');
   }
 
   /** Something is over: what was counted about it is written, and what comes next is a line again. */
@@ -55,13 +57,6 @@ export class AuditTrail {
   /** Writes what is only counted so far. */
   close(): void {
     for (const key of this.#remembered.keys()) this.#forget(key);
-  }
-
-  #forgetOldest(): void {
-    for (const key of this.#remembered.keys()) {
-      this.#forget(key);
-      return;
-    }
   }
 
   #forget(key: string): void {

@@ -23,6 +23,8 @@ export class TokenReader {
   readonly #keptMax: number;
   /** Latest used last. */
   readonly #known = new Map<string, Known>();
+  /** Goes on where it was: from the front it would walk over all that was ever taken from there. */
+  readonly #oldest = this.#known.keys();
 
   constructor(verify: VerifySignature, keptMax = 4096) {
     this.#verify = verify;
@@ -58,12 +60,7 @@ export class TokenReader {
     if (token.length > limits.tokenLength) return known;
     if (found !== undefined) this.#known.delete(token);
     this.#known.set(token, known);
-    if (this.#known.size > this.#keptMax) {
-      for (const oldest of this.#known.keys()) {
-        this.#known.delete(oldest);
-        break;
-      }
-    }
+    if (this.#known.size > this.#keptMax) this.#known.delete(this.#oldest.next().value ?? '');
     return known;
   }
 }
