@@ -1,5 +1,5 @@
 // The parts of a mesh as real roles in this process, each with an identity and a platform of its own, over mutual TLS on
-// unix sockets and a simulated kernel: what the rules see is what they see in processes of their own.
+// unix sockets, or over a bus, and a simulated kernel: what the rules see is what they see in processes of their own.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,10 +31,18 @@ export class ProvenMesh {
   readonly logged: string[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), 'vwire-proven-'));
   readonly #identities = new TestIdentities();
+  readonly #natsUrl: string | undefined;
   readonly #cleanUps: (() => Promise<unknown>)[] = [];
 
+  /** `natsUrl`: where the parts meet; by default on unix sockets. */
+  constructor(natsUrl?: string) {
+    this.#natsUrl = natsUrl;
+  }
+
   urlOf(name: string): string {
-    return `unix://${join(this.#folder, name)}.sock`;
+    return this.#natsUrl === undefined
+      ? `unix://${join(this.#folder, name)}.sock`
+      : `nats://mesh/node/${name}`;
   }
 
   /** All lines of the audit log so far. */
@@ -59,7 +67,7 @@ export class ProvenMesh {
     const platform = await createPlatform({
       name,
       log: this.#log(),
-      natsUrl: undefined,
+      natsUrl: this.#natsUrl,
       insecure: false,
       workloadApi: await this.#identities.socketOf(name),
       maxTokenLifetimeMs: lifetimeMs,
@@ -67,7 +75,7 @@ export class ProvenMesh {
         policyFile: undefined,
         auditLog: this.#auditLog,
         operators: [],
-        bus: 'grpc',
+        bus: this.#natsUrl === undefined ? 'grpc' : 'nats',
       },
     });
     this.atEnd(() => platform.stop(stopMs));
