@@ -1,7 +1,7 @@
 // The parts of a mesh as real roles in this process, each with an identity and a platform of its own, over mutual TLS on
 // unix sockets, or over a bus, and a simulated kernel: what the rules see is what they see in processes of their own.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { composeForwarder } from '../../bin/roles/compose-forwarder.ts';
@@ -45,6 +45,11 @@ export class ProvenMesh {
       : `nats://mesh/node/${name}`;
   }
 
+  /** Writes the access policy that all parts follow; there is none at first. */
+  writePolicy(text: string): void {
+    writeFileSync(this.#policyFile, text);
+  }
+
   /** All lines of the audit log so far. */
   audited(): readonly AuditRecord[] {
     let text = '';
@@ -72,7 +77,7 @@ export class ProvenMesh {
       workloadApi: await this.#identities.socketOf(name),
       maxTokenLifetimeMs: lifetimeMs,
       authorization: {
-        policyFile: undefined,
+        policyFile: this.#policyFile,
         auditLog: this.#auditLog,
         operators: [],
         bus: this.#natsUrl === undefined ? 'grpc' : 'nats',
@@ -167,6 +172,10 @@ export class ProvenMesh {
     const all = [...this.logged, JSON.stringify(this.audited())];
     rmSync(this.#folder, { recursive: true, force: true });
     return all;
+  }
+
+  get #policyFile(): string {
+    return join(this.#folder, 'policy.yaml');
   }
 
   get #auditLog(): string {
