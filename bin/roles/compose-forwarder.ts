@@ -3,6 +3,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
+import { holdingHop } from '../../actors/connection/holding-hop.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery } from '../../actors/discovery/discovery.ts';
@@ -87,23 +88,24 @@ export async function composeForwarder(
   const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
   const onNodeAway = (managerUrl: string): void => nextHopMonitors.lost(managerUrl);
   const discovery = createDiscovery({ clients, clock, wallClock, random, log, onNodeAway });
+  const hop = forwarderHop({
+    ...options,
+    clock,
+    log,
+    random,
+    vnis,
+    discovery,
+    decisions,
+    loadOf: (endpointName) => counted.loadOf(endpointName),
+    nextHop,
+    node: { domain: options.domain, node: options.node },
+    vxlanPort: options.vxlanPort || vxlanPortDefault,
+    undoTimeoutMs: ownCallTimeoutMs,
+  });
   const connections = createConnections({
     ...platform,
     name,
-    hop: forwarderHop({
-      ...options,
-      clock,
-      log,
-      random,
-      vnis,
-      discovery,
-      decisions,
-      loadOf: (endpointName) => counted.loadOf(endpointName),
-      nextHop,
-      node: { domain: options.domain, node: options.node },
-      vxlanPort: options.vxlanPort || vxlanPortDefault,
-      undoTimeoutMs: ownCallTimeoutMs,
-    }),
+    hop: platform.heldFiles === undefined ? hop : holdingHop(hop, platform.heldFiles),
     table,
     tokens: platform.tokens ?? emptyTokens(wallClock, maxTokenLifetimeMs),
     nextHopMonitors,

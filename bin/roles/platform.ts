@@ -8,16 +8,21 @@ import type { ActorSystem } from '../../actors/runtime/api.ts';
 import { NsmError } from '../../protocols/errors.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
+import type { HeldFiles } from '../../protocols/ports/descriptors.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { dialByScheme, listenByScheme } from '../../transports/dial-by-scheme.ts';
+import { withReceivedFiles, withSentFiles } from '../../transports/fd-passing/connection-files.ts';
+import { createFdPassing } from '../../transports/fd-passing/fd-passing.ts';
+import { HeldDescriptors } from '../../transports/fd-passing/held-descriptors.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
 import { connectNats, type NatsBus } from '../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
+import { findNamespace } from '../../transports/netlink/namespace-url.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
@@ -44,6 +49,8 @@ export interface Platform {
   readonly bootId: string;
   /** Undefined for a process that runs without TLS. */
   readonly identity?: Identity;
+  /** Files that came over unix sockets; absent where there are none. */
+  readonly heldFiles?: HeldFiles;
   /** Where the process has an identity: makes its path tokens. Without, they are empty. */
   readonly tokens?: TokenSource;
   /** Where the process has an identity: the rules before what its roles serve. */
@@ -95,9 +102,12 @@ async function createPlatformWith(
       ? undefined
       : await connectNats({ url: options.natsUrl, name, clock, log });
   const memory = createMemoryNetwork({ clock, ...own });
+  const held = new HeldDescriptors({ find: findNamespace });
+  const files = { held, clock };
   const grpc = createGrpc({
     clock,
     log,
+    fdPassing: createFdPassing({ clock, log }),
     ...(own === undefined
       ? { insecure: options.insecure }
       : { tls: { ...own, wallClock: systemWallClock }, callHeaders: own.callHeaders }),
@@ -108,7 +118,8 @@ async function createPlatformWith(
   };
   const bindings = { memory, grpc, ...(nats === undefined ? {} : { nats }) };
   const system = createActorSystem({ name, clock, random: systemRandom, log });
-  const dialer = dialByScheme(bindings);
+  const dialer = withSentFiles(dialByScheme(bindings), files);
+  const listener = listenByScheme(bindings);
   const authorization =
     own === undefined
       ? undefined
@@ -126,7 +137,10 @@ async function createPlatformWith(
     random: systemRandom,
     log,
     dialer,
-    listener: listenByScheme(bindings),
+    listener: {
+      listen: (url, services) => listener.listen(url, withReceivedFiles(services, files)),
+    },
+    heldFiles: held,
     bus,
     ...(own === undefined ? {} : { identity: own.identity, tokens: own.tokens }),
     ...(authorization && { authorization }),
@@ -138,6 +152,7 @@ async function createPlatformWith(
       await bus?.close();
       authorization?.stop();
       await own?.identity.close();
+      held.close();
     },
   };
 }

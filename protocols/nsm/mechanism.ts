@@ -70,6 +70,12 @@ export function parameter(mechanism: Mechanism, key: string): string | undefined
   return Object.hasOwn(mechanism.parameters, key) ? mechanism.parameters[key] : undefined;
 }
 
+/** The `inode://` URLs that the mechanisms name their files by, each once. */
+export function inodeUrlsOf(mechanisms: readonly (Mechanism | undefined)[]): readonly string[] {
+  const urls = mechanisms.flatMap((each) => (each && parameter(each, parameterKey.inodeUrl)) ?? []);
+  return [...new Set(urls)].filter((url) => url.startsWith('inode://'));
+}
+
 /** The parameter as an unsigned number of at most `max`; 0 where it is absent or cannot be read. */
 export function numberParameter(mechanism: Mechanism, key: string, max: number): number {
   const text = parameter(mechanism, key);

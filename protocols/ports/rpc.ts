@@ -4,6 +4,7 @@
 // Invariants: every unary call has a deadline; every call can be cancelled; a message is never mutated.
 
 import type { DescMethod, DescService, MessageShape } from '@bufbuild/protobuf';
+import type { Descriptor, PeerDescriptors } from './descriptors.ts';
 
 /** Metadata of a call: gRPC metadata or NATS headers of the same names. Keys in lower case. */
 export type Headers = Readonly<Record<string, string>>;
@@ -29,6 +30,8 @@ export interface Peer {
   readonly spiffeId?: string;
   /** DER of the certificate that proved it: whoever holds its key signs the peer's path tokens. */
   readonly leaf?: Uint8Array;
+  /** Where the connection can carry descriptors: over unix sockets with TLS. */
+  readonly descriptors?: PeerDescriptors;
 }
 
 /** What a caller says about a unary call. */
@@ -38,6 +41,8 @@ export interface UnaryOptions {
   readonly signal?: AbortSignal;
   readonly headers?: Headers;
   readonly operation?: Operation;
+  /** Copies of these are sent ahead of the call where its connection can carry them; they stay the caller's. */
+  readonly descriptors?: readonly Descriptor[];
   /** Receives the response's headers before the call returns. */
   readonly onHeaders?: (headers: Headers) => void;
   /** Receives who answered before the call returns. */

@@ -50,6 +50,7 @@ export async function callGrpcUnary(
   let cancel = (): void => {};
   const onLine: LineCall = {
     isStream: false,
+    ...(options.descriptors === undefined ? {} : { descriptors: options.descriptors }),
     end: (reason) => {
       own ??= reason;
       cancel();

@@ -7,6 +7,7 @@ import type { CallHeaders } from '../../protocols/ports/rpc.ts';
 import type { LineCall } from './grpc-line.ts';
 import { Line } from './grpc-line.ts';
 import type { MutualTls, OwnSides } from './mutual-tls.ts';
+import type { FdPassing } from './passing-credentials.ts';
 
 export interface ConnectionInit {
   readonly url: string;
@@ -16,6 +17,7 @@ export interface ConnectionInit {
   readonly idleMs: number;
   readonly tls: (MutualTls & { readonly own: OwnSides }) | undefined;
   readonly callHeaders: CallHeaders | undefined;
+  readonly fdPassing: FdPassing | undefined;
   readonly onChange: (isOpen: boolean) => void;
 }
 

@@ -14,6 +14,7 @@ import { callGrpcUnary, startGrpcStream } from './grpc-client-calls.ts';
 import { GrpcConnection } from './grpc-connection.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { OwnSides } from './mutual-tls.ts';
+import type { FdPassing } from './passing-credentials.ts';
 
 export interface GrpcDialerOptions extends PlaintextOptions {
   readonly clock: Clock;
@@ -21,6 +22,8 @@ export interface GrpcDialerOptions extends PlaintextOptions {
   readonly tls?: MutualTls;
   /** Only over TLS. */
   readonly callHeaders?: CallHeaders;
+  /** Lets unix sockets carry descriptors. Only over TLS. */
+  readonly fdPassing?: FdPassing;
   /** A channel without a call for this long is closed. */
   readonly idleMs?: number;
   readonly messageBytesMax?: number;
@@ -59,7 +62,7 @@ class GrpcDialer implements Dialer {
     const address = parseGrpcUrl(url);
     if (address.kind === 'tcp' && (address.host === '' || address.port === 0)) throw noTarget(url);
     this.#policy?.(address);
-    const { tls, clock, callHeaders, idleMs = 60_000 } = this.#options;
+    const { tls, clock, callHeaders, fdPassing, idleMs = 60_000 } = this.#options;
     const connection = new GrpcConnection({
       url,
       target: grpcTarget(address),
@@ -68,6 +71,7 @@ class GrpcDialer implements Dialer {
       idleMs,
       tls: tls && this.#own && { ...tls, own: this.#own },
       callHeaders,
+      fdPassing: address.kind === 'unix' ? fdPassing : undefined,
       onChange: (isOpen) => {
         if (isOpen) this.#connections.add(connection);
         else this.#connections.delete(connection);

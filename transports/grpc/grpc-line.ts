@@ -14,12 +14,17 @@ import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { VerifiedPeer } from '../../protocols/ports/identity.ts';
 import type { CallHeaders, Headers, Operation, Peer } from '../../protocols/ports/rpc.ts';
 import { presentedChain } from '../../protocols/spiffe/tls-material.ts';
+import type { Descriptor, PeerDescriptors } from '../../protocols/ports/descriptors.ts';
+import type { FdPassing } from './passing-credentials.ts';
+import { PassingCredentials } from './passing-credentials.ts';
 import { toMetadata } from './grpc-metadata.ts';
 import type { MutualTls, OwnSide } from './mutual-tls.ts';
 
 /** A call or stream of a line. */
 export interface LineCall {
   readonly isStream: boolean;
+  /** Go ahead of it, on whichever connection it takes. */
+  readonly descriptors?: readonly Descriptor[];
   /** Cancels it; its caller gets `reason`. */
   end(reason: NsmError): void;
 }
@@ -33,6 +38,8 @@ export interface LineInit {
   /** Undefined for plaintext. */
   readonly tls: (MutualTls & { readonly own: OwnSide }) | undefined;
   readonly callHeaders: CallHeaders | undefined;
+  /** Of a unix socket that may carry descriptors. */
+  readonly fdPassing: FdPassing | undefined;
   /** It is not to be used for new calls any more. */
   readonly onRetired: () => void;
   readonly onClosed: () => void;
@@ -49,6 +56,8 @@ export class Line {
   readonly #calls = new Set<LineCall>();
   readonly #timers: Timer[] = [];
   #peer: Peer = { binding: 'grpc' };
+  /** Of the newest connection. */
+  #descriptors: PeerDescriptors | undefined;
   #refusal: NsmError | undefined;
   #endsAtMs = Infinity;
   #retired = false;
@@ -78,6 +87,7 @@ export class Line {
 
   begin(call: LineCall): void {
     this.#calls.add(call);
+    this.#sendDescriptors(call);
   }
 
   end(call: LineCall): void {
@@ -106,18 +116,37 @@ export class Line {
   }
 
   #credentials(): ChannelCredentials {
-    const { tls, callHeaders } = this.#init;
+    const { tls, callHeaders, fdPassing } = this.#init;
     if (tls === undefined) return credentials.createInsecure();
     this.#followEnd(tls, tls.own.notAfterMs);
-    const channel = credentials.createFromSecureContext(tls.own.context, {
+    const secure = credentials.createFromSecureContext(tls.own.context, {
       checkServerIdentity: (_host, certificate) => this.#judge(tls, certificate),
     });
+    const channel = fdPassing
+      ? new PassingCredentials(secure, fdPassing, (descriptors) => this.#connected(descriptors))
+      : secure;
     if (callHeaders === undefined) return channel;
     // They are asked for once a connection is there, so the peer is known.
     const perCall = CallCredentials.createFromMetadataGenerator((_, answer) =>
       answer(null, toMetadata(callHeaders.make(this.#peer.spiffeId))),
     );
     return credentials.combineChannelCredentials(channel, perCall);
+  }
+
+  /** Calls that wait for this connection, or lost the one before, take theirs along. */
+  #connected(descriptors: PeerDescriptors): void {
+    this.#descriptors = descriptors;
+    for (const call of this.#calls) this.#sendDescriptors(call);
+  }
+
+  #sendDescriptors(call: LineCall): void {
+    try {
+      for (const each of call.descriptors ?? []) this.#descriptors?.send(each);
+    } catch (error) {
+      const reason = asNsmError(error);
+      // On a connection that has ended the call fails by itself, or goes with the next one.
+      if (reason.code !== 'UNAVAILABLE') call.end(reason);
+    }
   }
 
   #judge(tls: MutualTls, certificate: PeerCertificate): Error | undefined {
@@ -133,7 +162,8 @@ export class Line {
   }
 
   #meet(tls: MutualTls, { spiffeId, leaf, notAfterMs }: VerifiedPeer): void {
-    this.#peer = Object.freeze({ binding: 'grpc', spiffeId, leaf });
+    const descriptors = this.#descriptors && { descriptors: this.#descriptors };
+    this.#peer = Object.freeze({ binding: 'grpc', spiffeId, leaf, ...descriptors });
     this.#followEnd(tls, notAfterMs);
   }
 

@@ -16,13 +16,14 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import { type Log, silentLog } from '../../protocols/ports/log.ts';
 import type { Listener, Listening, ServedService } from '../../protocols/ports/rpc.ts';
 import { bindSocket } from './bound-socket.ts';
-import type { PlaintextOptions } from './grpc-address.ts';
+import type { GrpcAddress, PlaintextOptions } from './grpc-address.ts';
 import { createPlaintextPolicy, parseGrpcUrl } from './grpc-address.ts';
 import { messageBytesMaxDefault } from './grpc-bytes.ts';
 import { registerHealth } from './grpc-health.ts';
 import type { GrpcHost, GrpcServedCall } from './grpc-served-calls.ts';
 import { plaintextCaller, registerMethod } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
+import type { FdPassing } from './passing-credentials.ts';
 import { TlsDoor } from './tls-door.ts';
 
 export interface GrpcListenerOptions extends PlaintextOptions {
@@ -30,6 +31,8 @@ export interface GrpcListenerOptions extends PlaintextOptions {
   readonly log?: Log;
   /** Proves who serves and judges who calls. Absent: plaintext, where it is allowed. */
   readonly tls?: MutualTls;
+  /** Lets unix sockets carry descriptors. Only over TLS. */
+  readonly fdPassing?: FdPassing;
   /** Calls and streams in flight per listener; beyond it a call is refused with RESOURCE_EXHAUSTED. */
   readonly callsMax?: number;
   /** Connections per listener, TLS handshakes included; beyond it a connection is dropped. */
@@ -53,7 +56,8 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
       policy?.(address);
       const host = createHost(url, options);
       const server = createServerOf(host, services, options);
-      const entrance = tls === undefined ? plainDoor(server, options) : tlsDoor(host, server);
+      const entrance =
+        tls === undefined ? plainDoor(server, options) : tlsDoor(host, server, address.kind);
       try {
         const cut = followSockets(entrance.socket);
         const bound = await bindSocket(entrance.socket, address);
@@ -69,8 +73,8 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
     },
   };
 
-  function tlsDoor(host: GrpcHost, server: Server): Entrance {
-    const { clock, connectionsMax = connectionsMaxDefault } = options;
+  function tlsDoor(host: GrpcHost, server: Server, kind: GrpcAddress['kind']): Entrance {
+    const { clock, fdPassing, connectionsMax = connectionsMaxDefault } = options;
     const door = new TlsDoor({
       tls: tls as MutualTls,
       clock,
@@ -78,6 +82,7 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
       url: host.url,
       server,
       connectionsMax,
+      fdPassing: kind === 'unix' ? fdPassing : undefined,
     });
     host.callerOf = (call) => door.connectionOf(call.getAuthContext().sslPeerCertificate);
     return door;

@@ -6,6 +6,7 @@
 
 import type { Server } from '@grpc/grpc-js';
 import { ServerCredentials } from '@grpc/grpc-js';
+import type { Server as NetServer } from 'node:net';
 import type { PeerCertificate, Server as TlsServer, TLSSocket } from 'node:tls';
 import { createServer } from 'node:tls';
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
@@ -18,6 +19,8 @@ import { presentedChain, tlsMaterial } from '../../protocols/spiffe/tls-material
 import type { GrpcServedCall } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { alpnProtocol, contextOptions } from './mutual-tls.ts';
+import type { FdPassing } from './passing-credentials.ts';
+import { descriptorsBeneath, passingServer } from './passing-server.ts';
 
 export interface TlsDoorInit {
   readonly tls: MutualTls;
@@ -28,6 +31,8 @@ export interface TlsDoorInit {
   readonly server: Server;
   /** Beyond it a connection is dropped. */
   readonly connectionsMax: number;
+  /** Of a unix socket that may carry descriptors. */
+  readonly fdPassing: FdPassing | undefined;
 }
 
 /** A peer that says nothing must not hold a place for long. */
@@ -37,7 +42,8 @@ const lastWordsMs = 200;
 
 export class TlsDoor {
   /** To listen with. */
-  readonly socket: TlsServer;
+  readonly socket: NetServer;
+  readonly #tlsServer: TlsServer;
   readonly #init: TlsDoorInit;
   /** By the object that grpc-js gives for the peer of a call. */
   readonly #connections = new Map<PeerCertificate, TlsConnection>();
@@ -46,7 +52,7 @@ export class TlsDoor {
   constructor(init: TlsDoorInit) {
     this.#init = init;
     const { identity } = init.tls;
-    this.socket = createServer({
+    this.#tlsServer = createServer({
       ...this.#context(),
       requestCert: true,
       // Judged below, where the reason can be told.
@@ -55,12 +61,15 @@ export class TlsDoor {
       handshakeTimeout: handshakeTimeoutMs,
       noDelay: true,
     });
-    this.socket.maxConnections = init.connectionsMax;
-    this.socket.on('secureConnection', (socket) => this.#welcome(socket));
-    this.socket.on('tlsClientError', (error, socket) => {
+    this.#tlsServer.on('secureConnection', (socket) => this.#welcome(socket));
+    this.#tlsServer.on('tlsClientError', (error, socket) => {
       this.#refused(error);
       socket.destroy();
     });
+    const { fdPassing } = init;
+    this.socket =
+      fdPassing === undefined ? this.#tlsServer : passingServer(fdPassing, this.#tlsServer);
+    this.socket.maxConnections = init.connectionsMax;
     this.#unwatch = identity.watch(() => this.#renew());
   }
 
@@ -137,7 +146,7 @@ export class TlsDoor {
   /** New handshakes take the new SVID and bundles; peers that these no longer cover are shown out. */
   #renew(): void {
     const { tls, clock, log, url } = this.#init;
-    this.socket.setSecureContext(this.#context());
+    this.#tlsServer.setSecureContext(this.#context());
     for (const connection of this.#connections.values()) {
       try {
         tls.identity.verifyPeer(connection.chain);
@@ -174,7 +183,13 @@ export class TlsConnection {
   constructor({ socket, chain, verified: { spiffeId, leaf } }: TlsConnectionInit) {
     this.#socket = socket;
     this.chain = chain;
-    this.peer = Object.freeze({ binding: 'grpc', spiffeId, leaf });
+    const descriptors = descriptorsBeneath(socket);
+    this.peer = Object.freeze({
+      binding: 'grpc',
+      spiffeId,
+      leaf,
+      ...(descriptors === undefined ? {} : { descriptors }),
+    });
   }
 
   /** Why it takes no more calls. */

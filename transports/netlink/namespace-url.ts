@@ -28,9 +28,11 @@ function notFound(url: string, found: string, remedy: string): NsmError {
   });
 }
 
+const inodeUrl = /^inode:\/\/(\d+)\/(\d+)$/;
+
 /** Opens the namespace; the caller closes. INVALID_ARGUMENT: not such a URL; NOT_FOUND: no such namespace. */
 export function openNamespace(url: string): number {
-  const inode = /^inode:\/\/(\d+)\/(\d+)$/.exec(url);
+  const inode = inodeUrl.exec(url);
   if (inode !== null) return openByInode(url, Number(inode[1]), Number(inode[2]));
   if (!url.startsWith('file:///')) throw invalidUrl(url);
   let path: string;
@@ -78,6 +80,35 @@ function describe(path: string): { isFile: boolean; found: string } {
   return { isFile: false, found: status.isDirectory() ? 'a directory' : 'no regular file' };
 }
 
+/** Where the last namespaces were found, so that as a rule one look is enough. */
+const foundAt = new Map<string, string>();
+const foundAtMax = 4_096;
+
+/**
+ * A path that leads to the namespace of an `inode://` URL as long as its workload lives: of a process that is in it, or
+ * a name that it was given. Undefined where there is none, whoever holds a descriptor of it.
+ */
+export function findNamespace(url: string): string | undefined {
+  const inode = Number(inodeUrl.exec(url)?.[2]);
+  const leadsThere = (path: string): boolean => {
+    try {
+      return namespaceInodeUrl(path) === url;
+    } catch {
+      return false;
+    }
+  };
+  const known = foundAt.get(url);
+  if (known !== undefined && leadsThere(known)) return known;
+  foundAt.delete(url);
+  for (const path of lastingPlaces(inode)) {
+    if (!leadsThere(path)) continue;
+    if (foundAt.size >= foundAtMax) foundAt.clear();
+    foundAt.set(url, path);
+    return path;
+  }
+  return undefined;
+}
+
 function openByInode(url: string, device: number, inode: number): number {
   for (const path of candidates(inode)) {
     try {
@@ -91,25 +122,38 @@ function openByInode(url: string, device: number, inode: number): number {
   throw notFound(
     url,
     'no process, descriptor or mount that is visible here holds it',
-    'share the PID namespace of the host, or pass the namespace as file:///path',
+    'share the PID namespace of the host, or have it passed as a descriptor over a unix socket',
   );
 }
 
 /** Places that may show the namespace, cheapest first. */
 function* candidates(inode: number): Generator<string> {
-  const processes = namesIn('/proc').filter((name) => /^\d+$/.test(name));
-  for (const pid of processes) yield `/proc/${pid}/ns/net`;
-  yield* namespaceMounts(inode);
-  const link = `net:[${inode}]`;
-  for (const pid of processes) {
+  yield* lastingPlaces(inode);
+  yield* descriptorsOf('self', inode);
+  for (const pid of processes()) {
     for (const thread of namesIn(`/proc/${pid}/task`)) {
       if (thread !== pid) yield `/proc/${pid}/task/${thread}/ns/net`;
     }
-    for (const descriptor of namesIn(`/proc/${pid}/fd`)) {
-      const path = `/proc/${pid}/fd/${descriptor}`;
-      if (targetOf(path) === link) yield path;
-    }
+    yield* descriptorsOf(pid, inode);
   }
+}
+
+/** Places that show it as long as anybody works in it or has named it. */
+function* lastingPlaces(inode: number): Generator<string> {
+  for (const pid of ['self', ...processes()]) yield `/proc/${pid}/ns/net`;
+  yield* namespaceMounts(inode);
+}
+
+function* descriptorsOf(pid: string, inode: number): Generator<string> {
+  const link = `net:[${inode}]`;
+  for (const descriptor of namesIn(`/proc/${pid}/fd`)) {
+    const path = `/proc/${pid}/fd/${descriptor}`;
+    if (targetOf(path) === link) yield path;
+  }
+}
+
+function processes(): string[] {
+  return namesIn('/proc').filter((name) => /^\d+$/.test(name));
 }
 
 /** Bind mounts such as /run/netns/name: fields 4 and 5 of mountinfo are root and mount point. */
