@@ -16,6 +16,7 @@ import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { dialByScheme, listenByScheme } from '../../transports/dial-by-scheme.ts';
 import { withReceivedFiles, withSentFiles } from '../../transports/fd-passing/connection-files.ts';
 import { createFdPassing } from '../../transports/fd-passing/fd-passing.ts';
+import { withRegisteredSockets } from '../../transports/fd-passing/registered-files.ts';
 import { HeldDescriptors } from '../../transports/fd-passing/held-descriptors.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
@@ -103,7 +104,7 @@ async function createPlatformWith(
       : await connectNats({ url: options.natsUrl, name, clock, log });
   const memory = createMemoryNetwork({ clock, ...own });
   const held = new HeldDescriptors({ find: findNamespace });
-  const files = { held, clock };
+  const files = { held, clock, wallClock: systemWallClock };
   const grpc = createGrpc({
     clock,
     log,
@@ -138,7 +139,8 @@ async function createPlatformWith(
     log,
     dialer,
     listener: {
-      listen: (url, services) => listener.listen(url, withReceivedFiles(services, files)),
+      listen: (url, services) =>
+        listener.listen(url, withRegisteredSockets(withReceivedFiles(services, files), files)),
     },
     heldFiles: held,
     bus,

@@ -10,6 +10,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
+import { createFdPassing } from '../../transports/fd-passing/fd-passing.ts';
+import type { GrpcOptions } from '../../transports/grpc/grpc.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
 import { createSimulatedNetwork } from '../../transports/memory/simulated-network.ts';
@@ -172,12 +174,28 @@ export const mutualTlsTcpBinding: Binding = {
   }),
 };
 
+/** The same over sockets that carry descriptors, which reads them another way. */
+export const passingUnixBinding: Binding = {
+  name: 'gRPC with mutual TLS over a unix socket with descriptors',
+  messageBytesMax: 4 * 1024 * 1024,
+  open: async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'vwire-rpc-'));
+    const fdPassing = createFdPassing({ clock, log: silentLog });
+    return {
+      ...(await openMutualTls(`unix://${folder}/peer.sock`, { fdPassing })),
+      url: `unix://${folder}/a/nsm.sock`,
+      emptyUrl: `unix://${folder}/nobody.sock`,
+    };
+  },
+};
+
 /** Caller and callee have an identity each, as in two processes. */
-async function openMutualTls(peerUrl: string) {
+async function openMutualTls(peerUrl: string, options: Partial<GrpcOptions> = {}) {
   const identities = new TestIdentities();
   const tls = async (name: string) => ({
     clock,
     tls: { identity: await identities.source(name), wallClock: systemWallClock },
+    ...options,
   });
   const { dialer } = createGrpc(await tls('caller'));
   return {

@@ -9,6 +9,7 @@ import {
   mutualTlsTcpBinding,
   mutualTlsUnixBinding,
   natsBinding,
+  passingUnixBinding,
   simulatedBinding,
 } from './rpc-bindings.ts';
 import { rpcContract } from './rpc.ts';
@@ -20,6 +21,7 @@ for (const binding of [
   grpcUnixBinding,
   grpcTcpBinding,
   mutualTlsUnixBinding,
+  passingUnixBinding,
   mutualTlsTcpBinding,
 ]) {
   rpcContract(binding);

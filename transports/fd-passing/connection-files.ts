@@ -1,10 +1,11 @@
 // Files of NetworkService messages: each mechanism whose `inodeURL` says `inode://` has its descriptor travel with the
 // message, hop by hop. Messages are left as they are, so a caller finds in the answer what it had sent.
 
+import { closeSync } from 'node:fs';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
 import { inodeUrlsOf } from '../../protocols/nsm/mechanism.ts';
-import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { PeerDescriptors } from '../../protocols/ports/descriptors.ts';
 import type {
   CallContext,
@@ -16,7 +17,6 @@ import type {
   UnaryOptions,
 } from '../../protocols/ports/rpc.ts';
 import { serve } from '../../protocols/ports/rpc.ts';
-import { closeSync } from 'node:fs';
 import type { HeldDescriptors } from './held-descriptors.ts';
 
 export interface ConnectionFilesSetup {
@@ -110,22 +110,26 @@ function sendAnswered(
 /** The dialer with the files of each call sent along on unix sockets, and those of its answer received. */
 export function withSentFiles(dialer: Dialer, setup: ConnectionFilesSetup): Dialer {
   const channels = new WeakMap<Channel, Channel>();
+  const kept = new KeptFiles(setup);
   return {
     dial: (url) => {
       const channel = dialer.dial(url);
       if (!url.startsWith('unix:')) return channel;
       let sending = channels.get(channel);
       if (sending === undefined) {
-        sending = sendingChannel(channel, setup);
+        sending = sendingChannel(channel, setup.held, kept);
         channels.set(channel, sending);
       }
       return sending;
     },
-    close: () => dialer.close(),
+    close: async () => {
+      await dialer.close();
+      kept.close();
+    },
   };
 }
 
-function sendingChannel(channel: Channel, setup: ConnectionFilesSetup): Channel {
+function sendingChannel(channel: Channel, held: HeldDescriptors, kept: KeptFiles): Channel {
   const raw = channel.client(NetworkService);
   const sending: ServiceClient<typeof NetworkService> = {
     request: async (message, options) => {
@@ -136,16 +140,14 @@ function sendingChannel(channel: Channel, setup: ConnectionFilesSetup): Channel 
         ({ descriptors } = peer);
         options.onPeer?.(peer);
       };
-      const answer = await sendWith(setup.held, mechanisms, (files) =>
+      const answer = await sendWith(held, mechanisms, (files) =>
         raw.request(message, { ...options, ...files, onPeer }),
       );
-      takeAnswered(setup, descriptors, answer);
+      kept.take(descriptors, answer);
       return answer;
     },
     close: (message, options) =>
-      sendWith(setup.held, [message.mechanism], (files) =>
-        raw.close(message, { ...options, ...files }),
-      ),
+      sendWith(held, [message.mechanism], (files) => raw.close(message, { ...options, ...files })),
   };
   return {
     url: channel.url,
@@ -170,13 +172,34 @@ async function sendWith<Answer>(
   }
 }
 
-function takeAnswered(
-  { held, clock }: ConnectionFilesSetup,
-  descriptors: PeerDescriptors | undefined,
-  answer: Connection,
-): void {
-  for (const url of inodeUrlsOf([answer.mechanism])) {
-    const descriptor = descriptors?.take(url);
-    if (descriptor !== undefined) clock.after(answeredMs, held.adopt(url, descriptor));
+/** What came with answers, for whoever called to hold it. */
+class KeptFiles {
+  readonly #setup: ConnectionFilesSetup;
+  readonly #kept = new Map<() => void, Timer>();
+
+  constructor(setup: ConnectionFilesSetup) {
+    this.#setup = setup;
+  }
+
+  take(descriptors: PeerDescriptors | undefined, answer: Connection): void {
+    const { held, clock } = this.#setup;
+    for (const url of inodeUrlsOf([answer.mechanism])) {
+      const descriptor = descriptors?.take(url);
+      if (descriptor === undefined) continue;
+      const release = held.adopt(url, descriptor);
+      const timer = clock.after(answeredMs, () => {
+        this.#kept.delete(release);
+        release();
+      });
+      this.#kept.set(release, timer);
+    }
+  }
+
+  close(): void {
+    for (const [release, timer] of this.#kept) {
+      timer.cancel();
+      release();
+    }
+    this.#kept.clear();
   }
 }

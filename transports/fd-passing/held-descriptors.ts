@@ -63,6 +63,12 @@ export class HeldDescriptors implements HeldFiles {
     return this.#held.has(url) || this.#find(url) !== undefined;
   }
 
+  /** Where other processes of this PID namespace find it too; the same as long as it is held. */
+  pathOf(url: string): string | undefined {
+    const held = this.#held.get(url);
+    return held && `/proc/${process.pid}/fd/${held.descriptor}`;
+  }
+
   /** A descriptor of its own for the caller; undefined where the file cannot be opened here. */
   open(url: string): Descriptor | undefined {
     const held = this.#held.get(url);

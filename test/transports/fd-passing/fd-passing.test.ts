@@ -232,15 +232,10 @@ describe.skipIf(whyNoNamespaces() !== undefined)('calls', () => {
   function caller(identity: Identity, url: string, own: { url: string; inodeUrl: string }) {
     const find = (wanted: string) => (wanted === own.inodeUrl ? fileURLToPath(own.url) : undefined);
     const held = new HeldDescriptors({ find });
-    const dialer = withSentFiles(grpcOf(identity).dialer, { held, clock: briefClock() });
+    const dialer = withSentFiles(grpcOf(identity).dialer, { held, clock });
     cleanUps.push(() => held.close());
     cleanUps.push(() => dialer.close());
     return { client: dialer.dial(url).client(NetworkService), held };
-  }
-
-  /** Whatever is kept for a while is kept until the test ends. */
-  function briefClock() {
-    return { ...clock, nowMs: () => clock.nowMs(), after: () => ({ cancel: () => {} }) };
   }
 
   it('carry namespaces both ways between processes that cannot see each other', async () => {

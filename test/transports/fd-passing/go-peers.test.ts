@@ -1,0 +1,209 @@
+// Protects that the reference's own programs pass us their descriptors: a client its network namespace, an Endpoint its
+// socket and, in its answer, its namespace. Skips where the variables name no such programs.
+
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createConnectionTable } from '../../../actors/connection/connection-table.ts';
+import { createConnections } from '../../../actors/connection/connections.ts';
+import { holdingHop } from '../../../actors/connection/holding-hop.ts';
+import type { Hop } from '../../../actors/connection/hop.ts';
+import { registryClients } from '../../../actors/registry/registry-clients.ts';
+import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
+import { composeNsc } from '../../../bin/roles/compose-nsc.ts';
+import { composeRegistry } from '../../../bin/roles/compose-registry.ts';
+import { obtainIdentity } from '../../../bin/roles/own-identity.ts';
+import { createPlatform } from '../../../bin/roles/platform.ts';
+import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
+import { NetworkServiceEndpointQuerySchema } from '../../../protocols/nsm/gen/registry_pb.ts';
+import { inodeUrlsOf } from '../../../protocols/nsm/mechanism.ts';
+import { parseServiceUrl } from '../../../protocols/nsm/service-url.ts';
+import { silentLog } from '../../../protocols/ports/log.ts';
+import { withReceivedFiles } from '../../../transports/fd-passing/connection-files.ts';
+import { createFdPassing } from '../../../transports/fd-passing/fd-passing.ts';
+import { HeldDescriptors } from '../../../transports/fd-passing/held-descriptors.ts';
+import { createGrpc } from '../../../transports/grpc/grpc.ts';
+import { createMemoryRegistryStore } from '../../../transports/memory/registry-store.ts';
+import { openNamespace } from '../../../transports/netlink/namespace-url.ts';
+import { systemClock, systemWallClock } from '../../../transports/process/system-clock.ts';
+import { systemRandom } from '../../../transports/process/system-random.ts';
+import { eventually } from '../../sandbox/eventually.ts';
+import { TestIdentities } from '../../sandbox/identities.ts';
+import type { Sandbox } from '../../sandbox/namespaces.ts';
+import { createSandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
+
+const clock = systemClock;
+const log = silentLog;
+const maxTokenLifetimeMs = 600_000;
+
+/** Undefined where that program is there; else the reason, printed. */
+function whyNot(variable: string): string | undefined {
+  const reason = process.env[variable] === undefined ? `${variable} not set` : whyNoNamespaces();
+  if (reason !== undefined) process.stderr.write(`skipped descriptors from Go peers: ${reason}\n`);
+  return reason;
+}
+
+let folder: string;
+let identities: TestIdentities;
+let sandbox: Sandbox;
+let openBefore: number;
+const cleanUps: (() => unknown)[] = [];
+
+beforeEach(() => {
+  openBefore = readdirSync('/proc/self/fd').length;
+  folder = mkdtempSync(join(tmpdir(), 'vwire-go-fds-'));
+  identities = new TestIdentities();
+  sandbox = createSandbox();
+});
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+  await sandbox.close();
+  await identities.close();
+  rmSync(folder, { recursive: true, force: true });
+  await eventually('descriptors as before', 5_000, () =>
+    expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(openBefore),
+  );
+});
+
+async function startGo(variable: string, name: string, env: Readonly<Record<string, string>>) {
+  const namespace = sandbox.namespace();
+  const settings = {
+    PATH: process.env['PATH'],
+    TMPDIR: folder,
+    NSM_NAME: name,
+    SPIFFE_ENDPOINT_SOCKET: await identities.socketOf(name),
+    ...env,
+  };
+  const child = sandbox.spawn(namespace, [process.env[variable] ?? ''], {
+    cwd: folder,
+    env: settings,
+    stdio: 'ignore',
+  });
+  const end = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    await ended;
+  };
+  cleanUps.push(end);
+  return { inodeUrl: namespace.inodeUrl, end };
+}
+
+describe.skipIf(whyNot('VWIRE_GO_NSC') !== undefined)("Go's client", () => {
+  it('sends its namespace, which is there until it closes', async () => {
+    const url = `unix://${folder}/nsm.sock`;
+    const endpoint = await identities.socketOf('nsmgr');
+    const own = await obtainIdentity({ endpoint, maxTokenLifetimeMs, log });
+    cleanUps.push(() => own.identity.close());
+    const system = createActorSystem({ name: 'nsmgr', clock, random: systemRandom, log });
+    cleanUps.push(() => system.stop(5_000));
+    // Nothing is found in any other way.
+    const held = new HeldDescriptors({ find: () => undefined });
+    const asked: Connection[] = [];
+    const hop: Hop = {
+      request: ({ connection, preferences: [mechanism] }) => {
+        for (const each of inodeUrlsOf([mechanism])) {
+          expect(held.pathOf(each)).toBeDefined();
+          closeSync(openNamespace(each));
+        }
+        const agreed = mechanism === undefined ? connection : { ...connection, mechanism };
+        const answer = { ...agreed, networkServiceEndpointName: 'nse-1' };
+        asked.push(answer);
+        return Promise.resolve({ connection: answer, memory: {} });
+      },
+      close: () => Promise.resolve(),
+    };
+    const connections = createConnections({
+      name: 'nsmgr',
+      system,
+      clock,
+      wallClock: systemWallClock,
+      random: systemRandom,
+      log,
+      hop: holdingHop(hop, held),
+      table: createConnectionTable({ clock, log, bootId: 'b', lifetimeMsMax: maxTokenLifetimeMs }),
+      tokens: own.tokens,
+      ownCallTimeoutMs: 5_000,
+    });
+    const { listener } = createGrpc({
+      clock,
+      tls: { identity: own.identity, wallClock: systemWallClock },
+      callHeaders: own.callHeaders,
+      fdPassing: createFdPassing({ clock, log }),
+    });
+    const services = withReceivedFiles(connections.services, { held, clock });
+    const listening = await listener.listen(url, services);
+    cleanUps.push(() => listening.close(0));
+    const client = await startGo('VWIRE_GO_NSC', 'nsc-1', {
+      NSM_CONNECT_TO: url,
+      NSM_NETWORK_SERVICES: 'kernel://any/nsm-1',
+      NSM_LOCAL_DNS_SERVER_ENABLED: 'false',
+      NSM_LIVENESS_CHECK_ENABLED: 'false',
+    });
+    await eventually('its Request', 20_000, () => expect(connections.directory.size).toBe(1));
+    await eventually('its namespace', 5_000, () => expect(held.has(client.inodeUrl)).toBe(true));
+    expect(inodeUrlsOf([asked[0]?.mechanism])).toEqual([client.inodeUrl]);
+    await client.end();
+    await eventually('its Close', 10_000, () => expect(connections.directory.size).toBe(0));
+    await eventually('nothing held', 5_000, () => expect(held.has(client.inodeUrl)).toBe(false));
+  }, 60_000);
+});
+
+describe.skipIf(whyNot('VWIRE_GO_NSE') !== undefined)("Go's Endpoint", () => {
+  it('registers its socket, is reached by it, and answers with its namespace', async () => {
+    const platform = await createPlatform({
+      name: 'nsmgr',
+      log,
+      natsUrl: undefined,
+      insecure: false,
+      workloadApi: await identities.socketOf('nsmgr'),
+    });
+    cleanUps.push(() => platform.stop(5_000));
+    const url = `unix://${folder}/nsm.sock`;
+    const registry = await composeRegistry(platform, {
+      name: 'registry',
+      listenOn: [url],
+      store: createMemoryRegistryStore(),
+    });
+    cleanUps.push(() => registry.stop(1_000));
+    const endpoint = await startGo('VWIRE_GO_NSE', 'nse-1', {
+      NSM_CONNECT_TO: url,
+      NSM_SERVICE_NAMES: 'any',
+      NSM_CIDR_PREFIX: '172.16.1.0/24',
+      // Not what is tested here: it would judge the path of our answer.
+      NSM_REGISTRY_CLIENT_POLICIES: '',
+    });
+    const { endpoints } = registryClients(platform.dialer.dial(url));
+    const found = await eventually('its registration', 20_000, async () => {
+      const query = create(NetworkServiceEndpointQuerySchema, {
+        networkServiceEndpoint: { name: 'nse-1' },
+      });
+      for await (const { networkServiceEndpoint } of endpoints.find(query, { timeoutMs: 5_000 })) {
+        if (networkServiceEndpoint !== undefined) return networkServiceEndpoint;
+      }
+      throw new Error('not registered');
+    });
+    expect(found.url).toMatch(/^unix:\/\/\/proc\/\d+\/fd\/\d+$/);
+    let answered: Connection | undefined;
+    const nsc = composeNsc(platform, {
+      name: 'nsc-1',
+      connectTo: found.url,
+      services: [parseServiceUrl('kernel://any/nsm-1')],
+      labels: {},
+      requestTimeoutMs: 10_000,
+      maxTokenLifetimeMs,
+      netns: 'inode://4/1',
+      endpointName: 'nse-1',
+      onStatus: (_, __, status) => {
+        if (status.phase === 'established') answered = status.connection;
+      },
+    });
+    cleanUps.push(() => nsc.stop(5_000));
+    await eventually('its answer', 20_000, () => expect(answered?.mechanism).toBeDefined());
+    expect(inodeUrlsOf([answered?.mechanism])).toEqual([endpoint.inodeUrl]);
+  }, 60_000);
+});
