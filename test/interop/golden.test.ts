@@ -5,7 +5,7 @@
 import { createRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { EmptySchema, timestampMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, describe, expect, it } from 'vitest';
-import { parseRegistryPath } from '../../actors/registry/registry-path.ts';
+import { parseRegistryPath } from '../../protocols/registry/registry-path.ts';
 import {
   ConnectionEventSchema,
   ConnectionEventType,
