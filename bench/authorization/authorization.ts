@@ -66,11 +66,22 @@ export const run: RunSuite = async (progress) => {
     };
     progress('decisions with new tokens');
     const fresh = await microseconds((index) => decide(tokens[index] ?? ''));
+    progress('signatures alone');
+    const alone = await microseconds((index) =>
+      Promise.resolve(caller.verifyPathToken(tokens[index] ?? '', leaf)),
+    );
     progress('decisions with a token that was seen');
     const seen = await microseconds(() => decide(tokens[0] ?? ''));
     return [
       judge(
-        { suite, name: 'one decision, new token, six segments', value: fresh, unit: 'us' },
+        {
+          suite,
+          name: 'one decision, new token, six segments',
+          value: fresh,
+          unit: 'us',
+          limitName: 'verifying its signature alone',
+          limitValue: alone,
+        },
         { of: 'value', atMost: limitUs },
       ),
       judge({

@@ -103,16 +103,19 @@ it('a role does not start without an identity, and says what to set', async () =
 it('each part has an identity of its own from a development server, the one that is named from SPIRE', () => {
   const of = (environment: NodeJS.ProcessEnv, insecure = false) =>
     partIdentities({ insecure, stateDir: '/state', log, environment });
+  // Whoever asks with a command, unless somebody else was named.
+  const operators = { VWIRE_OPERATORS: 'spiffe://vwire.local/operator' };
   const own = of({});
   expect(own.phases).toHaveLength(1);
   expect(own.of('nsmgr')).toEqual({
     SPIFFE_ENDPOINT_SOCKET: 'unix:///state/identity/nsmgr.sock',
+    ...operators,
   });
-  expect(own.handedOn).toEqual({ VWIRE_IDENTITY_DIR: '/state/identity' });
+  expect(own.handedOn).toEqual({ VWIRE_IDENTITY_DIR: '/state/identity', ...operators });
   const child = of(own.handedOn);
   expect([child.phases, child.of('forwarder')]).toEqual([
     [],
-    { SPIFFE_ENDPOINT_SOCKET: 'unix:///state/identity/forwarder.sock' },
+    { SPIFFE_ENDPOINT_SOCKET: 'unix:///state/identity/forwarder.sock', ...operators },
   ]);
   const spire = of({ SPIFFE_ENDPOINT_SOCKET: 'unix:///spire.sock', ...own.handedOn });
   expect([spire.phases, spire.of('nsmgr'), spire.handedOn]).toEqual([
