@@ -24,6 +24,13 @@ export interface ConnectionFilesSetup {
   readonly clock: Clock;
 }
 
+/** Files of one message; those beyond come without, since each costs a look. */
+const filesMax = 8;
+
+function filesOf(mechanisms: readonly (Mechanism | undefined)[]): readonly string[] {
+  return inodeUrlsOf(mechanisms).slice(0, filesMax);
+}
+
 /** A peer that sends one at all sends it ahead of the message. */
 const lateMs = 1_000;
 /** How long what came with an answer is kept for whoever called. */
@@ -48,7 +55,7 @@ function receivingService(
   return serve(NetworkService, {
     request: (message, context) => {
       const { connection, mechanismPreferences } = message;
-      const urls = inodeUrlsOf([connection?.mechanism, ...mechanismPreferences]);
+      const urls = filesOf([connection?.mechanism, ...mechanismPreferences]);
       return withFiles(setup, { urls, context }, async () => {
         const answer = await handler.request(message, context);
         sendAnswered(setup.held, context.peer.descriptors, answer, urls);
@@ -56,7 +63,7 @@ function receivingService(
       });
     },
     close: (message, context) => {
-      const urls = inodeUrlsOf([message.mechanism]);
+      const urls = filesOf([message.mechanism]);
       return withFiles(setup, { urls, context }, () => handler.close(message, context));
     },
   });
@@ -164,7 +171,7 @@ async function sendWith<Answer>(
   mechanisms: readonly (Mechanism | undefined)[],
   call: (files: Pick<UnaryOptions, 'descriptors'>) => Promise<Answer>,
 ): Promise<Answer> {
-  const opened = inodeUrlsOf(mechanisms).flatMap((url) => held.open(url) ?? []);
+  const opened = filesOf(mechanisms).flatMap((url) => held.open(url) ?? []);
   try {
     return await call(opened.length === 0 ? {} : { descriptors: opened });
   } finally {

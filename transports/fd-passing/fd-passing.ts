@@ -24,7 +24,7 @@ export interface FdPassingOptions extends Partial<DescriptorBounds> {
 
 export function createFdPassing(options: FdPassingOptions): FdPassing {
   const { log } = options;
-  const setup = { ...descriptorBoundsDefault, ...options };
+  const setup = { ...descriptorBoundsDefault, ...options, total: { count: 0 } };
   return {
     wrap: (socket) => passingSocket(socket, { descriptors: new SocketDescriptors(setup), log }),
   };

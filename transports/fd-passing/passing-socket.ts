@@ -60,6 +60,10 @@ export class PassingSocket extends Duplex {
     socket.once('close', () => this.destroy());
   }
 
+  admit(): void {
+    this.descriptors.admit();
+  }
+
   /** Keeps the process alive while it is open, as a socket does. */
   ref(): void {
     this.#socket.ref();
@@ -77,7 +81,7 @@ export class PassingSocket extends Duplex {
 
   override _write(
     chunk: Buffer,
-    _encoding: string,
+    encoding: BufferEncoding,
     callback: (error?: Error | null) => void,
   ): void {
     const rest = this.#sendDescriptors(chunk);
@@ -89,16 +93,16 @@ export class PassingSocket extends Duplex {
       // No room. Once a byte has gone the ordinary way, there is.
       this.#socket.write(rest.subarray(0, 1), (error) => {
         if (error) callback(error);
-        else this._write(rest.subarray(1), _encoding, callback);
+        else this._write(rest.subarray(1), encoding, callback);
       });
     }
   }
 
   override _writev(
-    chunks: readonly { readonly chunk: Buffer; readonly encoding: string }[],
+    chunks: readonly { readonly chunk: Buffer }[],
     callback: (error?: Error | null) => void,
   ): void {
-    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), '', callback);
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', callback);
   }
 
   override _final(callback: (error?: Error | null) => void): void {

@@ -11,14 +11,25 @@ import type { Log } from '../../protocols/ports/log.ts';
 export interface DescriptorBounds {
   /** Received on one connection and not taken yet; one more is closed at once. Also of those that wait to be sent. */
   readonly waitingMax: number;
+  /** The same while nobody knows who the peer is. */
+  readonly strangerMax: number;
+  /** Received on all connections and not taken yet. */
+  readonly totalMax: number;
   /** How long a received one waits to be taken. */
   readonly unclaimedMs: number;
 }
 
 /** The reference sends at most 64 with one write. */
-export const descriptorBoundsDefault: DescriptorBounds = { waitingMax: 64, unclaimedMs: 15_000 };
+export const descriptorBoundsDefault: DescriptorBounds = {
+  waitingMax: 64,
+  strangerMax: 4,
+  totalMax: 1_024,
+  unclaimedMs: 15_000,
+};
 
 export interface SocketDescriptorsSetup extends DescriptorBounds {
+  /** Shared by all connections. */
+  readonly total: { count: number };
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -37,6 +48,7 @@ export class SocketDescriptors implements PeerDescriptors {
   readonly #outgoing: Descriptor[] = [];
   #receivedCount = 0;
   #refusedCount = 0;
+  #isAdmitted = false;
   #isClosed = false;
 
   constructor(setup: SocketDescriptorsSetup) {
@@ -81,6 +93,11 @@ export class SocketDescriptors implements PeerDescriptors {
     this.#outgoing.push(copyDescriptor(descriptor));
   }
 
+  /** It is known who the peer is. */
+  admit(): void {
+    this.#isAdmitted = true;
+  }
+
   /** What goes out with the next byte. */
   get next(): Descriptor | undefined {
     return this.#outgoing[0];
@@ -107,6 +124,8 @@ export class SocketDescriptors implements PeerDescriptors {
       }
     }
     this.#received.clear();
+    this.#setup.total.count -= this.#receivedCount;
+    this.#receivedCount = 0;
     for (const waiters of this.#waiters.values()) for (const settle of waiters) settle(undefined);
   }
 
@@ -117,13 +136,14 @@ export class SocketDescriptors implements PeerDescriptors {
       waiter(descriptor);
       return;
     }
-    const { waitingMax, unclaimedMs, clock, log } = this.#setup;
-    if (this.#receivedCount >= waitingMax) {
+    const { waitingMax, strangerMax, totalMax, total, unclaimedMs, clock, log } = this.#setup;
+    const max = this.#isAdmitted ? waitingMax : strangerMax;
+    if (this.#isClosed || this.#receivedCount >= max || total.count >= totalMax) {
       closeSync(descriptor);
       this.#refusedCount += 1;
       // Once: whoever sends so many sends more of them.
       if (this.#refusedCount === 1)
-        log.warn('closed a descriptor beyond the bound', { waitingMax });
+        log.warn('closed a descriptor beyond the bounds', { max, totalMax });
       return;
     }
     const expiry = clock.after(unclaimedMs, () => {
@@ -133,12 +153,14 @@ export class SocketDescriptors implements PeerDescriptors {
     });
     const unclaimed = { descriptor, expiry };
     this.#receivedCount += 1;
+    total.count += 1;
     this.#received.set(url, [...(this.#received.get(url) ?? []), unclaimed]);
   }
 
   #forget(url: string, unclaimed: Unclaimed): void {
     unclaimed.expiry.cancel();
     this.#receivedCount -= 1;
+    this.#setup.total.count -= 1;
     const left = (this.#received.get(url) ?? []).filter((each) => each !== unclaimed);
     if (left.length === 0) this.#received.delete(url);
     else this.#received.set(url, left);

@@ -136,6 +136,7 @@ export class Line {
   /** Calls that wait for this connection, or lost the one before, take theirs along. */
   #connected(descriptors: PeerDescriptors): void {
     this.#descriptors = descriptors;
+    this.#peer = Object.freeze({ ...this.#peer, descriptors });
     for (const call of this.#calls) this.#sendDescriptors(call);
   }
 
@@ -162,8 +163,7 @@ export class Line {
   }
 
   #meet(tls: MutualTls, { spiffeId, leaf, notAfterMs }: VerifiedPeer): void {
-    const descriptors = this.#descriptors && { descriptors: this.#descriptors };
-    this.#peer = Object.freeze({ binding: 'grpc', spiffeId, leaf, ...descriptors });
+    this.#peer = Object.freeze({ binding: 'grpc', spiffeId, leaf });
     this.#followEnd(tls, notAfterMs);
   }
 

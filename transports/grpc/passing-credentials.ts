@@ -17,6 +17,8 @@ export interface FdPassing {
 
 export interface PassingStream extends Duplex {
   readonly descriptors: PeerDescriptors;
+  /** It is known who the peer is: before, next to nothing is taken from it. */
+  admit(): void;
   ref(): void;
   unref(): void;
 }
@@ -57,8 +59,10 @@ export class PassingCredentials extends ChannelCredentials {
       connect: async (socket) => {
         const stream = this.#fdPassing.wrap(socket);
         if (stream === undefined) return connector.connect(socket);
-        this.#onConnected(stream.descriptors);
         const connected = await connector.connect(stream as unknown as Socket);
+        // Not before: nobody else is to have what is sent here.
+        stream.admit();
+        this.#onConnected(stream.descriptors);
         // grpc-js lets an idle connection not keep the process alive; TLS over a stream does not pass that on.
         connected.socket.ref = () => (stream.ref(), connected.socket);
         connected.socket.unref = () => (stream.unref(), connected.socket);

@@ -20,7 +20,7 @@ import type { GrpcServedCall } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { alpnProtocol, contextOptions } from './mutual-tls.ts';
 import type { FdPassing } from './passing-credentials.ts';
-import { descriptorsBeneath, passingServer } from './passing-server.ts';
+import { admitBeneath, passingServer } from './passing-server.ts';
 
 export interface TlsDoorInit {
   readonly tls: MutualTls;
@@ -183,7 +183,7 @@ export class TlsConnection {
   constructor({ socket, chain, verified: { spiffeId, leaf } }: TlsConnectionInit) {
     this.#socket = socket;
     this.chain = chain;
-    const descriptors = descriptorsBeneath(socket);
+    const descriptors = admitBeneath(socket);
     this.peer = Object.freeze({
       binding: 'grpc',
       spiffeId,

@@ -90,6 +90,7 @@ const foundAtMax = 4_096;
  */
 export function findNamespace(url: string): string | undefined {
   const inode = Number(inodeUrl.exec(url)?.[2]);
+  if (Number.isNaN(inode)) return undefined;
   const leadsThere = (path: string): boolean => {
     try {
       return namespaceInodeUrl(path) === url;

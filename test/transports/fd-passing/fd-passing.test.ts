@@ -27,6 +27,7 @@ import {
 import { createFdPassing } from '../../../transports/fd-passing/fd-passing.ts';
 import { HeldDescriptors } from '../../../transports/fd-passing/held-descriptors.ts';
 import type { PassingSocket } from '../../../transports/fd-passing/passing-socket.ts';
+import type { DescriptorBounds } from '../../../transports/fd-passing/socket-descriptors.ts';
 import { inodeUrlOf } from '../../../transports/fd-passing/socket-descriptors.ts';
 import { sendByteWith } from '../../../transports/fd-passing/socket-messages.ts';
 import { createGrpc } from '../../../transports/grpc/grpc.ts';
@@ -70,7 +71,7 @@ describe('a socket', () => {
     readonly text: () => string;
   }
 
-  async function ends(bounds: { waitingMax?: number; unclaimedMs?: number } = {}): Promise<Ends> {
+  async function ends(bounds: Partial<DescriptorBounds> = {}, isKnown = true): Promise<Ends> {
     const path = join(folder, 's.sock');
     const passing = createFdPassing({ clock, log, ...bounds });
     const server: Server = createServer({ pauseOnConnect: true });
@@ -83,6 +84,7 @@ describe('a socket', () => {
     const receiver = passing.wrap(await accepted);
     if (receiver === undefined) throw new Error('this Node has no pipe handle as expected');
     receiver.on('error', () => {});
+    if (isKnown) receiver.admit();
     cleanUps.push(() => sender.destroy());
     cleanUps.push(() => receiver.destroy());
     let text = '';
@@ -163,6 +165,19 @@ describe('a socket', () => {
     expect(openDescriptors()).toBeLessThanOrEqual(openNow + 3);
     await eventually('none left', 5_000, () => expect(openDescriptors()).toBe(openNow));
     expect(pair.receiver.descriptors.take(file.url)).toBeUndefined();
+  });
+
+  it('takes next to nothing from a peer that nobody knows yet', async () => {
+    const pair = await ends({ strangerMax: 0 }, false);
+    const file = openFile();
+    const openNow = openDescriptors();
+    await sendRaw(pair, 'x', file.descriptor);
+    await eventually('the byte', 5_000, () => expect(pair.text()).toBe('x'));
+    expect(openDescriptors()).toBe(openNow);
+    pair.receiver.admit();
+    await sendRaw(pair, 'y', file.descriptor);
+    await eventually('both bytes', 5_000, () => expect(pair.text()).toBe('xy'));
+    expect(openDescriptors()).toBe(openNow + 1);
   });
 
   it('takes sockets, pipes and folders for what they are', async () => {
