@@ -67,6 +67,8 @@ export interface StreamOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly headers?: Headers;
+  /** Receives who answers before the first message, where the binding knows: over gRPC. */
+  readonly onPeer?: (peer: Peer) => void;
 }
 
 /** What a handler knows about the call that it serves. */

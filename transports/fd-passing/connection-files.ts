@@ -1,9 +1,11 @@
 // Files of NetworkService messages: each mechanism whose `inodeURL` says `inode://` has its descriptor travel with the
 // message, hop by hop. Messages are left as they are, so a caller finds in the answer what it had sent.
 
+import type { DescService } from '@bufbuild/protobuf';
 import { closeSync } from 'node:fs';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
+import { NetworkServiceEndpointRegistry } from '../../protocols/nsm/gen/registry_pb.ts';
 import { inodeUrlsOf } from '../../protocols/nsm/mechanism.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { PeerDescriptors } from '../../protocols/ports/descriptors.ts';
@@ -17,7 +19,10 @@ import type {
   UnaryOptions,
 } from '../../protocols/ports/rpc.ts';
 import { serve } from '../../protocols/ports/rpc.ts';
+import { findingClient } from './found-sockets.ts';
 import type { HeldDescriptors } from './held-descriptors.ts';
+import type { KeptSocketsSetup } from './kept-sockets.ts';
+import { KeptSockets } from './kept-sockets.ts';
 
 export interface ConnectionFilesSetup {
   readonly held: HeldDescriptors;
@@ -114,31 +119,51 @@ function sendAnswered(
   }
 }
 
-/** The dialer with the files of each call sent along on unix sockets, and those of its answer received. */
-export function withSentFiles(dialer: Dialer, setup: ConnectionFilesSetup): Dialer {
+/**
+ * The dialer with the files of each call sent along on unix sockets, and those of its answer received; Endpoints found
+ * there can be dialled.
+ */
+export function withSentFiles(dialer: Dialer, setup: KeptSocketsSetup): Dialer {
   const channels = new WeakMap<Channel, Channel>();
-  const kept = new KeptFiles(setup);
+  const answered = new AnsweredFiles(setup);
+  const sockets = new KeptSockets(setup);
   return {
     dial: (url) => {
       const channel = dialer.dial(url);
       if (!url.startsWith('unix:')) return channel;
-      let sending = channels.get(channel);
-      if (sending === undefined) {
-        sending = sendingChannel(channel, setup.held, kept);
-        channels.set(channel, sending);
+      let passing = channels.get(channel);
+      if (passing === undefined) {
+        const clients = new Map<DescService, unknown>([
+          [NetworkService, sendingClient(channel.client(NetworkService), setup.held, answered)],
+          [
+            NetworkServiceEndpointRegistry,
+            findingClient(channel.client(NetworkServiceEndpointRegistry), sockets),
+          ],
+        ]);
+        passing = {
+          url: channel.url,
+          client: (service) =>
+            (clients.get(service) as ServiceClient<typeof service> | undefined) ??
+            channel.client(service),
+        };
+        channels.set(channel, passing);
       }
-      return sending;
+      return passing;
     },
     close: async () => {
       await dialer.close();
-      kept.close();
+      answered.close();
+      sockets.close();
     },
   };
 }
 
-function sendingChannel(channel: Channel, held: HeldDescriptors, kept: KeptFiles): Channel {
-  const raw = channel.client(NetworkService);
-  const sending: ServiceClient<typeof NetworkService> = {
+function sendingClient(
+  raw: ServiceClient<typeof NetworkService>,
+  held: HeldDescriptors,
+  answered: AnsweredFiles,
+): ServiceClient<typeof NetworkService> {
+  return {
     request: async (message, options) => {
       const { connection, mechanismPreferences } = message;
       const mechanisms = [connection?.mechanism, ...mechanismPreferences];
@@ -150,18 +175,11 @@ function sendingChannel(channel: Channel, held: HeldDescriptors, kept: KeptFiles
       const answer = await sendWith(held, mechanisms, (files) =>
         raw.request(message, { ...options, ...files, onPeer }),
       );
-      kept.take(descriptors, answer);
+      answered.take(descriptors, answer);
       return answer;
     },
     close: (message, options) =>
       sendWith(held, [message.mechanism], (files) => raw.close(message, { ...options, ...files })),
-  };
-  return {
-    url: channel.url,
-    client: (service) =>
-      (service as unknown) === NetworkService
-        ? (sending as unknown as ReturnType<typeof channel.client<typeof service>>)
-        : channel.client(service),
   };
 }
 
@@ -180,7 +198,7 @@ async function sendWith<Answer>(
 }
 
 /** What came with answers, for whoever called to hold it. */
-class KeptFiles {
+class AnsweredFiles {
   readonly #setup: ConnectionFilesSetup;
   readonly #kept = new Map<() => void, Timer>();
 

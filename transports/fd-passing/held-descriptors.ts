@@ -35,11 +35,10 @@ export class HeldDescriptors implements HeldFiles {
     const holder = {};
     const known = this.#held.get(url);
     if (known === undefined) {
-      this.#held.set(url, { descriptor, holders: new Set([holder]) });
-    } else {
-      closeSync(descriptor);
-      known.holders.add(holder);
-    }
+      // A copy gives no access, whatever the peer had: a look-up tells it from those that a workload has.
+      this.#held.set(url, { descriptor: copyDescriptor(descriptor), holders: new Set([holder]) });
+    } else known.holders.add(holder);
+    closeSync(descriptor);
     return () => this.#drop(url, holder);
   }
 

@@ -142,6 +142,7 @@ function runStream(
     answers.end(own ?? explain(error, method, timeoutMs === undefined ? {} : { timeoutMs }, line));
   });
   call.on('status', finish);
+  call.on('metadata', () => options.onPeer?.(line.peer));
   if (signal !== undefined) listenForAbort(signal, onAbort);
   if (requests.kind === 'many') {
     const out = flowInto(call as unknown as Writable);

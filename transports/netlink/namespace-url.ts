@@ -85,29 +85,43 @@ const foundAt = new Map<string, string>();
 const foundAtMax = 4_096;
 
 /**
- * A path that leads to the namespace of an `inode://` URL as long as its workload lives: of a process that is in it, or
- * a name that it was given. Undefined where there is none, whoever holds a descriptor of it.
+ * A path that leads to the namespace of an `inode://` URL as long as its workload wants it: of a process that is in it, a
+ * name that it was given, or a descriptor by which somebody works with it. Undefined where there is none. A descriptor
+ * that only names it (O_PATH), as those that are handed from process to process do, does not count: it would keep a
+ * namespace for its own sake.
  */
 export function findNamespace(url: string): string | undefined {
   const inode = Number(inodeUrl.exec(url)?.[2]);
   if (Number.isNaN(inode)) return undefined;
-  const leadsThere = (path: string): boolean => {
-    try {
-      return namespaceInodeUrl(path) === url;
-    } catch {
-      return false;
-    }
-  };
   const known = foundAt.get(url);
-  if (known !== undefined && leadsThere(known)) return known;
+  if (known !== undefined && leadsTo(known, url)) return known;
   foundAt.delete(url);
-  for (const path of lastingPlaces(inode)) {
-    if (!leadsThere(path)) continue;
+  for (const path of candidates(inode)) {
+    if (!leadsTo(path, url)) continue;
     if (foundAt.size >= foundAtMax) foundAt.clear();
     foundAt.set(url, path);
     return path;
   }
   return undefined;
+}
+
+function leadsTo(path: string, url: string): boolean {
+  try {
+    return namespaceInodeUrl(path) === url && !isNameOnly(path);
+  } catch {
+    // Its process has ended.
+    return false;
+  }
+}
+
+const pathOnly = 0o1000_0000;
+
+/** Whether it is a descriptor opened with O_PATH. */
+function isNameOnly(path: string): boolean {
+  const parts = /^(\/proc\/\w+)\/fd\/(\d+)$/.exec(path);
+  if (parts === null) return false;
+  const info = readFileSync(`${parts[1]}/fdinfo/${parts[2]}`, 'utf8');
+  return (Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '0', 8) & pathOnly) !== 0;
 }
 
 function openByInode(url: string, device: number, inode: number): number {
@@ -129,20 +143,16 @@ function openByInode(url: string, device: number, inode: number): number {
 
 /** Places that may show the namespace, cheapest first. */
 function* candidates(inode: number): Generator<string> {
-  yield* lastingPlaces(inode);
+  const processes = namesIn('/proc').filter((name) => /^\d+$/.test(name));
+  for (const pid of ['self', ...processes]) yield `/proc/${pid}/ns/net`;
+  yield* namespaceMounts(inode);
   yield* descriptorsOf('self', inode);
-  for (const pid of processes()) {
+  for (const pid of processes) {
     for (const thread of namesIn(`/proc/${pid}/task`)) {
       if (thread !== pid) yield `/proc/${pid}/task/${thread}/ns/net`;
     }
     yield* descriptorsOf(pid, inode);
   }
-}
-
-/** Places that show it as long as anybody works in it or has named it. */
-function* lastingPlaces(inode: number): Generator<string> {
-  for (const pid of ['self', ...processes()]) yield `/proc/${pid}/ns/net`;
-  yield* namespaceMounts(inode);
 }
 
 function* descriptorsOf(pid: string, inode: number): Generator<string> {
@@ -151,10 +161,6 @@ function* descriptorsOf(pid: string, inode: number): Generator<string> {
     const path = `/proc/${pid}/fd/${descriptor}`;
     if (targetOf(path) === link) yield path;
   }
-}
-
-function processes(): string[] {
-  return namesIn('/proc').filter((name) => /^\d+$/.test(name));
 }
 
 /** Bind mounts such as /run/netns/name: fields 4 and 5 of mountinfo are root and mount point. */

@@ -247,7 +247,11 @@ describe.skipIf(whyNoNamespaces() !== undefined)('calls', () => {
   function caller(identity: Identity, url: string, own: { url: string; inodeUrl: string }) {
     const find = (wanted: string) => (wanted === own.inodeUrl ? fileURLToPath(own.url) : undefined);
     const held = new HeldDescriptors({ find });
-    const dialer = withSentFiles(grpcOf(identity).dialer, { held, clock });
+    const dialer = withSentFiles(grpcOf(identity).dialer, {
+      held,
+      clock,
+      wallClock: systemWallClock,
+    });
     cleanUps.push(() => held.close());
     cleanUps.push(() => dialer.close());
     return { client: dialer.dial(url).client(NetworkService), held };

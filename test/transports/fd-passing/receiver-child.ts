@@ -23,9 +23,7 @@ import { followIdentity } from '../../sandbox/identities.ts';
 const [url = '', workloadApi = ''] = process.argv.slice(2);
 const identity = await followIdentity(workloadApi);
 const own = createNetworkNamespace();
-const held = new HeldDescriptors({
-  find: (wanted) => (wanted === own.inodeUrl ? own.path : findNamespace(wanted)),
-});
+const held = new HeldDescriptors({ find: findNamespace });
 const clock = systemClock;
 const { listener } = createGrpc({
   clock,
