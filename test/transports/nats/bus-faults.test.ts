@@ -81,9 +81,10 @@ describe('the bus fails', () => {
       name: 'patient',
       clock,
       log: silentLog,
-      connection: { timeout: 100 },
+      connection: { timeout: 500 },
     });
-    expect([bus.status, tries.length]).toEqual(['connected', 2]);
+    expect(bus.status).toBe('connected');
+    expect(tries.length).toBeGreaterThan(1);
     await bus.close();
     const closed = once(gate, 'close');
     gate.close();
