@@ -1,0 +1,80 @@
+// Protects the promise that any position of a chain may be the reference's: with its Go binary there and ours
+// elsewhere, and with ours there in a chain of Go, a client gets a wire that carries packets, refreshes it, gets it
+// back when a neighbour has crashed and started again, and leaves nothing. Skipped, with the reason in the title, where
+// a binary is not named or namespaces cannot be made.
+
+import { afterEach, describe, expect, test } from 'vitest';
+import { eventually } from '../sandbox/eventually.ts';
+import { whyNoNamespaces } from '../sandbox/namespaces.ts';
+import { Chain } from './chain.ts';
+import { ChainWatch } from './chain-watch.ts';
+import { positions, type Position, whyNoGo } from './positions.ts';
+
+interface Combination {
+  readonly title: string;
+  readonly go: readonly Position[];
+  /** In the order of their start. */
+  readonly order: readonly Position[];
+}
+
+/**
+ * Who crashes, and has to be taken back. Never Go's forwarder: its next life finds the interfaces of the last one in its
+ * way ("failed to create VETH pair - file exists"), among its own as well.
+ */
+const crashing = (go: readonly Position[]): readonly Position[] =>
+  (['registry', 'nsmgr', 'forwarder', 'nse'] as const).filter(
+    (each) => each !== 'forwarder' || !go.includes('forwarder'),
+  );
+
+const othersThan = (position: Position): readonly Position[] =>
+  positions.filter((each) => each !== position);
+
+const combinations: readonly Combination[] = [
+  // The worst order: whoever is asked is not there yet.
+  { title: 'ours everywhere', go: [], order: positions.toReversed() },
+  ...positions.map((each) => ({ title: `Go at ${each}`, go: [each], order: positions })),
+  ...positions.map((each) => ({
+    title: `ours at ${each}, else Go`,
+    go: othersThan(each),
+    order: positions,
+  })),
+  { title: 'Go everywhere', go: positions, order: positions },
+];
+
+describe.each(combinations)('a chain with $title', ({ go, order }) => {
+  let chain: Chain | undefined;
+  let watch: ChainWatch | undefined;
+
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') process.stderr.write(`${chain?.logs() ?? ''}\n`);
+    await watch?.close();
+    await chain?.close();
+  }, 120_000);
+
+  const reason = whyNoNamespaces() ?? whyNoGo(go);
+  const title = 'connects, refreshes, heals and leaves nothing';
+  test.skipIf(reason !== undefined)(
+    reason === undefined ? title : `${title} (skipped: ${reason})`,
+    { timeout: 480_000 },
+    async () => {
+      chain = await Chain.create(go);
+      watch = await ChainWatch.begin(chain);
+      for (const position of order) await chain.start(position);
+      await watch.pings('at first');
+      let endsMs = await watch.refreshed('at first', 0);
+      endsMs = await watch.refreshed('in its time', endsMs);
+      await watch.pings('after a refresh');
+      for (const position of crashing(go)) {
+        await chain.kill(position);
+        await chain.start(position);
+        await watch.pings(`after a crash of the ${position}`);
+        endsMs = await watch.refreshed(`after a crash of the ${position}`, endsMs);
+      }
+      await chain.stop('nsc');
+      const ended = chain;
+      await eventually('nothing is left of the wire', 15_000, async () => {
+        expect(await ended.traces()).toEqual([]);
+      });
+    },
+  );
+});

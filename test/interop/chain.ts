@@ -1,0 +1,207 @@
+// A chain of separate processes on one node, each ours or the reference's in Go: identities, registry, manager,
+// forwarder, Endpoint, client. Every process has an identity and a log file of its own.
+// Invariant: after `close` none of them is left, nor their namespaces and files.
+
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { linksOf } from '../../bin/demo/namespace-links.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import { eventually } from '../sandbox/eventually.ts';
+import { createSandbox, type Sandbox } from '../sandbox/namespaces.ts';
+import { type OvsSandbox, startOvs } from '../sandbox/ovs.ts';
+import { commonSettings, goSettings, identityUrl, ownSettings } from './chain-settings.ts';
+import { goBinary, type Position, positions } from './positions.ts';
+
+const executable = join(import.meta.dirname, '../../dist/bin/vwire.js');
+const stopTimeoutMs = 20_000;
+const logLinesShown = 30;
+
+const ownRoles: Readonly<Record<Position, readonly string[]>> = {
+  registry: ['registry-memory'],
+  nsmgr: ['nsmgr'],
+  forwarder: ['forwarder'],
+  nse: ['nse', 'icmp-responder'],
+  nsc: ['nsc'],
+};
+
+type ProcessName = Position | 'identity';
+
+export class Chain {
+  readonly folder = mkdtempSync(join(tmpdir(), 'vwire-interop-'));
+  readonly client: NetworkNamespace;
+  readonly #places: Readonly<Record<'client' | 'endpoint' | 'node', NetworkNamespace>>;
+  readonly #go: ReadonlySet<Position>;
+  readonly #sandbox: Sandbox;
+  readonly #ovs: OvsSandbox | undefined;
+  readonly #netlink = createNetlink();
+  readonly #running = new Map<ProcessName, ChildProcess>();
+  #linksBefore: readonly string[] = [];
+
+  /** With identities served, and Open vSwitch where Go's forwarder is to use it. */
+  static async create(go: readonly Position[]): Promise<Chain> {
+    const ovs = go.includes('forwarder') ? await startOvs({ withSwitch: true }) : undefined;
+    const chain = new Chain(new Set(go), ovs);
+    try {
+      await chain.#prepare();
+    } catch (error) {
+      await chain.close();
+      throw error;
+    }
+    return chain;
+  }
+
+  private constructor(go: ReadonlySet<Position>, ovs: OvsSandbox | undefined) {
+    this.#go = go;
+    this.#ovs = ovs;
+    this.#sandbox = ovs?.sandbox ?? createSandbox();
+    this.client = this.#sandbox.namespace();
+    this.#places = {
+      client: this.client,
+      endpoint: this.#sandbox.namespace(),
+      node: ovs?.node ?? this.#sandbox.namespace(),
+    };
+  }
+
+  /** Does not wait until it serves: whoever needs it finds it when it is there. */
+  async start(position: Position): Promise<void> {
+    mkdirSync(join(this.folder, position), { recursive: true });
+    const settings = commonSettings(this.folder, position);
+    if (!this.#go.has(position)) {
+      const command = [process.execPath, executable, ...ownRoles[position]];
+      this.#spawn(position, command, { ...settings, ...ownSettings(this.folder, position) });
+      return;
+    }
+    if (position === 'forwarder') await this.#makeBridge();
+    const own = { ...goSettings(this.folder), ...this.#ovsSettings() };
+    this.#spawn(position, [goBinary(position)], { ...settings, ...own });
+  }
+
+  /** As a crash would end it. */
+  async kill(position: Position): Promise<void> {
+    await this.#end(position, 'SIGKILL');
+  }
+
+  /** In good order. */
+  async stop(position: ProcessName): Promise<void> {
+    await this.#end(position, 'SIGTERM');
+  }
+
+  /** One line per link that was not there before the first process started. */
+  async traces(): Promise<readonly string[]> {
+    return (await this.#links()).filter((line) => !this.#linksBefore.includes(line));
+  }
+
+  /** The last lines of every process, for a test that fails. */
+  logs(): string {
+    return [...positions, 'identity']
+      .map((name) => [name, join(this.folder, `${name}.log`)] as const)
+      .filter(([, path]) => existsSync(path))
+      .map(([name, path]) => {
+        const lines = readFileSync(path, 'utf8').trimEnd().split('\n').slice(-logLinesShown);
+        return `--- ${name}\n${lines.join('\n')}`;
+      })
+      .join('\n');
+  }
+
+  /** Whoever still runs is ended, from the client on. */
+  async close(): Promise<void> {
+    for (const name of [...positions.toReversed(), 'identity'] as const) {
+      // What does not end by itself ends with the sandbox.
+      if (this.#running.has(name)) await this.stop(name).catch(() => {});
+    }
+    await (this.#ovs ?? this.#sandbox).close();
+    await this.#netlink.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #prepare(): Promise<void> {
+    if (this.#ovs !== undefined) await this.#makeBridge();
+    this.#linksBefore = await this.#links();
+    // The reference pings by sockets without privilege, which a new namespace gives to nobody.
+    await this.#run('client', ['sysctl', '-w', 'net.ipv4.ping_group_range=0 2147483647']);
+    this.#spawn('identity', [process.execPath, executable, 'identity'], {
+      VWIRE_IDENTITY_DIR: join(this.folder, 'identity'),
+      VWIRE_STATE_DIR: this.folder,
+    });
+    await eventually('identities are served', 20_000, () => {
+      const sockets = positions.map((each) =>
+        identityUrl(this.folder, each).slice('unix://'.length),
+      );
+      const missing = sockets.find((path) => !existsSync(path));
+      if (missing !== undefined) throw new Error(`no ${missing}`);
+    });
+  }
+
+  #spawn(
+    name: ProcessName,
+    command: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): void {
+    const [file = '', ...args] = command;
+    const log = openSync(join(this.folder, `${name}.log`), 'a', 0o600);
+    try {
+      const child = this.#sandbox.spawn(this.#placeOf(name), [file, ...args], {
+        cwd: this.folder,
+        env: { PATH: process.env['PATH'], ...env },
+        stdio: ['ignore', log, log],
+      });
+      this.#running.set(name, child);
+    } finally {
+      closeSync(log);
+    }
+  }
+
+  async #end(name: ProcessName, signal: NodeJS.Signals): Promise<void> {
+    const child = this.#running.get(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
+      throw new Error(`${name} does not run any more`);
+    }
+    const exit = once(child, 'exit', { signal: AbortSignal.timeout(stopTimeoutMs) });
+    child.kill(signal);
+    await exit;
+    this.#running.delete(name);
+  }
+
+  #placeOf(name: ProcessName): NetworkNamespace {
+    if (name === 'nsc') return this.#places.client;
+    return name === 'nse' ? this.#places.endpoint : this.#places.node;
+  }
+
+  async #links(): Promise<readonly string[]> {
+    const lines: string[] = [];
+    for (const [place, { url }] of Object.entries(this.#places)) {
+      const links = await linksOf(this.#netlink, url);
+      lines.push(...links.map(({ name }) => `${place} ${name}`));
+    }
+    return lines;
+  }
+
+  #ovsSettings(): Readonly<Record<string, string>> {
+    return this.#ovs === undefined ? {} : { OVS_RUNDIR: dirname(this.#ovs.databaseSocket) };
+  }
+
+  /** In user space: Go's forwarder makes its bridge in the kernel's datapath, unless there is one already. */
+  async #makeBridge(): Promise<void> {
+    const database = `--db=unix:${this.#ovs?.databaseSocket ?? ''}`;
+    const add = ['--may-exist', 'add-br', 'br-nsm'];
+    const inUserSpace = ['set', 'bridge', 'br-nsm', 'datapath_type=netdev'];
+    await this.#run('node', ['ovs-vsctl', '--timeout=10', database, ...add, '--', ...inUserSpace]);
+  }
+
+  async #run(place: 'client' | 'node', command: readonly [string, ...string[]]): Promise<void> {
+    const { exitCode, stderr } = await this.#sandbox.run(this.#places[place], command);
+    if (exitCode !== 0) throw new Error(`${command.join(' ')}: ${stderr}`);
+  }
+}
