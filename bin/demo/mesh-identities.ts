@@ -4,13 +4,18 @@
 import { join } from 'node:path';
 import type { Log } from '../../protocols/ports/log.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
-import { createIdentityServer, endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
+import {
+  createIdentityServer,
+  endpointVariable,
+  type IdentityServer,
+} from '../../transports/spiffe-ts/spiffe.ts';
 import { commonVariables } from '../config/common.ts';
 import { identityDirVariable, identityFolder, socketIn } from '../roles/part-identities.ts';
 
 export interface MeshIdentities {
   /** Variables by which a process gets its identity, or its children theirs. Idempotent. */
   of(role: string, name: string): Promise<Readonly<Record<string, string>>>;
+  /** Ends all sockets; the next `of` opens them again. */
   close(): Promise<void>;
 }
 
@@ -25,17 +30,23 @@ export function createMeshIdentities(options: {
   readonly svidLifetimeMs?: number;
 }): MeshIdentities {
   const { trustDomain, stateDir } = options;
-  const server = createIdentityServer({
-    ...options,
-    clock: systemClock,
-    wallClock: systemWallClock,
-  });
+  const clocks = { clock: systemClock, wallClock: systemWallClock };
+  /** SPIFFE IDs by the URL of their socket. */
+  const idOf = new Map<string, string>();
   const serving = new Map<string, Promise<unknown>>();
+  let server: IdentityServer | undefined;
+  /** The authority of the last one: whoever outlived it trusts the next one too. */
+  let saved: { readonly saved: ReturnType<IdentityServer['save']> } | undefined;
+
   const serve = async (directory: string, part: string, path: string): Promise<string> => {
     const url = socketIn(directory, part);
-    const known = serving.get(url) ?? server.serve(url, [`spiffe://${trustDomain}/${path}`]);
-    serving.set(url, known);
-    await known;
+    idOf.set(url, `spiffe://${trustDomain}/${path}`);
+    // After an end, workloads that outlived it are served again as well.
+    const current = (server ??= createIdentityServer({ ...options, ...clocks, ...saved }));
+    for (const [each, id] of idOf) {
+      if (!serving.has(each)) serving.set(each, current.serve(each, [id]));
+    }
+    await Promise.all(serving.values());
     return url;
   };
   return {
@@ -47,7 +58,13 @@ export function createMeshIdentities(options: {
       const parts = `spiffe://${trustDomain}/node-*`;
       return { [identityDirVariable]: directory, [commonVariables.operators.name]: parts };
     },
-    close: () => server.close(),
+    async close() {
+      const ended = server;
+      server = undefined;
+      saved = ended && { saved: ended.save() };
+      serving.clear();
+      await ended?.close();
+    },
   };
 }
 
