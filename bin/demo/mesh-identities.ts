@@ -52,11 +52,14 @@ export function createMeshIdentities(options: {
   return {
     async of(role, name) {
       const directory = join(stateDir, name, identityFolder);
-      if (role !== 'node') return { [endpointVariable]: await serve(directory, 'own', name) };
+      // Each node asks the other's manager to drain; people ask any of them.
+      const operators = ['node-*', 'operator-*'].map((path) => `spiffe://${trustDomain}/${path}`);
+      const operating = { [commonVariables.operators.name]: operators.join(',') };
+      if (role !== 'node') {
+        return { ...operating, [endpointVariable]: await serve(directory, 'own', name) };
+      }
       for (const part of partsOfNode) await serve(directory, part, `${name}/${part}`);
-      // Each node asks the other's manager to drain, and people ask any of them.
-      const parts = `spiffe://${trustDomain}/node-*`;
-      return { [identityDirVariable]: directory, [commonVariables.operators.name]: parts };
+      return { ...operating, [identityDirVariable]: directory };
     },
     async close() {
       const ended = server;

@@ -46,9 +46,11 @@ function script(): string {
   return `
     set -eu
     ip link set lo up
-    mkdir -p /run/netns /tmp/first-wire
+    mkdir -p /run/netns /tmp/first-wire /var/lib/vwire
     mount -t tmpfs none /run/netns
     mount -t tmpfs none /tmp/first-wire
+    # Where roles keep their state unless told: what others left there is not the guide's.
+    mount -t tmpfs none /var/lib/vwire
     bash ${place}/first.sh >${place}/up.log 2>&1 &
     up=$!
     ${until(`grep -q "^Ctrl-C stops" ${place}/up.log`)}

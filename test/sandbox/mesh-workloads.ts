@@ -129,9 +129,8 @@ export class Workloads {
 
   /** Returns at once; `connection` waits. */
   async client(options: ClientOptions): Promise<TestClient> {
-    const made = await this.#workload('client', options.namespace);
-    const { platform, namespace } = made;
-    const { name = made.name } = options;
+    const made = await this.#workload('client', options);
+    const { name, platform, namespace } = made;
     const services = parseServiceUrls(options.services);
     const statuses: (ClientStatus | undefined)[] = services.map(() => undefined);
     const role = composeNsc(platform, {
@@ -219,16 +218,19 @@ export class Workloads {
     await Promise.all([...this.#endpoints].map((stop) => stop()));
   }
 
-  async #workload(kind: string, given?: NetworkNamespace) {
+  async #workload(
+    kind: string,
+    given: { readonly name?: string; readonly namespace?: NetworkNamespace } = {},
+  ) {
     this.#count += 1;
-    const name = `${kind}-${this.#count}`;
+    const { name = `${kind}-${this.#count}`, namespace } = given;
     const platform = await createPlatform({
       name,
       log: silentLog,
       natsUrl: undefined,
       ...(await this.#setup.processes.securityOf(name)),
     });
-    return { name, platform, namespace: given ?? this.#setup.namespace() };
+    return { name, platform, namespace: namespace ?? this.#setup.namespace() };
   }
 
   #stopOf(

@@ -29,6 +29,8 @@ const repository = join(import.meta.dirname, '../..');
 export interface TestMeshOptions {
   /** For every process. */
   readonly env?: Environment;
+  /** Without identities. */
+  readonly insecure?: boolean;
 }
 
 /** One vwire on the nodes: its processes and its workloads. */

@@ -111,6 +111,8 @@ function isTemporary(number: number): boolean {
   return number === errorAgain || number === errorInterrupted;
 }
 
+/** With the code that Node's own sockets give, by which HTTP/2 tells a peer that has gone from a fault. */
 function callError(call: string): Error {
-  return new Error(`${call}: ${errnoName(koffi.errno())}`);
+  const code = errnoName(koffi.errno());
+  return Object.assign(new Error(`${call}: ${code}`), { code });
 }
