@@ -211,6 +211,10 @@ class AnsweredFiles {
     for (const url of inodeUrlsOf([answer.mechanism])) {
       const descriptor = descriptors?.take(url);
       if (descriptor === undefined) continue;
+      if (held.needsNone(url)) {
+        closeSync(descriptor);
+        continue;
+      }
       const release = held.adopt(url, descriptor);
       const timer = clock.after(answeredMs, () => {
         this.#kept.delete(release);

@@ -57,6 +57,11 @@ export class HeldDescriptors implements HeldFiles {
     this.hold(holder, []);
   }
 
+  /** Whether it is found without a descriptor, so that holding one would only keep it alive. */
+  needsNone(url: string): boolean {
+    return this.#find(url) !== undefined;
+  }
+
   /** Whether the file can be opened here. */
   has(url: string): boolean {
     return this.#held.has(url) || this.#find(url) !== undefined;

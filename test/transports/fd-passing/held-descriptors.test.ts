@@ -13,9 +13,21 @@ import {
   NetworkServiceEndpointRegistry,
   NetworkServiceEndpointSchema,
 } from '../../../protocols/nsm/gen/registry_pb.ts';
+import { ConnectionSchema } from '../../../protocols/nsm/gen/connection_pb.ts';
+import {
+  NetworkService,
+  NetworkServiceRequestSchema,
+} from '../../../protocols/nsm/gen/networkservice_pb.ts';
+import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import type { PeerDescriptors } from '../../../protocols/ports/descriptors.ts';
-import type { CallContext, ServiceHandler } from '../../../protocols/ports/rpc.ts';
+import type {
+  CallContext,
+  Channel,
+  ServiceHandler,
+  UnaryOptions,
+} from '../../../protocols/ports/rpc.ts';
 import { serve } from '../../../protocols/ports/rpc.ts';
+import { withSentFiles } from '../../../transports/fd-passing/connection-files.ts';
 import { HeldDescriptors } from '../../../transports/fd-passing/held-descriptors.ts';
 import { withRegisteredSockets } from '../../../transports/fd-passing/registered-files.ts';
 import { inodeUrlOf, openPath } from '../../../transports/fd-passing/socket-descriptors.ts';
@@ -82,6 +94,37 @@ describe('held', () => {
   it('opens nothing where the process that showed it has gone', () => {
     const held = new HeldDescriptors({ find: () => '/proc/self/fd/99999' });
     expect(held.open(url)).toBeUndefined();
+  });
+});
+
+describe('what comes with an answer', () => {
+  it.each([
+    { what: 'goes at once where the file is found without it', find: () => '/dev/null', open: 0 },
+    { what: 'stays for a while where nothing else leads to the file', ...nothing, open: 1 },
+  ])('$what', async ({ find, open }) => {
+    const descriptor = openSync('/dev/null', 'r');
+    const url = inodeUrlOf(descriptor);
+    const held = new HeldDescriptors({ find });
+    const clock = createManualClock();
+    const answer = create(ConnectionSchema, {
+      mechanism: kernelMechanism({ netnsUrl: url, interfaceName: 'nsm-1' }),
+    });
+    const descriptors = { take: () => descriptor } as unknown as PeerDescriptors;
+    const client = {
+      async request(_: unknown, options: UnaryOptions) {
+        options.onPeer?.({ binding: 'grpc', descriptors });
+        return answer;
+      },
+    };
+    const channel = { url: 'unix:///a', client: () => client } as unknown as Channel;
+    const raw = { dial: () => channel, close: async () => {} };
+    const dialer = withSentFiles(raw, { held, clock, wallClock: clock });
+    const asked = create(NetworkServiceRequestSchema);
+    await dialer.dial(channel.url).client(NetworkService).request(asked, { timeoutMs: 1_000 });
+    expect(openDescriptors() - openBefore).toBe(open);
+    await clock.advance(30_000);
+    expect(openDescriptors()).toBe(openBefore);
+    await dialer.close();
   });
 });
 
