@@ -100,6 +100,8 @@ function record(
   { view, choice, candidates }: Chosen & { readonly candidates: readonly Candidate[] },
 ): OpenDecision {
   const { by, turn, passedOver } = choice;
+  // Of the choice the record keeps no more than that: each belongs to one state of the registry, with its Endpoints.
+  const explanation = by?.explanation;
   return setup.decisions.open({
     kind: 'endpoint',
     connection,
@@ -108,7 +110,7 @@ function record(
     policyFrom: by?.from ?? '',
     turn,
     candidateCount: view.endpointCount,
-    explain: () => by?.explanation,
+    explain: () => explanation,
     order: candidates.map(({ name }) => name),
     ...(by?.policy === 'least-loaded' ? { noteOf: (name) => loadText(setup, name) } : {}),
     passedOver: [
