@@ -188,9 +188,11 @@ class Soak {
     const atRest = await look();
     const measuredUntil = Math.floor(operations * measuredShare);
     await this.#operate(soaked, this.#warmUp);
+    await this.#askEverybody(soaked);
     await this.#quiet(look, atRest);
     const before = await this.#measureAll();
     const resident = await this.#sampled(soaked, measuredUntil);
+    await this.#askEverybody(soaked);
     await this.#quiet(look, atRest);
     const after = await this.#measureAll();
     for (const part of this.#spared) this.#growth.push(growthOf(part, before, after, resident));
@@ -231,6 +233,19 @@ class Soak {
       }
     }
     return points;
+  }
+
+  /** From both nodes, so that the same channels stand open whenever it is measured, whoever was killed last. */
+  async #askEverybody({ members, services }: Soaked): Promise<void> {
+    const [near, far] = members;
+    for (const member of [near, far]) {
+      if (member === undefined) continue;
+      // Twice, since one of the services has two Endpoints that take turns.
+      for (const service of [...services, ...services]) {
+        await this.#untilDone(member, 'close', () => member.close());
+        await this.#untilDone(member, 'ask everybody', () => member.create(service));
+      }
+    }
   }
 
   /** Every member holds a wire that carries packets. */
