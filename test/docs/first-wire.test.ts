@@ -78,7 +78,7 @@ it.skipIf(whyNot !== undefined)(
             ? {}
             : { VWIRE_NATS_SERVER: process.env['VWIRE_NATS_SERVER'] }),
         },
-        timeout: 90_000,
+        timeout: 200_000,
       },
     );
     const told = `${stdout}\n${stderr}\n${readFileSync(join(place, 'up.log'), 'utf8')}`;
@@ -89,5 +89,5 @@ it.skipIf(whyNot !== undefined)(
     expect(stdout).toContain('nothing is wrong');
     expect(stdout).toMatch(/^links: lo$/m);
   },
-  120_000,
+  240_000,
 );

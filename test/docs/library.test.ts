@@ -79,5 +79,5 @@ describe.skipIf(whyNot !== undefined)('the guide', () => {
       const links = await sandbox.run(namespace, ['ip', '-br', 'link']);
       expect(links.stdout.trim().split('\n')).toHaveLength(1);
     }
-  }, 60_000);
+  }, 240_000);
 });

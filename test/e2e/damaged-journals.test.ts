@@ -96,6 +96,6 @@ describeMesh('live wires outlive', (mesh) => {
       await endpoint.stop();
       await eventually('nothing left', 10_000, async () => expect(await traces()).toEqual([]));
     },
-    60_000,
+    240_000,
   );
 });

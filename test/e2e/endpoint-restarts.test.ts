@@ -56,7 +56,7 @@ describeMesh('an Endpoint process', (mesh) => {
       await caller.close(stranger);
       await Promise.all([client.stop(), back.stop()]);
     },
-    60_000,
+    240_000,
   );
 
   test.each([
@@ -92,7 +92,7 @@ describeMesh('an Endpoint process', (mesh) => {
       for (const address of endpoint) await expectPings(client.namespace, address);
       await client.stop();
     },
-    60_000,
+    240_000,
   );
 
   test('with an idle time ends by itself once its last client has left', async () => {
@@ -109,5 +109,5 @@ describeMesh('an Endpoint process', (mesh) => {
     await client.connection();
     await client.stop();
     expect(await child.exited).toEqual({ code: 0, signal: null });
-  }, 60_000);
+  }, 240_000);
 });

@@ -50,7 +50,7 @@ describeMesh(
       await eventually('all of it is given again', 20_000, async () =>
         expect((await given()).some((each) => isIn('172.16.1.0/27', `${each}/32`))).toBe(true),
       );
-    }, 90_000);
+    }, 240_000);
   },
   { env: { VWIRE_EXCLUDED_PREFIXES_FILE: file } },
 );

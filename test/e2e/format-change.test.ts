@@ -76,5 +76,5 @@ describe.skipIf(reason !== undefined)(`a release with later formats${note}`, () 
     } finally {
       releases.end();
     }
-  }, 120_000);
+  }, 240_000);
 });

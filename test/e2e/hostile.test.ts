@@ -123,7 +123,7 @@ describeMesh(
       const granted = await caller.request({ service: 'served' });
       await expectPingsBothWays(granted, caller.namespace, endpoint.namespace);
       expect(restartsOf(mesh())).toEqual([]);
-    }, 90_000);
+    }, 240_000);
     // Where TLS stood before it, a stranger would be refused at the door: what is protected here is what lies behind.
   },
   { insecure: true },

@@ -119,7 +119,7 @@ describeMesh('neighbours', (mesh) => {
     expect(await traces()).toEqual(oursAlone);
     await expectNoneLost(ours);
     for (const { client } of ours) expect(client.statuses[0]?.phase).toBe('established');
-  }, 60_000);
+  }, 240_000);
 
   test('a forwarder that is killed concerns no wire of the other one on its node', async () => {
     const { nodes, workloads, processes, name: domain, traces } = mesh();
@@ -183,7 +183,7 @@ describeMesh('neighbours', (mesh) => {
     await workloads.end();
     expect(await traces()).toEqual([]);
     await Promise.all([second.stop(10_000), farSecond.stop(10_000)]);
-  }, 60_000);
+  }, 240_000);
 
   test('links and tables of others stay as they are', async () => {
     const { nodes, netlink, workloads, traces } = mesh();

@@ -38,7 +38,7 @@ describeMesh('the lease of a node', (mesh) => {
     );
     await processes.startNode(nodes[1]);
     await eventually('it is back', limitMs, async () => expect(await ready(mesh())).toEqual(all));
-  }, 120_000);
+  }, 240_000);
 
   test('outlives the bus and the registry', async () => {
     const { processes } = mesh();
@@ -52,5 +52,5 @@ describeMesh('the lease of a node', (mesh) => {
     await eventually('both have one', limitMs, async () =>
       expect(await ready(mesh())).toEqual(all),
     );
-  }, 120_000);
+  }, 240_000);
 });

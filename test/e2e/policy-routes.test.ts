@@ -129,5 +129,5 @@ describeMesh('policy routes', (mesh) => {
     await nsc.stop(10_000);
     expect(await facts()).toEqual(noPolicies);
     expect(await traces()).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 });

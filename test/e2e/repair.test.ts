@@ -146,7 +146,7 @@ describeMesh(
       await wire.steady.stop();
       await client.stop();
       expect(await traces()).toEqual([]);
-    }, 120_000);
+    }, 240_000);
   },
   { env: { VWIRE_RECONCILE_INTERVAL: '1s', NSM_LOG_LEVEL: 'debug' } },
 );

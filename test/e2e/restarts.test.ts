@@ -106,6 +106,6 @@ describeMesh('live wires outlive', (mesh) => {
       }
       expect(await traces()).toEqual([]);
     },
-    60_000,
+    240_000,
   );
 });

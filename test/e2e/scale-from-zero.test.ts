@@ -123,5 +123,5 @@ describeMesh('scale from zero', (mesh) => {
     expect(far.process()).toBeUndefined();
     expect(mounts()).not.toContain(far.netns);
     await near.child.stop(20_000);
-  }, 90_000);
+  }, 240_000);
 });

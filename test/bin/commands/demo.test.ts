@@ -56,7 +56,7 @@ function lockedDownDemo(...args: readonly string[]) {
     encoding: 'utf8',
     cwd: repository,
     env: { PATH: pathWithoutUnshare(), TMPDIR: temporary },
-    timeout: 40_000,
+    timeout: 120_000,
   });
   const lines = stdout.trimEnd().split('\n');
   const left = readdirSync(temporary).filter((name) => name.startsWith('vwire-'));
@@ -100,7 +100,7 @@ describe('the demo without any right to make namespaces', () => {
       leftovers: 0,
     });
     expect(left).toEqual([]);
-  }, 60_000);
+  }, 240_000);
 
   it.each([
     ['wire', /wrong: local-service: interface nsm-1 of client-1 is down/],
@@ -113,7 +113,7 @@ describe('the demo without any right to make namespaces', () => {
       expect(status).toBe(1);
       expect(lines.join('\n')).toMatch(found);
     },
-    60_000,
+    240_000,
   );
 
   it.each([
@@ -161,13 +161,13 @@ describe.skipIf(whyNot !== undefined)('a kept demo', () => {
           ...(natsServer === undefined ? {} : { VWIRE_NATS_SERVER: natsServer }),
         });
         await expect
-          .poll(() => demo.errors, { timeout: 60_000 })
+          .poll(() => demo.errors, { timeout: 180_000 })
           .toMatch(/# one wire, hop by hop\n/);
         const hints = [...demo.errors.matchAll(/^ {2}(.*?) {3}# (.*)$/gm)];
         expect(hints.length).toBeGreaterThanOrEqual(how === 'without any right' ? 5 : 7);
         const shell = (hint: string) => {
           const [file, ...args] = [...prefix, 'sh', '-c', hint];
-          return spawnSync(file, args, { encoding: 'utf8', cwd: repository, env, timeout: 30_000 });
+          return spawnSync(file, args, { encoding: 'utf8', cwd: repository, env, timeout: 90_000 });
         };
         for (const [, hint = '', text] of hints) {
           const { status, stdout, stderr } = shell(hint);
@@ -184,6 +184,6 @@ describe.skipIf(whyNot !== undefined)('a kept demo', () => {
         await sandbox.close();
       }
     },
-    120_000,
+    240_000,
   );
 });
