@@ -154,14 +154,7 @@ export const grpcTcpBinding: Binding = {
 export const mutualTlsUnixBinding: Binding = {
   name: 'gRPC with mutual TLS over a unix socket',
   messageBytesMax: 4 * 1024 * 1024,
-  open: async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'vwire-rpc-'));
-    return {
-      ...(await openMutualTls(`unix://${folder}/peer.sock`)),
-      url: `unix://${folder}/a/nsm.sock`,
-      emptyUrl: `unix://${folder}/nobody.sock`,
-    };
-  },
+  open: () => openInFolder(),
 };
 
 export const mutualTlsTcpBinding: Binding = {
@@ -178,16 +171,23 @@ export const mutualTlsTcpBinding: Binding = {
 export const passingUnixBinding: Binding = {
   name: 'gRPC with mutual TLS over a unix socket with descriptors',
   messageBytesMax: 4 * 1024 * 1024,
-  open: async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'vwire-rpc-'));
-    const fdPassing = createFdPassing({ clock, log: silentLog });
-    return {
-      ...(await openMutualTls(`unix://${folder}/peer.sock`, { fdPassing })),
-      url: `unix://${folder}/a/nsm.sock`,
-      emptyUrl: `unix://${folder}/nobody.sock`,
-    };
-  },
+  open: () => openInFolder({ fdPassing: createFdPassing({ clock, log: silentLog }) }),
 };
+
+/** Mutual TLS over unix sockets in a folder of their own. */
+async function openInFolder(options: Partial<GrpcOptions> = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'vwire-rpc-'));
+  const opened = await openMutualTls(`unix://${folder}/peer.sock`, options);
+  return {
+    ...opened,
+    url: `unix://${folder}/a/nsm.sock`,
+    emptyUrl: `unix://${folder}/nobody.sock`,
+    close: async () => {
+      await opened.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
 
 /** Caller and callee have an identity each, as in two processes. */
 async function openMutualTls(peerUrl: string, options: Partial<GrpcOptions> = {}) {
