@@ -45,7 +45,7 @@ export class HeldDescriptors implements HeldFiles {
   hold(holder: string, urls: readonly string[]): void {
     const before = this.#urlsOf.get(holder) ?? [];
     const needed = urls.filter(
-      (url) => before.includes(url) || (this.#held.has(url) && this.#find(url) === undefined),
+      (url) => before.includes(url) || (this.#held.has(url) && !this.needsNone(url)),
     );
     for (const url of needed) this.#held.get(url)?.holders.add(holder);
     for (const url of before) if (!needed.includes(url)) this.#drop(url, holder);
@@ -64,7 +64,7 @@ export class HeldDescriptors implements HeldFiles {
 
   /** Whether the file can be opened here. */
   has(url: string): boolean {
-    return this.#held.has(url) || this.#find(url) !== undefined;
+    return this.#held.has(url) || this.needsNone(url);
   }
 
   /** Where other processes of this PID namespace find it too; the same as long as it is held. */
