@@ -5,13 +5,14 @@ import type { Mesh, MeshNode } from '../../bin/demo/mesh.ts';
 import { eventually } from '../../test/sandbox/eventually.ts';
 import type { Child } from '../../transports/process/child.ts';
 import type { Bus } from './bus.ts';
+import type { IdentityProcess } from './identity-process.ts';
 
 export type NodeRole = 'nsmgr' | 'forwarder';
 
 export interface Part {
-  /** `node-1/nsmgr`, `registry`, `bus-1`. */
+  /** `node-1/nsmgr`, `registry`, `bus-1`, `identity`. */
   readonly name: string;
-  readonly kind: NodeRole | 'registry' | 'bus';
+  readonly kind: NodeRole | 'registry' | 'bus' | 'identity';
   readonly pid: () => number;
   signal(signal: NodeJS.Signals): void;
   /** Killed and started again; resolves when the new process runs. */
@@ -26,11 +27,13 @@ const stopGraceMs = 20_000;
 export function partsOf(setup: {
   readonly mesh: Mesh;
   readonly bus: Bus;
+  /** Absent: identities come from this very process, or there are none. */
+  readonly identity: IdentityProcess | undefined;
   readonly nodes: readonly MeshNode[];
   /** Starts a node's role as a process of its own; absent: `vwire node` supervises both. */
   readonly startRole: ((node: MeshNode, role: NodeRole) => Promise<Child>) | undefined;
 }): readonly Part[] {
-  const { mesh, bus, nodes, startRole } = setup;
+  const { mesh, bus, identity, nodes, startRole } = setup;
   const nodePart = (node: MeshNode, role: NodeRole): Part => {
     const name = `${node.name}/${role}`;
     return startRole === undefined
@@ -49,6 +52,7 @@ export function partsOf(setup: {
       start: () => mesh.startRegistry(),
     }),
     ...Array.from({ length: bus.size }, (_, at) => busServer(bus, at)),
+    ...(identity === undefined ? [] : [identitySource(identity)]),
   ];
 }
 
@@ -120,6 +124,21 @@ function busServer(bus: Bus, at: number): Part {
       await bus.end(at);
       await bus.start(at);
     },
+  };
+}
+
+function identitySource(identity: IdentityProcess): Part {
+  const again = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
+    await identity.end(signal);
+    await identity.start();
+  };
+  return {
+    name: 'identity',
+    kind: 'identity',
+    pid: () => identity.pid,
+    signal: (signal) => send(identity.pid, signal),
+    kill: () => again('SIGKILL'),
+    restart: () => again('SIGTERM'),
   };
 }
 

@@ -73,6 +73,7 @@ function stageOf(
   return {
     nodes: 2,
     busServers: 1,
+    identityProcess: true,
     ...chaos?.stage,
     ...(executable === undefined ? {} : { executable }),
     ...(otherReleases === undefined ? {} : { otherReleases }),

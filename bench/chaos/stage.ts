@@ -19,6 +19,7 @@ import {
 } from '../../transports/netlink/network-namespace.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { Bus } from './bus.ts';
+import { IdentityProcess } from './identity-process.ts';
 import { type NodeRole, type Part, partsOf, roleProcessName } from './parts.ts';
 import type { OtherReleases } from './releases.ts';
 import { createUnderlay, type Underlay } from './underlay.ts';
@@ -34,6 +35,8 @@ export interface StageOptions {
   readonly executable?: string;
   /** What else parts may be started from. */
   readonly otherReleases?: OtherReleases;
+  /** Identities come from a process that can be killed, not from this one. */
+  readonly identityProcess?: boolean;
   /** Manager and forwarder are no children of `vwire node`, so that each can be of another release. */
   readonly rolesApart?: boolean;
 }
@@ -87,6 +90,7 @@ class Room {
   readonly #hub: MeshNode;
   readonly #nodes: readonly MeshNode[];
   readonly #bus: Bus;
+  readonly #identity: IdentityProcess | undefined;
   readonly #mesh: Mesh;
   readonly #workloads: Workloads;
   #parts: readonly Part[] = [];
@@ -106,6 +110,12 @@ class Room {
     const stateDir = this.#stateDir;
     const { lifetimeMs } = options;
     this.#bus = new Bus({ hub: this.#hub, servers: options.busServers, stateDir, natsServer });
+    // A release from before there were identities could not be joined.
+    const insecure = options.rolesApart === true;
+    if (options.identityProcess === true && !insecure) {
+      const nodes = this.#nodes.map(({ name }) => name);
+      this.#identity = new IdentityProcess({ trustDomain: this.#domain, stateDir, nodes });
+    }
     this.#mesh = new Mesh({
       domain: this.#domain,
       installation: this.#domain,
@@ -113,8 +123,8 @@ class Room {
       busPort: 4222,
       stateDir,
       natsServer,
-      // A release from before there were identities could not be joined.
-      insecure: options.rolesApart === true,
+      insecure,
+      ...(this.#identity === undefined ? {} : { identities: this.#identity }),
       env: {
         VWIRE_NATS_URL: this.#bus.url,
         ...(lifetimeMs === undefined ? {} : { NSM_MAX_TOKEN_LIFETIME: `${lifetimeMs}ms` }),
@@ -132,11 +142,17 @@ class Room {
 
   async start(): Promise<Stage> {
     const underlay = await createUnderlay(this.#netlink, this.#hub, this.#nodes);
-    await this.#bus.startAll();
+    await Promise.all([this.#bus.startAll(), this.#identity?.start()]);
     await this.#mesh.startRegistry();
     const startRole = this.#options.rolesApart === true ? this.#startRole.bind(this) : undefined;
     await Promise.all(this.#nodes.map((node) => this.#startNode(node)));
-    this.#parts = partsOf({ mesh: this.#mesh, bus: this.#bus, nodes: this.#nodes, startRole });
+    this.#parts = partsOf({
+      mesh: this.#mesh,
+      bus: this.#bus,
+      identity: this.#identity,
+      nodes: this.#nodes,
+      startRole,
+    });
     return {
       netlink: this.#netlink,
       nodes: this.#nodes,
@@ -168,7 +184,7 @@ class Room {
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
-      pids: [...this.#mesh.pids, ...this.#bus.pids],
+      pids: [...this.#mesh.pids, ...this.#bus.pids, ...(this.#identity?.pids ?? [])],
       namespaces: this.#namespaces,
       paths: [this.#stateDir],
     });

@@ -51,6 +51,8 @@ export interface MeshOptions {
   readonly natsServer: string;
   /** Without identities, TLS and tokens. */
   readonly insecure?: boolean;
+  /** Where processes get theirs; a server in this process by default. */
+  readonly identities?: MeshIdentities;
   /** Life of an SVID, 1 h by default. */
   readonly svidLifetimeMs?: number;
   /** For every process. */
@@ -96,16 +98,7 @@ export class Mesh {
   constructor(options: MeshOptions) {
     this.#options = options;
     this.executable = options.executable;
-    const { domain, stateDir, svidLifetimeMs } = options;
-    this.#identities =
-      options.insecure === true
-        ? withoutIdentities
-        : createMeshIdentities({
-            trustDomain: domain,
-            stateDir,
-            log: silentLog,
-            ...(svidLifetimeMs === undefined ? {} : { svidLifetimeMs }),
-          });
+    this.#identities = identitiesFor(options);
   }
 
   get #isOnBus(): boolean {
@@ -247,4 +240,16 @@ export class Mesh {
     this.supervised.set(`${node}/${report.child}`, report);
     this.pids.add(report.pid);
   }
+}
+
+function identitiesFor(options: MeshOptions): MeshIdentities {
+  const { domain, stateDir, insecure, identities, svidLifetimeMs } = options;
+  if (insecure === true) return withoutIdentities;
+  if (identities !== undefined) return identities;
+  return createMeshIdentities({
+    trustDomain: domain,
+    stateDir,
+    log: silentLog,
+    ...(svidLifetimeMs === undefined ? {} : { svidLifetimeMs }),
+  });
 }

@@ -33,6 +33,7 @@ const targets: readonly (readonly [string, string, Choice, 1 | 3])[] = [
   ['registry', 'registry', ofKind('registry'), 1],
   ['bus', 'nats-server, single', ofKind('bus'), 1],
   ['bus-leader', 'nats-server, leader of three', leader, 3],
+  ['identity', 'identity source (`vwire identity`)', ofKind('identity'), 1],
   ['all', 'all of them at once', everything, 1],
 ];
 
