@@ -140,7 +140,7 @@ async function createPlatformWith(
     dialer,
     listener: {
       listen: (url, services) =>
-        listener.listen(url, withRegisteredSockets(withReceivedFiles(services, files), files)),
+        listener.listen(url, withRegisteredSockets(withReceivedFiles(services, held), files)),
     },
     heldFiles: held,
     bus,

@@ -8,10 +8,11 @@ export type Descriptor = number;
 
 /** The descriptors that one connection carries. */
 export interface PeerDescriptors {
-  /** What the peer has sent for that inode URL and nobody has taken yet; it is the caller's from now on. */
+  /**
+   * What the peer has sent for that inode URL and nobody has taken yet; it is the caller's from now on. Whoever has the
+   * message that names it has it too, or never will.
+   */
   take(url: string): Descriptor | undefined;
-  /** The same, waiting for it to come. */
-  awaited(url: string, timeoutMs: number): Promise<Descriptor | undefined>;
   /**
    * Sends a copy ahead of whatever goes to the peer next: the given one may be closed at once.
    * Errors: RESOURCE_EXHAUSTED (too many wait to be sent), UNAVAILABLE (the connection has ended).

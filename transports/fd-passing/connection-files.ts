@@ -24,11 +24,6 @@ import type { HeldDescriptors } from './held-descriptors.ts';
 import type { KeptSocketsSetup } from './kept-sockets.ts';
 import { KeptSockets } from './kept-sockets.ts';
 
-export interface ConnectionFilesSetup {
-  readonly held: HeldDescriptors;
-  readonly clock: Clock;
-}
-
 /** Files of one message; those beyond come without, since each costs a look. */
 const filesMax = 8;
 
@@ -36,68 +31,55 @@ function filesOf(mechanisms: readonly (Mechanism | undefined)[]): readonly strin
   return inodeUrlsOf(mechanisms).slice(0, filesMax);
 }
 
-/** A peer that sends one at all sends it ahead of the message. */
-const lateMs = 1_000;
 /** How long what came with an answer is kept for whoever called. */
 const answeredMs = 30_000;
 
 /** The services with each file of a call received before its handler runs, and those of its answer sent. */
 export function withReceivedFiles(
   services: readonly ServedService[],
-  setup: ConnectionFilesSetup,
+  held: HeldDescriptors,
 ): readonly ServedService[] {
   return services.map((service) =>
     service.descriptor === NetworkService
-      ? receivingService(service.handler as unknown as ServiceHandler<typeof NetworkService>, setup)
+      ? receivingService(service.handler as unknown as ServiceHandler<typeof NetworkService>, held)
       : service,
   );
 }
 
 function receivingService(
   handler: ServiceHandler<typeof NetworkService>,
-  setup: ConnectionFilesSetup,
+  held: HeldDescriptors,
 ): ServedService {
   return serve(NetworkService, {
     request: (message, context) => {
       const { connection, mechanismPreferences } = message;
       const urls = filesOf([connection?.mechanism, ...mechanismPreferences]);
-      return withFiles(setup, { urls, context }, async () => {
+      return withFiles(held, { urls, context }, async () => {
         const answer = await handler.request(message, context);
-        sendAnswered(setup.held, context.peer.descriptors, answer, urls);
+        sendAnswered(held, context.peer.descriptors, answer, urls);
         return answer;
       });
     },
     close: (message, context) => {
       const urls = filesOf([message.mechanism]);
-      return withFiles(setup, { urls, context }, () => handler.close(message, context));
+      return withFiles(held, { urls, context }, () => handler.close(message, context));
     },
   });
 }
 
-/** Calls at once where nothing has to be waited for: calls keep their order of arrival. */
+/** Calls at once, so that calls keep their order of arrival. Whoever needs a file that did not come says so. */
 function withFiles<Answer>(
-  { held, clock }: ConnectionFilesSetup,
+  held: HeldDescriptors,
   { urls, context }: { readonly urls: readonly string[]; readonly context: CallContext },
   handle: () => Promise<Answer>,
 ): Promise<Answer> {
   const { descriptors } = context.peer;
   if (descriptors === undefined || urls.length === 0) return handle();
-  const releases: (() => void)[] = [];
-  const missing: string[] = [];
-  for (const url of urls) {
+  const releases = urls.flatMap((url) => {
     const descriptor = descriptors.take(url);
-    if (descriptor !== undefined) releases.push(held.adopt(url, descriptor));
-    else if (!held.has(url)) missing.push(url);
-  }
-  const release = (): void => releases.forEach((each) => each());
-  if (missing.length === 0) return handle().finally(release);
-  const timeoutMs = Math.min(lateMs, context.deadlineMs - clock.nowMs());
-  // Where one never comes, whoever needs the file says that it is not there.
-  const late = missing.map(async (url) => {
-    const descriptor = await descriptors.awaited(url, timeoutMs);
-    if (descriptor !== undefined) releases.push(held.adopt(url, descriptor));
+    return descriptor === undefined ? [] : held.adopt(url, descriptor);
   });
-  return Promise.all(late).then(handle).finally(release);
+  return handle().finally(() => releases.forEach((release) => release()));
 }
 
 /** What the caller named itself it has. */
@@ -125,7 +107,7 @@ function sendAnswered(
  */
 export function withSentFiles(dialer: Dialer, setup: KeptSocketsSetup): Dialer {
   const channels = new WeakMap<Channel, Channel>();
-  const answered = new AnsweredFiles(setup);
+  const answered = new AnsweredFiles(setup.held, setup.clock);
   const sockets = new KeptSockets(setup);
   return {
     dial: (url) => {
@@ -199,24 +181,25 @@ async function sendWith<Answer>(
 
 /** What came with answers, for whoever called to hold it. */
 class AnsweredFiles {
-  readonly #setup: ConnectionFilesSetup;
+  readonly #held: HeldDescriptors;
+  readonly #clock: Clock;
   readonly #kept = new Map<() => void, Timer>();
 
-  constructor(setup: ConnectionFilesSetup) {
-    this.#setup = setup;
+  constructor(held: HeldDescriptors, clock: Clock) {
+    this.#held = held;
+    this.#clock = clock;
   }
 
   take(descriptors: PeerDescriptors | undefined, answer: Connection): void {
-    const { held, clock } = this.#setup;
     for (const url of inodeUrlsOf([answer.mechanism])) {
       const descriptor = descriptors?.take(url);
       if (descriptor === undefined) continue;
-      if (held.needsNone(url)) {
+      if (this.#held.needsNone(url)) {
         closeSync(descriptor);
         continue;
       }
-      const release = held.adopt(url, descriptor);
-      const timer = clock.after(answeredMs, () => {
+      const release = this.#held.adopt(url, descriptor);
+      const timer = this.#clock.after(answeredMs, () => {
         this.#kept.delete(release);
         release();
       });

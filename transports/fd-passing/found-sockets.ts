@@ -20,23 +20,23 @@ export function findingClient(raw: Registry, sockets: KeptSockets): Registry {
         options?.onPeer?.(peer);
       };
       for await (const response of raw.find(query, { ...options, onPeer })) {
-        yield await withSocket(response, sockets, descriptors);
+        yield withSocket(response, sockets, descriptors);
       }
     },
   };
 }
 
-async function withSocket(
+function withSocket(
   response: NetworkServiceEndpointResponse,
   sockets: KeptSockets,
   descriptors: PeerDescriptors | undefined,
-): Promise<NetworkServiceEndpointResponse> {
+): NetworkServiceEndpointResponse {
   const { networkServiceEndpoint: entry, deleted } = response;
   if (entry === undefined) return response;
   if (deleted) sockets.forget(entry.name);
   if (deleted || !isInode(entry)) return response;
   const { url } = entry;
-  const release = await sockets.receive(url, descriptors, Infinity);
+  const release = sockets.receive(url, descriptors);
   // Whoever dials it says that it cannot.
   if (release === undefined) return response;
   sockets.keep(entry, url, release);

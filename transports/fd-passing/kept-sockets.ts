@@ -19,8 +19,6 @@ interface Kept {
   readonly expiry: Timer | undefined;
 }
 
-/** A peer sends it ahead of the message. */
-const lateMs = 1_000;
 /** Beyond it the oldest is let go. */
 const keptMax = 10_000;
 /** Calls that are under way when an entry expires still go to its socket. */
@@ -36,14 +34,9 @@ export class KeptSockets {
   }
 
   /** How to let go of the socket that has come, or is here already; undefined where it is neither. */
-  async receive(
-    url: string,
-    descriptors: PeerDescriptors | undefined,
-    timeoutMs: number,
-  ): Promise<(() => void) | undefined> {
+  receive(url: string, descriptors: PeerDescriptors | undefined): (() => void) | undefined {
     const { held } = this.#setup;
-    const come = await descriptors?.awaited(url, Math.min(lateMs, timeoutMs));
-    const descriptor = come ?? held.open(url);
+    const descriptor = descriptors?.take(url) ?? held.open(url);
     return descriptor === undefined ? undefined : held.adopt(url, descriptor);
   }
 

@@ -48,7 +48,8 @@ export class PassingSocket extends Duplex {
   #isReading = false;
 
   constructor(socket: Socket, handle: PipeHandle, { descriptors, log }: PassingSocketSetup) {
-    super({ allowHalfOpen: false });
+    // By itself it would end writing before TLS does, whose last write then fails as a fault of this side.
+    super({ allowHalfOpen: true });
     this.descriptors = descriptors;
     this.#socket = socket;
     this.#handle = handle;
@@ -56,8 +57,10 @@ export class PassingSocket extends Duplex {
     handle.readStop();
     handle.useUserBuffer(Buffer.alloc(0));
     handle.onread = () => this.#onReadable();
-    socket.on('error', (error) => this.destroy(error));
+    socket.on('error', (error) => this.destroy(asReset(error)));
     socket.once('close', () => this.destroy());
+    // Peers close both directions at once. Not in this turn: TLS still has to read the end, and to write its own.
+    this.once('end', () => setImmediate(() => this.destroy()));
   }
 
   admit(): void {
@@ -88,11 +91,11 @@ export class PassingSocket extends Duplex {
     if (rest.length === 0) {
       callback();
     } else if (this.descriptors.next === undefined || rest.length === 1) {
-      this.#socket.write(rest, callback);
+      this.#socket.write(rest, (error) => callback(error && asReset(error)));
     } else {
       // No room. Once a byte has gone the ordinary way, there is.
       this.#socket.write(rest.subarray(0, 1), (error) => {
-        if (error) callback(error);
+        if (error) callback(asReset(error));
         else this._write(rest.subarray(1), encoding, callback);
       });
     }
@@ -149,7 +152,7 @@ export class PassingSocket extends Duplex {
         } else if (!this.push(bytes)) this.#stop();
       }
     } catch (error) {
-      this.destroy(error as Error);
+      this.destroy(asReset(error as Error));
     }
   }
 
@@ -157,4 +160,9 @@ export class PassingSocket extends Duplex {
     this.#isReading = false;
     if (!this.#socket.destroyed) this.#handle.readStop();
   }
+}
+
+/** However the connection broke: by any other code, such as EPIPE, grpc-js takes it for a fault of this side. */
+function asReset(cause: Error): Error {
+  return Object.assign(new Error(cause.message, { cause }), { code: 'ECONNRESET' });
 }

@@ -31,8 +31,7 @@ function registeringService(handler: Registry, setup: KeptSocketsSetup): ServedS
     call: CallContext,
   ): Promise<NetworkServiceEndpoint> => {
     const { url } = endpoint;
-    const timeoutMs = call.deadlineMs - setup.clock.nowMs();
-    const release = await sockets.receive(url, call.peer.descriptors, timeoutMs);
+    const release = sockets.receive(url, call.peer.descriptors);
     if (release === undefined) throw notThere(url);
     try {
       const answer = await handler.register({ ...endpoint, url: sockets.dialled(url) }, call);

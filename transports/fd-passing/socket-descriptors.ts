@@ -39,12 +39,9 @@ interface Unclaimed {
   readonly expiry: Timer;
 }
 
-type Waiter = (descriptor: Descriptor | undefined) => void;
-
 export class SocketDescriptors implements PeerDescriptors {
   readonly #setup: SocketDescriptorsSetup;
   readonly #received = new Map<string, Unclaimed[]>();
-  readonly #waiters = new Map<string, Set<Waiter>>();
   readonly #outgoing: Descriptor[] = [];
   #receivedCount = 0;
   #refusedCount = 0;
@@ -60,23 +57,6 @@ export class SocketDescriptors implements PeerDescriptors {
     if (found === undefined) return undefined;
     this.#forget(url, found);
     return found.descriptor;
-  }
-
-  awaited(url: string, timeoutMs: number): Promise<Descriptor | undefined> {
-    const found = this.take(url);
-    if (found !== undefined || this.#isClosed) return Promise.resolve(found);
-    return new Promise((resolve) => {
-      const waiters = this.#waiters.get(url) ?? new Set();
-      this.#waiters.set(url, waiters);
-      const settle: Waiter = (descriptor) => {
-        timer.cancel();
-        waiters.delete(settle);
-        if (waiters.size === 0) this.#waiters.delete(url);
-        resolve(descriptor);
-      };
-      const timer = this.#setup.clock.after(timeoutMs, () => settle(undefined));
-      waiters.add(settle);
-    });
   }
 
   send(descriptor: Descriptor): void {
@@ -126,16 +106,10 @@ export class SocketDescriptors implements PeerDescriptors {
     this.#received.clear();
     this.#setup.total.count -= this.#receivedCount;
     this.#receivedCount = 0;
-    for (const waiters of this.#waiters.values()) for (const settle of waiters) settle(undefined);
   }
 
   #file(descriptor: Descriptor): void {
     const url = inodeUrlOf(descriptor);
-    const [waiter] = this.#waiters.get(url) ?? [];
-    if (waiter !== undefined) {
-      waiter(descriptor);
-      return;
-    }
     const { waitingMax, strangerMax, totalMax, total, unclaimedMs, clock, log } = this.#setup;
     const max = this.#isAdmitted ? waitingMax : strangerMax;
     if (this.#isClosed || this.#receivedCount >= max || total.count >= totalMax) {

@@ -2,7 +2,7 @@
 // Structures as in the 64-bit Linux ABI: msghdr of 56 bytes, iovec of 16, cmsghdr of 16 before its data.
 
 import koffi from 'koffi';
-import { errnoName } from '../../protocols/netlink/errno.ts';
+import { getSystemErrorName } from 'node:util';
 import type { Descriptor } from '../../protocols/ports/descriptors.ts';
 
 const library = koffi.load(null);
@@ -111,8 +111,6 @@ function isTemporary(number: number): boolean {
   return number === errorAgain || number === errorInterrupted;
 }
 
-/** With the code that Node's own sockets give, by which HTTP/2 tells a peer that has gone from a fault. */
 function callError(call: string): Error {
-  const code = errnoName(koffi.errno());
-  return Object.assign(new Error(`${call}: ${code}`), { code });
+  return new Error(`${call}: ${getSystemErrorName(-koffi.errno())}`);
 }

@@ -77,18 +77,13 @@ const codeByNumber = new Map<number, ErrorCode>(
   Object.entries(errorCodes).map(([code, row]) => [row.grpcStatus, code as ErrorCode]),
 );
 
-/** grpc-js calls it internal where its own connection broke in a way that it does not know, as over a wrapped socket. */
-const isOwnConnection = /^Received RST_STREAM with code \d+ triggered by internal client error: /;
-
 /** What a failed call's status means; the peer's own error where it sent one that agrees with the status. */
 export function fromStatus(status: {
   readonly code: number;
   readonly details: string;
   readonly metadata?: Metadata;
 }): NsmError {
-  const code = isOwnConnection.test(status.details)
-    ? 'UNAVAILABLE'
-    : (codeByNumber.get(status.code) ?? 'UNKNOWN');
+  const code = codeByNumber.get(status.code) ?? 'UNKNOWN';
   const line = status.metadata?.get(errorHeader)[0];
   const sent = decodeError(typeof line === 'string' ? line : undefined);
   return sent?.code === code ? sent : new NsmError(code, status.details, { rule: 'grpc-status' });

@@ -144,16 +144,18 @@ describe('a socket', () => {
     }
   });
 
-  it('waits for one that is announced before it comes, and no longer than asked', async () => {
+  it('has a descriptor no later than the byte that it came with', async () => {
     const pair = await ends();
     const file = openFile();
-    const { descriptors } = pair.receiver;
-    expect(await descriptors.awaited(file.url, 1)).toBeUndefined();
-    const waiting = descriptors.awaited(file.url, 10_000);
-    await sendRaw(pair, '!', file.descriptor);
-    const got = await waiting;
-    expect(got).toBeDefined();
-    closeSync(got ?? -1);
+    const seen: boolean[] = [];
+    pair.receiver.on('data', () => {
+      const got = pair.receiver.descriptors.take(file.url);
+      seen.push(got !== undefined);
+      if (got !== undefined) closeSync(got);
+    });
+    for (const each of 'abc') await sendRaw(pair, each, file.descriptor);
+    await eventually('all bytes', 5_000, () => expect(pair.text()).toBe('abc'));
+    expect(seen).toEqual([true, true, true]);
   });
 
   it('closes what nobody takes: beyond the bound at once, the rest after a while', async () => {
@@ -192,15 +194,15 @@ describe('a socket', () => {
     closeSync(got);
   });
 
-  it('lets go of everything when the peer dies, calls that wait included', async () => {
+  it('lets go of everything when the peer dies', async () => {
     const pair = await ends();
     const { descriptors } = pair.receiver;
     await sendRaw(pair, 'x', openFile().descriptor);
     await eventually('the byte', 5_000, () => expect(pair.text()).toBe('x'));
-    const waiting = descriptors.awaited('inode://1/1', 60_000);
     pair.sender.destroy();
-    expect(await waiting).toBeUndefined();
-    expect(() => descriptors.send(0)).toThrow('has ended');
+    await eventually('its end', 5_000, () => {
+      expect(() => descriptors.send(0)).toThrow('has ended');
+    });
   });
 
   it('refuses to queue more than it may send', async () => {
@@ -288,10 +290,9 @@ describe.skipIf(whyNoNamespaces() !== undefined)('calls', () => {
       close: () => Promise.resolve(create(EmptySchema)),
     });
     const { listener } = grpcOf(server);
-    const files = { held, clock };
     const listening = await listener.listen(
       `unix://${folder}/s.sock`,
-      withReceivedFiles([service], files),
+      withReceivedFiles([service], held),
     );
     cleanUps.push(() => listening.close(0));
     const own = namespace();
@@ -318,13 +319,74 @@ describe.skipIf(whyNoNamespaces() !== undefined)('calls', () => {
     const { listener } = grpcOf(await home.source('server'));
     const listening = await listener.listen(
       `unix://${folder}/s.sock`,
-      withReceivedFiles([service], { held, clock }),
+      withReceivedFiles([service], held),
     );
     cleanUps.push(() => listening.close(0));
     const { client } = caller(await home.source('client'), listening.url, namespace());
     const answer = await client.request(asking('inode://4/1'), budget);
     expect(answer.id).toBe('served');
   });
+
+  it.each([
+    { how: 'has ended', end: (socket: Socket) => socket.end() },
+    { how: 'has gone', end: (socket: Socket) => socket.destroy() },
+    { how: 'has gone with bytes unread', end: (socket: Socket) => socket.destroy(), unread: true },
+  ])('under way, and begun since, are told that a peer that $how is not there', async (ending) => {
+    let arrived = (): void => {};
+    const hasArrived = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const service = serve(NetworkService, {
+      request: () => (arrived(), new Promise(() => {})),
+      close: () => Promise.resolve(create(EmptySchema)),
+    });
+    const { listener } = grpcOf(await home.source('server'));
+    const listening = await listener.listen(`unix://${folder}/s.sock`, [service]);
+    cleanUps.push(() => listening.close(0));
+    const between = await listenBetween(`${folder}/between.sock`, `${folder}/s.sock`);
+    const identity = await home.source('client');
+    const { client } = caller(identity, `unix://${folder}/between.sock`, namespace());
+    const refusal = (id = ''): Promise<unknown> =>
+      client
+        .request(create(NetworkServiceRequestSchema, { connection: { id } }), budget)
+        .catch((error: unknown) => error);
+    const calls = [refusal()];
+    await hasArrived;
+    const [near] = between.sockets;
+    if (ending.unread) {
+      near?.unpipe().pause();
+      // More than Node reads ahead.
+      calls.push(refusal('x'.repeat(300_000)));
+      await eventually('bytes to be there', 5_000, () => {
+        expect(near?.readableLength).toBeGreaterThan(0);
+      });
+    }
+    between.stop();
+    ending.end(near as Socket);
+    // Written before anybody here can have read the end.
+    calls.push(refusal(), refusal());
+    for (const error of await Promise.all(calls)) {
+      expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+    }
+  });
+
+  /** Hands on what it is sent, until told to stop; then nobody listens there. */
+  async function listenBetween(path: string, to: string) {
+    const sockets: Socket[] = [];
+    const server = createServer((near) => {
+      const far = connect(to);
+      near.pipe(far).pipe(near);
+      for (const each of [near, far]) sockets.push(each.on('error', () => {}));
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    cleanUps.push(() => sockets.forEach((each) => each.destroy()));
+    cleanUps.push(() => server.close());
+    const stop = () => {
+      server.close();
+      sockets.forEach((each) => each.unpipe());
+    };
+    return { sockets, stop };
+  }
 
   /** In a PID namespace with a /proc of its own, where no process of the test is to be seen. */
   async function startReceiver(url: string, workloadApi: string): Promise<ChildProcess> {

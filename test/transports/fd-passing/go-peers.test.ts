@@ -137,7 +137,7 @@ async function serveHop(name: string, url: string) {
     callHeaders: own.callHeaders,
     fdPassing: createFdPassing({ clock, log }),
   });
-  const services = withReceivedFiles(connections.services, { held, clock });
+  const services = withReceivedFiles(connections.services, held);
   const listening = await listener.listen(url, services);
   cleanUps.push(() => listening.close(0));
   return { held, directory: connections.directory };

@@ -27,7 +27,10 @@ import type {
   UnaryOptions,
 } from '../../../protocols/ports/rpc.ts';
 import { serve } from '../../../protocols/ports/rpc.ts';
-import { withSentFiles } from '../../../transports/fd-passing/connection-files.ts';
+import {
+  withReceivedFiles,
+  withSentFiles,
+} from '../../../transports/fd-passing/connection-files.ts';
 import { HeldDescriptors } from '../../../transports/fd-passing/held-descriptors.ts';
 import { withRegisteredSockets } from '../../../transports/fd-passing/registered-files.ts';
 import { inodeUrlOf, openPath } from '../../../transports/fd-passing/socket-descriptors.ts';
@@ -94,6 +97,30 @@ describe('held', () => {
   it('opens nothing where the process that showed it has gone', () => {
     const held = new HeldDescriptors({ find: () => '/proc/self/fd/99999' });
     expect(held.open(url)).toBeUndefined();
+  });
+});
+
+describe('what comes with a call', () => {
+  it('is looked for at once, and a call without it goes on in its turn', async () => {
+    const descriptor = openSync('/dev/null', 'r');
+    const url = inodeUrlOf(descriptor);
+    const held = new HeldDescriptors(nothing);
+    const seen: boolean[] = [];
+    const handler = {
+      close: () => (seen.push(held.has(url)), Promise.resolve(create(EmptySchema))),
+    } as unknown as ServiceHandler<typeof NetworkService>;
+    const [service] = withReceivedFiles([serve(NetworkService, handler)], held);
+    const receiving = service?.handler as unknown as ServiceHandler<typeof NetworkService>;
+    const come = [undefined, descriptor];
+    const descriptors = { take: () => come.shift() } as unknown as PeerDescriptors;
+    const call = { peer: { binding: 'grpc', descriptors } } as unknown as CallContext;
+    const connection = create(ConnectionSchema, {
+      mechanism: kernelMechanism({ netnsUrl: url, interfaceName: 'nsm-1' }),
+    });
+    const answers = [receiving.close(connection, call), receiving.close(connection, call)];
+    expect(seen).toEqual([false, true]);
+    await Promise.all(answers);
+    expect(held.has(url)).toBe(false);
   });
 });
 
@@ -164,8 +191,8 @@ describe('registered', () => {
     const url = inodeUrlOf(socket);
     closeSync(socket);
     const call = (comes: boolean): CallContext => {
-      const awaited = () => Promise.resolve(comes ? openPath(path) : undefined);
-      const descriptors: PeerDescriptors = { awaited, take: () => undefined, send: () => {} };
+      const take = () => (comes ? openPath(path) : undefined);
+      const descriptors: PeerDescriptors = { take, send: () => {} };
       return {
         peer: { binding: 'grpc', descriptors },
         headers: {},

@@ -42,7 +42,7 @@ const service = serve(NetworkService, {
   close: () => Promise.resolve(create(EmptySchema)),
 });
 
-const listening = await listener.listen(url, withReceivedFiles([service], { held, clock }));
+const listening = await listener.listen(url, withReceivedFiles([service], held));
 process.stdout.write('ready\n');
 process.stdin.resume().on('end', () => {
   void listening.close(0).then(() => process.exit(0));
