@@ -9,6 +9,7 @@ import { guardServices, type GuardSetup } from '../../actors/authorization/guard
 import type { TokenSource } from '../../actors/connection/tokens.ts';
 import { type AccessPolicy, openPolicy } from '../../protocols/authorization/access-policy.ts';
 import { testedAccessPolicyFrom } from '../../protocols/authorization/access-policy-document.ts';
+import type { NsmError } from '../../protocols/errors.ts';
 import { TokenReader } from '../../protocols/authorization/read-tokens.ts';
 import {
   NetworkServiceEndpointQuerySchema,
@@ -32,6 +33,8 @@ export type AuthorizationConfig = Pick<
 >;
 
 export interface AuthorizationSetup {
+  /** Of the process. */
+  readonly name: string;
   readonly identity: Identity;
   readonly tokens: TokenSource;
   readonly clock: Clock;
@@ -49,6 +52,8 @@ export interface Authorization {
   ): readonly ServedService[];
   /** What a client holds the answer of its next hop to. */
   answerJudge(hop: string): JudgeAnswer;
+  /** Records that TLS let somebody not in. */
+  refusedConnection(error: NsmError): void;
   stop(): void;
 }
 
@@ -59,12 +64,13 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
   const trail = new AuditTrail({ log: audit, clock });
   const reader = new TokenReader((token, leaf) => identity.verifyPathToken(token, leaf));
   const policy = followPolicy(config, log);
+  const self = (): string | undefined => identity.current()?.svid.spiffeId;
   const authorityOf = (hop: string): Authority =>
     new Authority({
       ...setup,
       hasBus: config.bus === 'nats',
       hop,
-      self: () => identity.current()?.svid.spiffeId,
+      self,
       reader,
       trail,
       policy: () => policy.value,
@@ -73,6 +79,17 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
     guard: (hop, services, parts) =>
       guardServices(services, { authority: authorityOf(hop), ...parts }),
     answerJudge: (hop) => answerJudge(authorityOf(hop).setup),
+    refusedConnection({ details: { rule = 'tls-handshake', expected, found }, message }) {
+      trail.record({
+        decision: 'denied',
+        operation: 'Connect',
+        hop: setup.name,
+        self: self() ?? '',
+        rule,
+        found: found ?? message,
+        ...(expected !== undefined && { expected }),
+      });
+    },
     stop() {
       policy.stop();
       trail.close();

@@ -105,6 +105,17 @@ async function createPlatformWith(
   const memory = createMemoryNetwork({ clock, ...own });
   const held = new HeldDescriptors({ find: findNamespace });
   const files = { held, clock, wallClock: systemWallClock };
+  const authorization =
+    own === undefined
+      ? undefined
+      : createAuthorization({
+          ...own,
+          name,
+          clock,
+          wallClock: systemWallClock,
+          log,
+          config: options.authorization ?? nothingConfigured,
+        });
   const grpc = createGrpc({
     clock,
     log,
@@ -112,6 +123,7 @@ async function createPlatformWith(
     ...(own === undefined
       ? { insecure: options.insecure }
       : { tls: { ...own, wallClock: systemWallClock }, callHeaders: own.callHeaders }),
+    ...(authorization && { onRefused: (error) => authorization.refusedConnection(error) }),
   });
   const nats = bus && {
     dialer: createNatsDialer(bus, own),
@@ -121,16 +133,6 @@ async function createPlatformWith(
   const system = createActorSystem({ name, clock, random: systemRandom, log });
   const dialer = withSentFiles(dialByScheme(bindings), files);
   const listener = listenByScheme(bindings);
-  const authorization =
-    own === undefined
-      ? undefined
-      : createAuthorization({
-          ...own,
-          clock,
-          wallClock: systemWallClock,
-          log,
-          config: options.authorization ?? nothingConfigured,
-        });
   return {
     system,
     clock,

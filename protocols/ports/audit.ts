@@ -4,7 +4,7 @@
 export interface AuditEntry {
   /** `would-deny`: the access policy in audit mode would have refused it, and it was granted. */
   readonly decision: 'granted' | 'denied' | 'would-deny';
-  /** `Request`, `Close`, `MonitorConnections`, `Register`, `Unregister`, `Find` and so on. */
+  /** `Request`, `Close`, `MonitorConnections`, `Register`, `Unregister`, `Find` and so on; `Connect` for TLS. */
   readonly operation: string;
   /** Component that decided, and its SPIFFE ID. */
   readonly hop: string;
@@ -28,6 +28,8 @@ export interface AuditEntry {
 export interface AuditRecord extends AuditEntry {
   /** Calls decided in the same way since the line before, which this one stands for as well. */
   readonly repeated?: number;
+  /** It stands for denials about one thing and another, of a peer that has had too many for a line each. */
+  readonly isSummary?: true;
 }
 
 export interface AuditLog {

@@ -14,6 +14,7 @@ import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import type { AuditRecord } from '../../protocols/ports/audit.ts';
+import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
@@ -30,7 +31,7 @@ export class ProvenMesh {
   /** All that was logged by any part, unredacted. */
   readonly logged: string[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), 'vwire-proven-'));
-  readonly #identities = new TestIdentities();
+  readonly identities = new TestIdentities();
   readonly #natsUrl: string | undefined;
   readonly #cleanUps: (() => Promise<unknown>)[] = [];
 
@@ -74,7 +75,7 @@ export class ProvenMesh {
       log: this.#log(),
       natsUrl: this.#natsUrl,
       insecure: false,
-      workloadApi: await this.#identities.socketOf(name),
+      workloadApi: await this.identities.socketOf(name),
       maxTokenLifetimeMs: lifetimeMs,
       authorization: {
         policyFile: this.#policyFile,
@@ -155,7 +156,11 @@ export class ProvenMesh {
   }
 
   async caller(name: string): Promise<Caller> {
-    const made = new Caller(await this.#identities.source(name));
+    return this.callerAs(await this.identities.source(name));
+  }
+
+  callerAs(identity: Identity): Caller {
+    const made = new Caller(identity);
     this.atEnd(() => made.end());
     return made;
   }
@@ -168,7 +173,7 @@ export class ProvenMesh {
   /** Returns all that was logged and audited. */
   async end(): Promise<readonly string[]> {
     for (const cleanUp of this.#cleanUps.splice(0).reverse()) await cleanUp();
-    await this.#identities.close();
+    await this.identities.close();
     const all = [...this.logged, JSON.stringify(this.audited())];
     rmSync(this.#folder, { recursive: true, force: true });
     return all;

@@ -2,9 +2,10 @@
 // grpc.health.v1.Health beside the services. Sockets are bound and connections taken here, over TLS judged, and then
 // handed to grpc-js.
 
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import type { Server as NetServer, Socket } from 'node:net';
 import { createServer } from 'node:net';
+import type { NsmError } from '../../protocols/errors.ts';
 import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
 import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
 import {
@@ -24,6 +25,8 @@ import type { GrpcHost, GrpcServedCall } from './grpc-served-calls.ts';
 import { plaintextCaller, registerMethod } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import type { FdPassing } from './passing-credentials.ts';
+import { type PeerBounds, peerBoundsDefault, PeerLoad } from './peer-load.ts';
+import { gatedInjector, StreamGate } from './stream-gate.ts';
 import { TlsDoor } from './tls-door.ts';
 
 export interface GrpcListenerOptions extends PlaintextOptions {
@@ -37,9 +40,18 @@ export interface GrpcListenerOptions extends PlaintextOptions {
   readonly callsMax?: number;
   /** Connections per listener, TLS handshakes included; beyond it a connection is dropped. */
   readonly connectionsMax?: number;
+  /** What each peer that TLS has proven may take of that. Without TLS nobody is known, and all are one peer. */
+  readonly perPeer?: Partial<PeerBounds>;
+  /** TLS handshakes under way; beyond it the oldest gives way. */
+  readonly handshakesMax?: number;
+  readonly handshakeMs?: number;
   readonly messageBytesMax?: number;
   /** How often a connection is probed, so that a peer that vanished is noticed. */
   readonly keepaliveMs?: number;
+  /** How long it has to answer the probe. */
+  readonly keepaliveTimeoutMs?: number;
+  /** Told of each peer that TLS refuses, besides the log. */
+  readonly onRefused?: (error: NsmError) => void;
   /** The guard of one listener; by default each has its own with default bounds. */
   readonly createGuard?: () => OperationGuard;
 }
@@ -56,8 +68,11 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
       policy?.(address);
       const host = createHost(url, options);
       const server = createServerOf(host, services, options);
+      const gateOf = gates(host, services, options);
       const entrance =
-        tls === undefined ? plainDoor(server, options) : tlsDoor(host, server, address.kind);
+        tls === undefined
+          ? plainDoor(server, gateOf, options)
+          : tlsDoor({ host, server, gateOf }, address.kind);
       try {
         const cut = followSockets(entrance.socket);
         const bound = await bindSocket(entrance.socket, address);
@@ -73,7 +88,7 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
     },
   };
 
-  function tlsDoor(host: GrpcHost, server: Server, kind: GrpcAddress['kind']): Entrance {
+  function tlsDoor({ host, server, gateOf }: Inside, kind: GrpcAddress['kind']): Entrance {
     const { clock, fdPassing, connectionsMax = connectionsMaxDefault } = options;
     const door = new TlsDoor({
       tls: tls as MutualTls,
@@ -81,8 +96,13 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
       log,
       url: host.url,
       server,
+      gateOf,
+      perPeer: perPeer(options),
       connectionsMax,
+      handshakesMax: options.handshakesMax ?? handshakesMaxDefault,
+      handshakeMs: options.handshakeMs ?? handshakeMsDefault,
       fdPassing: kind === 'unix' ? fdPassing : undefined,
+      onRefused: options.onRefused,
     });
     host.callerOf = (call) => door.connectionOf(call.getAuthContext().sslPeerCertificate);
     return door;
@@ -90,6 +110,21 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
 }
 
 const connectionsMaxDefault = 10_000;
+/** An honest peer is through within milliseconds. */
+const handshakesMaxDefault = 512;
+/** A peer that says nothing must not hold a place for long. */
+const handshakeMsDefault = 10_000;
+
+function perPeer(options: GrpcListenerOptions): PeerBounds {
+  return { ...peerBoundsDefault, ...options.perPeer };
+}
+
+/** What serves the connections of one listener. */
+interface Inside {
+  readonly host: GrpcHost;
+  readonly server: Server;
+  readonly gateOf: (load: PeerLoad) => StreamGate;
+}
 
 /** Takes connections and hands them to grpc-js. */
 interface Entrance {
@@ -97,8 +132,26 @@ interface Entrance {
   close(): void;
 }
 
-function plainDoor(server: Server, { connectionsMax }: GrpcListenerOptions): Entrance {
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+function gates(
+  { clock, messageBytesMax }: GrpcHost,
+  services: readonly ServedService[],
+  options: GrpcListenerOptions,
+): Inside['gateOf'] {
+  const long = new Set<string>();
+  for (const { path, method } of servedMethods(services).values()) {
+    if (method.methodKind === 'bidi_streaming') long.add(`/${path}`);
+  }
+  const hasLongBody = (path: string): boolean => long.has(path);
+  const bounds = perPeer(options);
+  return (load) => new StreamGate({ clock, bounds, load, hasLongBody, messageBytesMax });
+}
+
+function plainDoor(
+  server: Server,
+  gateOf: Inside['gateOf'],
+  { connectionsMax }: GrpcListenerOptions,
+): Entrance {
+  const injector = gatedInjector(server, gateOf(new PeerLoad()));
   const socket = createServer({ noDelay: true }, (connection) => {
     connection.on('error', () => {});
     injector.injectConnection(connection);
@@ -128,7 +181,9 @@ function createServerOf(
     'grpc.max_receive_message_length': host.messageBytesMax,
     'grpc.max_send_message_length': host.messageBytesMax,
     'grpc.keepalive_time_ms': options.keepaliveMs ?? 30_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? 10_000,
+    // Of one connection, and never reached by a peer that heeds its own bound.
+    'grpc.max_concurrent_streams': 2 * perPeer(options).callsMax,
   });
   for (const served of servedMethods(services).values()) registerMethod(server, host, served);
   registerHealth(server, host, new Set(services.map(({ descriptor }) => descriptor.typeName)));

@@ -2,6 +2,7 @@
 
 import type { Server as NetServer } from 'node:net';
 import { createServer } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
 import type { PeerDescriptors } from '../../protocols/ports/descriptors.ts';
 import type { FdPassing, PassingStream } from './passing-credentials.ts';
@@ -17,16 +18,22 @@ export function passingServer(fdPassing: FdPassing, tlsServer: TlsServer): NetSe
   });
 }
 
+type Wrap = Duplex & { readonly stream?: Duplex };
 interface OverStream {
-  readonly _handle?: { readonly _parentWrap?: { readonly stream?: PassingStream } } | null;
+  readonly _handle?: { readonly _parentWrap?: Wrap } | null;
 }
 
-/**
- * What the connection beneath TLS carries, now that the peer is known. How Node keeps that stream is not documented.
- */
+/** What the TLS server was given. How Node keeps it is not documented. */
+export function beneath(socket: TLSSocket): Duplex | undefined {
+  const wrap = (socket as unknown as OverStream)._handle?._parentWrap;
+  return wrap?.stream ?? wrap;
+}
+
+/** What the connection beneath TLS carries, now that the peer is known. */
 export function admitBeneath(socket: TLSSocket): PeerDescriptors | undefined {
-  const stream = (socket as unknown as OverStream)._handle?._parentWrap?.stream;
+  const stream = beneath(socket);
   if (stream === undefined || !wrapped.has(stream)) return undefined;
-  stream.admit();
-  return stream.descriptors;
+  const passing = stream as PassingStream;
+  passing.admit();
+  return passing.descriptors;
 }

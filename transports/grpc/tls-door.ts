@@ -5,7 +5,6 @@
 // Invariant: no call is served for a peer that is not trusted at that moment.
 
 import type { Server } from '@grpc/grpc-js';
-import { ServerCredentials } from '@grpc/grpc-js';
 import type { Server as NetServer } from 'node:net';
 import type { PeerCertificate, Server as TlsServer, TLSSocket } from 'node:tls';
 import { createServer } from 'node:tls';
@@ -19,8 +18,14 @@ import { presentedChain, tlsMaterial } from '../../protocols/spiffe/tls-material
 import type { GrpcServedCall } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { alpnProtocol, contextOptions } from './mutual-tls.ts';
+import { Handshakes } from './handshakes.ts';
 import type { FdPassing } from './passing-credentials.ts';
-import { admitBeneath, passingServer } from './passing-server.ts';
+import { admitBeneath, beneath, passingServer } from './passing-server.ts';
+import type { PeerBounds, PeerLoad } from './peer-load.ts';
+import { PeerLoads } from './peer-load.ts';
+import { RefusalLog } from './refusal-log.ts';
+import type { StreamGate } from './stream-gate.ts';
+import { gatedInjector } from './stream-gate.ts';
 
 export interface TlsDoorInit {
   readonly tls: MutualTls;
@@ -29,14 +34,19 @@ export interface TlsDoorInit {
   readonly url: string;
   /** Serves what comes through. */
   readonly server: Server;
+  readonly gateOf: (load: PeerLoad) => StreamGate;
+  readonly perPeer: PeerBounds;
   /** Beyond it a connection is dropped. */
   readonly connectionsMax: number;
+  /** Beyond it the oldest handshake gives way. */
+  readonly handshakesMax: number;
+  readonly handshakeMs: number;
   /** Of a unix socket that may carry descriptors. */
   readonly fdPassing: FdPassing | undefined;
+  /** Told of each peer that is refused, besides the log. */
+  readonly onRefused: ((error: NsmError) => void) | undefined;
 }
 
-/** A peer that says nothing must not hold a place for long. */
-const handshakeTimeoutMs = 10_000;
 /** How long the last words of ended calls have to leave before the connection is cut. */
 const lastWordsMs = 200;
 
@@ -47,10 +57,16 @@ export class TlsDoor {
   readonly #init: TlsDoorInit;
   /** By the object that grpc-js gives for the peer of a call. */
   readonly #connections = new Map<PeerCertificate, TlsConnection>();
+  readonly #loads: PeerLoads;
+  readonly #handshakes: Handshakes;
+  readonly #refusals: RefusalLog;
   readonly #unwatch: () => void;
 
   constructor(init: TlsDoorInit) {
     this.#init = init;
+    this.#loads = new PeerLoads(init.perPeer);
+    this.#refusals = new RefusalLog(init);
+    this.#handshakes = new Handshakes(init.handshakesMax, (error) => this.#refused(error));
     const { identity } = init.tls;
     this.#tlsServer = createServer({
       ...this.#context(),
@@ -58,10 +74,14 @@ export class TlsDoor {
       // Judged below, where the reason can be told.
       rejectUnauthorized: false,
       ALPNProtocols: [alpnProtocol],
-      handshakeTimeout: handshakeTimeoutMs,
+      handshakeTimeout: init.handshakeMs,
       noDelay: true,
     });
-    this.#tlsServer.on('secureConnection', (socket) => this.#welcome(socket));
+    this.#tlsServer.on('connection', (socket) => this.#handshakes.begin(socket));
+    this.#tlsServer.on('secureConnection', (socket) => {
+      this.#handshakes.end(beneath(socket));
+      this.#welcome(socket);
+    });
     this.#tlsServer.on('tlsClientError', (error, socket) => {
       this.#refused(error);
       socket.destroy();
@@ -80,6 +100,7 @@ export class TlsDoor {
 
   close(): void {
     this.#unwatch();
+    this.#refusals.close();
     this.socket.close();
   }
 
@@ -123,19 +144,22 @@ export class TlsDoor {
     socket: TLSSocket,
     { presented, chain, verified }: Omit<TlsConnectionInit, 'socket'>,
   ): void {
-    const { clock, server, tls, url } = this.#init;
+    const { clock, server, tls, url, gateOf } = this.#init;
+    const { spiffeId } = verified;
+    const load = this.#loads.enter(spiffeId);
     const connection = new TlsConnection({ socket, presented, chain, verified });
     // One object for all calls, instead of a certificate that is read anew for each.
     socket.getPeerCertificate = (() => presented) as TLSSocket['getPeerCertificate'];
     this.#connections.set(presented, connection);
     // An injector of its own lets grpc-js say goodbye to this connection alone.
-    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    const injector = gatedInjector(server, gateOf(load));
     const expiry = clock.after(verified.notAfterMs - tls.wallClock.epochMs(), () =>
       connection.end(connectionReplaced(url, 'a client certificate that has expired'), clock),
     );
     connection.onEnd = () => injector.destroy();
     socket.once('close', () => {
       this.#connections.delete(presented);
+      this.#loads.leave(spiffeId, load);
       expiry.cancel();
       connection.closed();
       injector.destroy();
@@ -158,9 +182,10 @@ export class TlsDoor {
     }
   }
 
-  #refused(error: unknown): void {
-    const { log, url } = this.#init;
-    log.warn('refused a connection', { url, error: describeError(asNsmError(error)) });
+  #refused(thrown: unknown): void {
+    const error = asNsmError(thrown);
+    this.#refusals.write(error);
+    this.#init.onRefused?.(error);
   }
 }
 

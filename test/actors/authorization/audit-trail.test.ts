@@ -14,6 +14,8 @@ beforeEach(() => {
   clock = createManualClock();
 });
 
+const write = (record: AuditRecord): void => void written.push(record);
+
 const trail = (rememberedMax = 100) =>
   new AuditTrail({ log: { write: (record) => void written.push(record) }, clock, rememberedMax });
 
@@ -92,5 +94,43 @@ describe('the audit trail', () => {
       ['granted', 1],
       ['denied', 1],
     ]);
+  });
+
+  it('gives a peer that is denied ever other things a line each, then one per rule with their number', async () => {
+    const audit = new AuditTrail({ log: { write }, clock, denialsPerPeerMax: 3 });
+    for (let id = 0; id < 1_000; id += 1) audit.record({ ...denied, connectionId: `guess-${id}` });
+    audit.record({ ...denied, connectionId: 'guess-0', rule: 'tokens_valid' });
+    expect(written.map(({ connectionId = '', rule }) => [connectionId, rule])).toEqual([
+      ['guess-0', 'tokens_expired'],
+      ['guess-1', 'tokens_expired'],
+      ['guess-2', 'tokens_expired'],
+      ['', 'tokens_expired'],
+      ['', 'tokens_valid'],
+    ]);
+    const { operation, hop, self, peer } = denied;
+    const summary = { decision: 'denied', operation, hop, self, peer, isSummary: true };
+    expect(written[3]).toEqual({ ...summary, rule: 'tokens_expired' });
+    written = [];
+    // Others have lines of their own, and so has whoever waits.
+    audit.record({ ...denied, peer: 'spiffe://home.test/other' });
+    await clock.advance(600_000);
+    audit.record({ ...denied, connectionId: 'guess-0' });
+    expect(written).toEqual([
+      { ...denied, peer: 'spiffe://home.test/other' },
+      { ...summary, rule: 'tokens_expired', repeated: 996 },
+      { ...denied, connectionId: 'guess-0' },
+    ]);
+    audit.close();
+  });
+
+  it('gives all who prove nothing the lines of one', () => {
+    const audit = new AuditTrail({ log: { write }, clock, denialsPerPeerMax: 3 });
+    for (let id = 0; id < 100; id += 1) {
+      audit.record({ ...denied, peer: `spiffe://made.up/${id}`, isUnproven: true });
+    }
+    audit.close();
+    expect(written).toHaveLength(5);
+    expect(written[4]).toMatchObject({ isUnproven: true, isSummary: true, repeated: 96 });
+    expect(written[4]?.peer).toBeUndefined();
   });
 });

@@ -29,12 +29,11 @@ import { serve } from '../../../protocols/ports/rpc.ts';
 import { tlsMaterial } from '../../../protocols/spiffe/tls-material.ts';
 import { createGrpc } from '../../../transports/grpc/grpc.ts';
 import { systemClock, systemWallClock } from '../../../transports/process/system-clock.ts';
-import type { IdentityServer } from '../../../transports/spiffe-ts/spiffe.ts';
 import { failure, noLeak, liveResources } from '../../contract/rpc.ts';
 import { eventually } from '../../sandbox/eventually.ts';
+import { caOf, faked, type Forged, forgedBy, times } from '../../sandbox/forged-identities.ts';
 import { renewed, TestIdentities } from '../../sandbox/identities.ts';
-import type { TestCa } from '../spiffe-ts/pki.ts';
-import { keyOf, makeCa, makeKey, makeLeaf } from '../spiffe-ts/pki.ts';
+import { makeCa } from '../spiffe-ts/pki.ts';
 
 const clock = systemClock;
 const of = (identity: Identity) => ({ clock, tls: { identity, wallClock: systemWallClock } });
@@ -312,7 +311,9 @@ describe('a server', () => {
     const server = await home.source('server');
     const client = await home.source('client');
     const served = await serveAs(server);
-    const error = await failure(callerAs(forgedBy(client, forged()), served).ask());
+    const error = await failure(
+      callerAs(forgedBy(client, { ca: caOf(home.server), ...forged() }), served).ask(),
+    );
     expect(error.code).toBe('UNAVAILABLE');
     await eventually('the refusal', 5_000, () => expect(served.refused.join()).toMatch(rule));
     expect(served.contexts).toHaveLength(0);
@@ -355,7 +356,9 @@ describe('a client', () => {
     ['two ids', () => ({ uris: ['spiffe://home.test/a', 'spiffe://home.test/b'] }), 'svid-uri'],
   ] as const)('refuses a server with %s, and says why', async (_, forged, rule) => {
     const client = await home.source('client');
-    const served = await serveAs(forgedBy(await home.source('server'), forged()));
+    const served = await serveAs(
+      forgedBy(await home.source('server'), { ca: caOf(home.server), ...forged() }),
+    );
     const caller = callerAs(client, served);
     const error = await failure(caller.ask());
     expect(error).toMatchObject({ code: 'UNAVAILABLE', details: { rule } });
@@ -370,50 +373,6 @@ describe('a client', () => {
     expect(error).toMatchObject({ code: 'UNAUTHENTICATED', details: { rule: 'own-identity' } });
   });
 });
-
-interface Forged {
-  readonly ca?: TestCa;
-  readonly uri?: string;
-  readonly uris?: readonly string[];
-  readonly notAfterMs?: number;
-}
-
-const times = () => ({ notBeforeMs: Date.now() - hourMs, notAfterMs: Date.now() + hourMs });
-
-/** The identity with a certificate that no honest authority issues; the process believes in it. */
-function forgedBy(identity: Identity, { ca = caOf(home.server), ...forged }: Forged): Identity {
-  const key = makeKey();
-  const uris = forged.uris ?? [forged.uri ?? 'spiffe://home.test/a'];
-  const leaf = makeLeaf(ca, { ...times(), key, ...forged, uris });
-  const snapshot = identity.current() as IdentitySnapshot;
-  const svid = {
-    ...snapshot.svid,
-    chain: [leaf],
-    privateKey: new Uint8Array(key.export({ type: 'pkcs8', format: 'der' })),
-    notAfterMs: Date.now() + hourMs,
-  };
-  return faked(identity, () => ({ ...snapshot, svid }));
-}
-
-function faked(
-  identity: Identity,
-  current: Identity['current'],
-  others: Partial<Identity> = {},
-): Identity {
-  return {
-    current,
-    watch: () => () => {},
-    verifyPeer: (chain: readonly Uint8Array[]) => identity.verifyPeer(chain),
-    ...others,
-  } as Identity;
-}
-
-function caOf(server: IdentityServer): TestCa {
-  const [generation] = server.save().generations.slice(-1);
-  if (generation === undefined) throw new Error('no CA');
-  const der = new Uint8Array(Buffer.from(generation.certificate, 'base64'));
-  return { name: `${server.trustDomain} ${generation.keyId}`, key: keyOf(generation.caKey), der };
-}
 
 const leafOf = (identity: Identity): Uint8Array =>
   identity.current()?.svid.chain[0] ?? new Uint8Array();

@@ -1,0 +1,45 @@
+// Connections that were refused, as lines of the log: each one while they are few, a number where somebody keeps knocking.
+
+import { describeError, type NsmError } from '../../protocols/errors.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
+import type { Log } from '../../protocols/ports/log.ts';
+
+/** Lines within a window; what comes beyond is told as a number when it ends. */
+const linesMax = 20;
+const windowMs = 10_000;
+
+export interface RefusalLogSetup {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly url: string;
+}
+
+export class RefusalLog {
+  readonly #setup: RefusalLogSetup;
+  #lines = 0;
+  #more = 0;
+  #window: Timer | undefined;
+
+  constructor(setup: RefusalLogSetup) {
+    this.#setup = setup;
+  }
+
+  write(error: NsmError): void {
+    const { clock, log, url } = this.#setup;
+    this.#window ??= clock.after(windowMs, () => this.close());
+    if (this.#lines < linesMax) {
+      this.#lines += 1;
+      log.warn('refused a connection', { url, error: describeError(error) });
+    } else this.#more += 1;
+  }
+
+  /** Ends the window. */
+  close(): void {
+    const { log, url } = this.#setup;
+    this.#window?.cancel();
+    this.#window = undefined;
+    if (this.#more > 0) log.warn('refused more connections', { url, connections: this.#more });
+    this.#lines = 0;
+    this.#more = 0;
+  }
+}
