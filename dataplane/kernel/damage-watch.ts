@@ -4,13 +4,12 @@
 // most one look per wire waits; a wire that the driver removes is forgotten first and is looked at no more.
 
 import type { DataplaneEvent, KernelEnd, ObservedWire } from '../../protocols/ports/dataplane.ts';
-import type { LinkEvent, Netlink } from '../../protocols/ports/netlink.ts';
+import type { FailedNeighbor, LinkEvent, Netlink } from '../../protocols/ports/netlink.ts';
 import type { FilterUse } from './filter-use.ts';
 import type { Inspected } from './inspect-wire.ts';
 import type { Inventory } from './observe.ts';
 import type { WireLocks } from './wire-lock.ts';
 import type { CurrentWire, Side } from './wire-state.ts';
-import { sides } from './wire-state.ts';
 import type { WireTable } from './wire-table.ts';
 
 export interface DamageWatchSetup {
@@ -22,6 +21,7 @@ export interface DamageWatchSetup {
   readonly inventory: () => Promise<Inventory>;
   readonly list: () => Promise<readonly ObservedWire[]>;
   readonly publish: (event: DataplaneEvent) => void;
+  readonly onFailedNeighbor: (neighbor: FailedNeighbor) => void;
 }
 
 export interface DamageWatch {
@@ -49,6 +49,8 @@ class Watch implements DamageWatch {
       void quietly(this.#afterLostEvents());
     } else if (event.kind === 'filterChanged') {
       this.#onFilterChanged();
+    } else if (event.kind === 'neighborFailed') {
+      this.#setup.onFailedNeighbor(event);
     } else {
       const meaning = this.#setup.wires.interpret(event);
       if (meaning === undefined) return;
@@ -112,12 +114,7 @@ class Watch implements DamageWatch {
 
   async #afterFilterChange(): Promise<void> {
     const { wires, filter } = this.#setup;
-    const tunnels = [...wires.known()].flatMap(([id, wire]) =>
-      sides.flatMap((side) => {
-        const end = wire[side]?.end;
-        return end?.kind === 'vxlan' ? [{ id, end }] : [];
-      }),
-    );
+    const tunnels = [...wires.tunnels()];
     if (tunnels.length === 0) return;
     const lacking = await filter.uncovered(
       tunnels.map(({ end }) => end),

@@ -34,6 +34,7 @@ import { failureError, run } from './run.ts';
 import { readStatistics } from './statistics.ts';
 import { chooseMtu } from './underlay-mtu.ts';
 import { createDamageWatch } from './damage-watch.ts';
+import { createNeighborWatch } from './neighbor-watch.ts';
 import { describeObserved, describeUnreadable } from './describe-observed.ts';
 import { laterVersionError, takenError, withNamespaceRule } from './refusals.ts';
 import { createWireLocks } from './wire-lock.ts';
@@ -68,6 +69,7 @@ class KernelDataplane implements Dataplane {
   readonly #removals;
   readonly #filter;
   readonly #damage;
+  readonly #neighbors;
   readonly #policies;
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
   #features: Promise<KernelFeatures> | undefined;
@@ -83,6 +85,10 @@ class KernelDataplane implements Dataplane {
     this.#removals = createRemovals({ ...options, marks: this.#marks });
     this.#policies = createPolicyUse(options.netlink);
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
+    this.#neighbors = createNeighborWatch({
+      ...options,
+      tunnels: () => [...this.#wires.tunnels()].map(({ end }) => end),
+    });
     this.#damage = createDamageWatch({
       netlink: options.netlink,
       wires: this.#wires,
@@ -93,6 +99,7 @@ class KernelDataplane implements Dataplane {
       inventory: () => this.#inventory(probeBudget),
       list: () => this.list(probeBudget),
       publish: (event) => this.#publish(event),
+      onFailedNeighbor: (neighbor) => this.#neighbors.onFailed(neighbor),
     });
   }
 
@@ -199,6 +206,7 @@ class KernelDataplane implements Dataplane {
   async close(): Promise<void> {
     this.#stopWatching?.();
     this.#stopWatching = undefined;
+    this.#neighbors.close();
     this.#listeners.clear();
   }
 

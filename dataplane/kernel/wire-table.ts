@@ -4,7 +4,7 @@
 // driver removes itself is forgotten first and therefore causes no event; what is removed during a look at
 // everything is not remembered again because of it.
 
-import type { DataplaneEvent } from '../../protocols/ports/dataplane.ts';
+import type { DataplaneEvent, VxlanEnd } from '../../protocols/ports/dataplane.ts';
 import type { ChangeOfLink } from '../../protocols/ports/netlink.ts';
 import type { Tag } from './owner.ts';
 import type { CurrentWire } from './wire-state.ts';
@@ -34,9 +34,15 @@ export class WireTable {
     return this.#wires.get(id);
   }
 
-  /** Ids of the wires whose state is known. */
-  *known(): Generator<readonly [string, CurrentWire]> {
-    for (const [id, wire] of this.#wires) if (wire !== 'unknown') yield [id, wire];
+  /** Tunnel ends of the wires whose state is known. */
+  *tunnels(): Generator<{ readonly id: string; readonly end: VxlanEnd }> {
+    for (const [id, wire] of this.#wires) {
+      if (wire === 'unknown') continue;
+      for (const side of sides) {
+        const end = wire[side]?.end;
+        if (end?.kind === 'vxlan') yield { id, end };
+      }
+    }
   }
 
   set(id: string, wire: CurrentWire): void {

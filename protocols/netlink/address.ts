@@ -9,7 +9,7 @@ import {
   flag,
   messageType,
   neighborAttribute,
-  neighborSelf,
+  neighborFlag,
   neighborState,
   nextHopOnLink,
   noDuplicateDetection,
@@ -102,6 +102,8 @@ export interface FoundRoute {
   readonly index: number;
   readonly prefix: string;
   readonly isOurs: boolean;
+  /** Absent where the destination is on the link, or the gateway is of the other family. */
+  readonly gateway: string | undefined;
 }
 
 /** Only routes of the main table are ours; others are reported as foreign. */
@@ -116,6 +118,7 @@ export function parseRoute(message: NetlinkMessage): FoundRoute | undefined {
     index: readU32(attributes.get(routeAttribute.outputInterface)) ?? 0,
     prefix: formatPrefix(destination, bits),
     isOurs: payload[4] === routeTableMain && payload[5] === vwireProtocol,
+    gateway: ipIn(attributes.get(routeAttribute.gateway)),
   };
 }
 
@@ -145,6 +148,51 @@ export function deleteNeighbor(index: NetlinkNumber, address: IpAddress): Encode
   })
     .bytesAttribute(neighborAttribute.destination, address.bytes)
     .finish();
+}
+
+/** Has the kernel ask for it at once, as for a packet, where it does not know how to reach it. */
+export function resolveNeighbor(index: NetlinkNumber, address: IpAddress): EncodedMessage {
+  return neighborHeader(messageType.newNeighbor, {
+    flags: acknowledged | flag.create,
+    family: address.family,
+    index,
+    state: 0,
+    neighborFlags: neighborFlag.use,
+  })
+    .bytesAttribute(neighborAttribute.destination, address.bytes)
+    .finish();
+}
+
+export function getNeighbor(index: NetlinkNumber, address: IpAddress): EncodedMessage {
+  return neighborHeader(messageType.getNeighbor, {
+    flags: flag.request,
+    family: address.family,
+    index,
+    state: 0,
+  })
+    .bytesAttribute(neighborAttribute.destination, address.bytes)
+    .finish();
+}
+
+export interface FoundNeighbor {
+  readonly index: number;
+  readonly ip: string;
+  /** Of `neighborState`. */
+  readonly state: number;
+}
+
+/** Undefined for what is no neighbour of the Internet's families. */
+export function parseNeighbor({ payload }: NetlinkMessage): FoundNeighbor | undefined {
+  if (payload.length < neighborHeaderLength) return undefined;
+  if (payload[0] !== family.inet && payload[0] !== family.inet6) return undefined;
+  const attributes = parseAttributes(payload, neighborHeaderLength);
+  const ip = ipIn(attributes.get(neighborAttribute.destination));
+  const state = (payload[8] ?? 0) | ((payload[9] ?? 0) << 8);
+  return ip === undefined ? undefined : { index: readU32(payload, 4) ?? 0, ip, state };
+}
+
+function ipIn(bytes: Uint8Array | undefined): string | undefined {
+  return bytes?.length === 4 || bytes?.length === 16 ? formatIp(bytes) : undefined;
 }
 
 export interface VxlanRemote {
@@ -181,11 +229,10 @@ export function parseVxlanRemote(
     return undefined;
   }
   const attributes = parseAttributes(payload, neighborHeaderLength);
-  const bytes = attributes.get(neighborAttribute.destination);
+  const ip = ipIn(attributes.get(neighborAttribute.destination));
   const linkAddress = attributes.get(neighborAttribute.linkAddress);
-  if (bytes === undefined || linkAddress?.some((byte) => byte !== 0) !== false) return undefined;
-  if (bytes.length !== 4 && bytes.length !== 16) return undefined;
-  return { ip: formatIp(bytes), port: readBe16(attributes.get(neighborAttribute.port)) };
+  if (ip === undefined || linkAddress?.some((byte) => byte !== 0) !== false) return undefined;
+  return { ip, port: readBe16(attributes.get(neighborAttribute.port)) };
 }
 
 function addressMessage(options: {
@@ -269,7 +316,7 @@ function vxlanRemoteMessage(options: {
     family: family.bridge,
     index: options.index,
     state: neighborState.noArp | neighborState.permanent,
-    neighborFlags: neighborSelf,
+    neighborFlags: neighborFlag.self,
   })
     .bytesAttribute(neighborAttribute.linkAddress, new Uint8Array(6))
     .bytesAttribute(neighborAttribute.destination, options.remote.ip.bytes)

@@ -150,10 +150,15 @@ export const ruleAttribute = {
 export const ruleActionToTable = 1;
 
 export const neighborAttribute = { destination: 1, linkAddress: 2, port: 6 } as const;
-/** NUD_NOARP | NUD_PERMANENT and NUD_PERMANENT. */
-export const neighborState = { noArp: 0x40, permanent: 0x80 } as const;
-/** NTF_SELF. */
-export const neighborSelf = 0x2;
+/** NUD_ states of linux/neighbour.h. */
+export const neighborState = {
+  incomplete: 0x1,
+  failed: 0x20,
+  noArp: 0x40,
+  permanent: 0x80,
+} as const;
+/** NTF_USE and NTF_SELF. */
+export const neighborFlag = { use: 0x1, self: 0x2 } as const;
 
 export const tcAttribute = { kind: 1, options: 2 } as const;
 /** TC_H_CLSACT parent and handle, and its ingress block (TC_H_MIN_INGRESS). */

@@ -77,16 +77,24 @@ export interface WatchScope {
  * What happened in the node's namespace, as far as it is watched. `running` and `notRunning` are transitions. `changed`: a link that had been
  * finished was set down, renamed, tagged anew or taken off its bridge, or its filters or forwarding entries were changed
  * by somebody else. `namespaceGone`: the namespace that the link's other side lives in ends, and the link with it.
- * `filterChanged`: somebody else changed the table. `lost`: events were missed.
+ * `filterChanged`: somebody else changed the table. `neighborFailed`: any neighbour of the namespace does not answer.
+ * `lost`: events were missed.
  */
 export type LinkEvent =
   | ChangeOfLink
+  | ({ readonly kind: 'neighborFailed' } & FailedNeighbor)
   | { readonly kind: 'filterChanged' }
   | { readonly kind: 'lost' };
 
 export interface ChangeOfLink {
   readonly kind: 'running' | 'notRunning' | 'gone' | 'changed' | 'namespaceGone';
   readonly index: number;
+}
+
+/** Index of the device that it was asked for through, and its address. */
+export interface FailedNeighbor {
+  readonly index: number;
+  readonly ip: string;
 }
 
 export interface Netlink {

@@ -4,7 +4,8 @@
 
 import type { NetlinkMessage } from '../../protocols/netlink/codec.ts';
 import { readU32 } from '../../protocols/netlink/codec.ts';
-import { family, messageType } from '../../protocols/netlink/constants.ts';
+import { parseNeighbor } from '../../protocols/netlink/address.ts';
+import { family, messageType, neighborState } from '../../protocols/netlink/constants.ts';
 import { type Link, parseLink } from '../../protocols/netlink/link.ts';
 import { parseNamespaceId } from '../../protocols/netlink/namespace-id.ts';
 import { tableOfEvent } from '../../protocols/netlink/nftables.ts';
@@ -56,6 +57,10 @@ export class KernelEvents {
       if (type === messageType.newLink || type === messageType.delLink) {
         // Bridges tell of their ports in messages of their own.
         if (payload[0] === family.unspecified) events.push(...this.#link(message, changed));
+      } else if (type === messageType.newNeighbor) {
+        const neighbor = parseNeighbor(message);
+        if (neighbor === undefined || (neighbor.state & neighborState.failed) === 0) continue;
+        events.push({ kind: 'neighborFailed', index: neighbor.index, ip: neighbor.ip });
       } else if (type === messageType.delNamespaceId) {
         events.push(...this.#namespaceGone(parseNamespaceId(message)));
       } else if (
