@@ -73,19 +73,20 @@ class Watch implements DamageWatch {
     const { wires, inspect, publish } = this.#setup;
     const known = wires.get(id);
     if (known === undefined) return;
+    const before = wires.lastKnown(id);
     const { missing, gone, actual } = await inspect(id);
     // Meanwhile its namespace may have ended, which has been told, or the wire may have been given up.
     if (missing.length === 0 || wires.get(id) !== known) return;
     if (!wires.tell(id, actual)) return;
-    const dead = known === 'unknown' ? undefined : await this.#deadEnd(known, gone);
+    const dead = await this.#deadEnd(before, gone);
     if (dead === undefined) publish({ kind: 'damaged', wireId: id, found: missing });
     else publish({ kind: 'namespaceGone', wireId: id, side: dead });
   }
 
   /** The first of the ends whose namespace is not there any more. */
-  async #deadEnd(wire: CurrentWire, gone: readonly Side[]): Promise<Side | undefined> {
+  async #deadEnd(wire: CurrentWire | undefined, gone: readonly Side[]): Promise<Side | undefined> {
     for (const side of gone) {
-      const end = wire[side]?.end;
+      const end = wire?.[side]?.end;
       if (end?.kind === 'kernel' && !(await this.#isThere(end))) return side;
     }
     return undefined;

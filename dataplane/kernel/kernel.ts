@@ -21,16 +21,17 @@ import { checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import { bridgeCrossConnect, redirectCrossConnect } from './cross-connect.ts';
 import { createFilterUse } from './filter-use.ts';
+import { inspectDoubted } from './inspect-doubted.ts';
 import { type Inspected, inspectWire } from './inspect-wire.ts';
 import type { Inventory, OwnedLink } from './observe.ts';
-import { bareState, observeWire, takeInventory, vxlanEndOf } from './observe.ts';
+import { bareState, observeWire, takeInventory } from './observe.ts';
 import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
 import { missingLines, noWayToJoin, probeFeatures } from './probe.ts';
 import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
-import { failureError, run } from './run.ts';
+import { failureError } from './run.ts';
 import { readStatistics } from './statistics.ts';
 import { chooseMtu } from './underlay-mtu.ts';
 import { createDamageWatch } from './damage-watch.ts';
@@ -41,7 +42,7 @@ import { createWireLocks } from './wire-lock.ts';
 import type { PlanContext } from './wire-plan.ts';
 import { planWire } from './wire-plan.ts';
 import type { CurrentWire, EndState } from './wire-state.ts';
-import { absentWire, sides } from './wire-state.ts';
+import { absentWire, endsOf, sides } from './wire-state.ts';
 import { WireTable } from './wire-table.ts';
 
 export interface KernelDataplaneOptions extends Owner {
@@ -304,21 +305,11 @@ class KernelDataplane implements Dataplane {
   /** What is missing of a wire. Its lock is held. */
   async #inspected(id: string, features: KernelFeatures, budget: Budget): Promise<Inspected> {
     const known = this.#wires.get(id);
-    if (known !== undefined && known !== 'unknown') {
-      const filter = features.sourceFilter ? { filter: this.#filter } : {};
-      return inspectWire({ ...this.#looking(budget), ...filter }, known);
-    }
+    const filter = features.sourceFilter ? { filter: this.#filter } : {};
+    const context = { ...this.#looking(budget), ...filter };
+    if (known !== undefined && known !== 'unknown') return inspectWire(context, known);
     const inventory = await this.#sharedInventory(budget);
-    const unfiltered = new Set<number>();
-    for (const { link, tag } of features.sourceFilter ? (inventory.byWire.get(id) ?? []) : []) {
-      if (link.vxlan === undefined) continue;
-      const step = this.#filter.reading(vxlanEndOf(link, tag));
-      const [answers = []] = await run(this.#netlink, [step], budget);
-      if (!this.#filter.isCovered(answers)) unfiltered.add(link.index);
-    }
-    const describing = { ...this.#looking(budget), unfiltered };
-    const [observed] = await describeObserved(describing, inventory, [id]);
-    return { missing: observed?.missing ?? [], gone: [] };
+    return inspectDoubted(context, { id, inventory, last: this.#wires.lastKnown(id) });
   }
 
   /** What is there, after what a crash left untagged has been removed. */
@@ -450,9 +441,4 @@ const stale: readonly number[] = [
 /** A filter of another kind stands where the redirect belongs. */
 function isInTheWay({ what, errno: number }: NetlinkFailure): boolean {
   return number === errno.invalid && what.startsWith('redirect ');
-}
-
-function endsOf(wire: Pick<CurrentWire, 'client' | 'endpoint'> & Partial<CurrentWire>): EndState[] {
-  const { replaced = [], lost = [] } = wire;
-  return [...sides.flatMap((side) => wire[side] ?? []), ...replaced, ...lost];
 }

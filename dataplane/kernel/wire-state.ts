@@ -58,3 +58,11 @@ export interface CurrentWire {
 }
 
 export const absentWire: CurrentWire = { replaced: [], attempt: 0 };
+
+/** Every end of it that is in the kernel, those that others have taken the place of included. */
+export function endsOf(
+  wire: Pick<CurrentWire, 'client' | 'endpoint'> & Partial<CurrentWire>,
+): EndState[] {
+  const { replaced = [], lost = [] } = wire;
+  return [...sides.flatMap((side) => wire[side] ?? []), ...replaced, ...lost];
+}

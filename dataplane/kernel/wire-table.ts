@@ -22,6 +22,8 @@ export type Meaning = { readonly news: DataplaneEvent } | { readonly suspect: st
 
 export class WireTable {
   readonly #wires = new Map<string, CurrentWire | 'unknown'>();
+  /** What was known of each before it was doubted, if anything was. */
+  readonly #lastKnown = new Map<string, CurrentWire>();
   readonly #watched = new Map<number, WatchedLink>();
   /** Watched links by wire. */
   readonly #indexes = new Map<string, readonly number[]>();
@@ -32,6 +34,11 @@ export class WireTable {
 
   get(id: string): CurrentWire | 'unknown' | undefined {
     return this.#wires.get(id);
+  }
+
+  /** Tells where its ends are, also while what is there of them is in doubt. */
+  lastKnown(id: string): CurrentWire | undefined {
+    return this.#lastKnown.get(id);
   }
 
   /** Tunnel ends of the wires whose state is known. */
@@ -48,6 +55,7 @@ export class WireTable {
   set(id: string, wire: CurrentWire): void {
     const before = this.#unwatch(id);
     this.#wires.set(id, wire);
+    this.#lastKnown.set(id, wire);
     this.#told.delete(id);
     const watch = (index: number, name: string, tag: Tag) => {
       this.watch(index, { wireId: id, tag, name, isDown: before.get(index)?.isDown ?? false });
@@ -66,6 +74,7 @@ export class WireTable {
 
   forget(id: string): void {
     this.#wires.delete(id);
+    this.#lastKnown.delete(id);
     this.#told.delete(id);
     this.#unwatch(id);
     for (const forgotten of this.#looks) forgotten.add(id);

@@ -58,9 +58,7 @@ export class KernelEvents {
         // Bridges tell of their ports in messages of their own.
         if (payload[0] === family.unspecified) events.push(...this.#link(message, changed));
       } else if (type === messageType.newNeighbor) {
-        const neighbor = parseNeighbor(message);
-        if (neighbor === undefined || (neighbor.state & neighborState.failed) === 0) continue;
-        events.push({ kind: 'neighborFailed', index: neighbor.index, ip: neighbor.ip });
+        events.push(...failedNeighbor(message));
       } else if (type === messageType.delNamespaceId) {
         events.push(...this.#namespaceGone(parseNamespaceId(message)));
       } else if (
@@ -110,6 +108,12 @@ export class KernelEvents {
       if (linkNamespaceId === id) yield { kind: 'namespaceGone', index };
     }
   }
+}
+
+function* failedNeighbor(message: NetlinkMessage): Generator<LinkEvent> {
+  const neighbor = parseNeighbor(message);
+  if (neighbor === undefined || (neighbor.state & neighborState.failed) === 0) return;
+  yield { kind: 'neighborFailed', index: neighbor.index, ip: neighbor.ip };
 }
 
 function seenOf({ name, alias, isUp, isRunning, master, linkNamespaceId }: Link): Seen {
