@@ -11,6 +11,7 @@ import {
   NetworkServiceRequestSchema,
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
 import { isUnanswered } from '../../protocols/nsm/path.ts';
+import { leadsToSame } from '../../protocols/nsm/same-hop.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Dialer, Peer, UnaryOptions } from '../../protocols/ports/rpc.ts';
@@ -138,7 +139,7 @@ async function closeNextHop(
 
 function leaveReplaced(leaving: Leaving, previous: HopRequest['previous'], next: HopMemory): void {
   const url = previous?.memory.nextUrl;
-  if (previous === undefined || url === undefined || url === next.nextUrl) return;
+  if (previous === undefined || url === undefined || leadsToSame(previous.memory, next)) return;
   const { mechanism: asked, ...rest } = previous.connection;
   const mechanism = previous.memory.onwardMechanism ?? asked;
   leaving.leave(url, mechanism === undefined ? rest : { ...rest, mechanism });

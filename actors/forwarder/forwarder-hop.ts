@@ -7,6 +7,7 @@ import { create } from '@bufbuild/protobuf';
 import { ConnectionContextSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { withNoMark } from '../../protocols/nsm/far-end.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { leadsToSame } from '../../protocols/nsm/same-hop.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
@@ -109,9 +110,10 @@ async function connectOnce(
 ): Promise<HopResult> {
   const { connection, previous, call } = request;
   const client = connection.mechanism;
-  const offer = onwardOffer(setup, { request, url: endpoint.url, listenPort });
+  const offer = onwardOffer(setup, { request, endpoint, listenPort });
   const { mechanism: _, ...withoutMechanism } = connection;
-  const left = leftFor(endpoint.url, previous);
+  const next = { nextUrl: endpoint.url, nextName: endpoint.name };
+  const left = leftFor(next, previous);
   const asked: Connection = {
     ...(left === undefined ? withoutMechanism : endedHere(withoutMechanism)),
     networkServiceEndpointName: endpoint.name,
@@ -119,7 +121,7 @@ async function connectOnce(
   };
   // Should this process be killed before it has the answer, its next life closes there what it cannot name.
   if (previous === undefined) {
-    await request.recordIntent({ nextUrl: endpoint.url, nextName: endpoint.name });
+    await request.recordIntent(next);
   } else if (left !== undefined) {
     const leaving = { url: endpoint.url, connection: asked };
     await request.recordIntent({ ...previous.memory, leaving });
@@ -130,8 +132,7 @@ async function connectOnce(
     call,
   );
   const memory: HopMemory = {
-    nextUrl: endpoint.url,
-    nextName: endpoint.name,
+    ...next,
     ...(answer.mechanism === undefined ? {} : { onwardMechanism: answer.mechanism }),
   };
   try {
@@ -148,11 +149,12 @@ async function connectOnce(
   }
 }
 
-/** What a reselect that goes to `url` leaves; undefined where it goes on to the same next hop. */
-function leftFor(url: string, previous: HopRequest['previous']): LeftHop | undefined {
-  const before = previous?.memory.nextUrl;
-  if (previous === undefined || before === undefined || before === url) return undefined;
-  return { url: before, connection: onwardView(previous.connection, previous.memory) };
+/** What a reselect leaves; undefined where it goes on to the same next hop. */
+function leftFor(next: HopMemory, previous: HopRequest['previous']): LeftHop | undefined {
+  const url = previous?.memory.nextUrl;
+  if (previous === undefined || url === undefined) return undefined;
+  if (leadsToSame(previous.memory, next)) return undefined;
+  return { url, connection: onwardView(previous.connection, previous.memory) };
 }
 
 /** Behind this hop the path is another one from now on. */

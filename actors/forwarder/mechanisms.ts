@@ -22,7 +22,8 @@ import {
   vxlanMechanism,
 } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type { Random } from '../../protocols/ports/random.ts';
-import type { HopRequest } from '../connection/hop.ts';
+import { leadsToSame } from '../../protocols/nsm/same-hop.ts';
+import type { Candidate, HopRequest } from '../connection/hop.ts';
 import type { VniTable } from './vni-table.ts';
 
 export interface MechanismSetup {
@@ -80,9 +81,14 @@ export interface OnwardOffer {
 /** What the next hop is offered. */
 export function onwardOffer(
   setup: MechanismSetup,
-  next: { readonly request: HopRequest; readonly url: string; readonly listenPort: number },
+  next: {
+    readonly request: HopRequest;
+    readonly endpoint: Candidate;
+    readonly listenPort: number;
+  },
 ): OnwardOffer {
-  const isLocal = mechanismClassFor(next.url, setup.node) === mechanismClass.local;
+  const { url, name } = next.endpoint;
+  const isLocal = mechanismClassFor(url, setup.node) === mechanismClass.local;
   const offer = isLocal
     ? kernelMechanism({})
     : vxlanMechanism({
@@ -92,6 +98,8 @@ export function onwardOffer(
       });
   const { previous, reselect } = next.request;
   const agreed = previous?.memory.onwardMechanism;
-  const goesOn = !reselect && previous?.memory.nextUrl === next.url && agreed?.type === offer.type;
+  const isSame =
+    previous !== undefined && leadsToSame(previous.memory, { nextUrl: url, nextName: name });
+  const goesOn = !reselect && isSame && agreed?.type === offer.type;
   return { preferences: [offer], mechanism: goesOn ? agreed : undefined };
 }

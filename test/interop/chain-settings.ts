@@ -11,36 +11,55 @@ export const clientName = 'nsc-1';
 export const endpointAddress = '172.16.1.0';
 /** Short, so that a test sees refreshes; every other token lives for the reference's ten minutes. */
 const clientTokenLifetime = '20s';
-const registryUrl = 'tcp://127.0.0.1:5002';
 
 type Variables = Readonly<Record<string, string>>;
+
+/** Who is reached over NATS: the registry by the manager, the forwarder and the manager by each other. */
+export type OnBus = ReadonlySet<'registry' | 'forwarder'>;
 
 export const managerUrl = (folder: string): string => `unix://${join(folder, 'nsm.io.sock')}`;
 
 export const identityUrl = (folder: string, position: Position): string =>
   `unix://${join(folder, 'identity', `${position}.sock`)}`;
 
+/** Unix sockets of positions that are ours, beside whatever else they listen on. */
+export const ownSockets = (folder: string): Readonly<Partial<Record<Position, string>>> => ({
+  registry: `unix://${join(folder, 'registry.sock')}`,
+  nsmgr: managerUrl(folder),
+  forwarder: forwarderUrl(folder),
+  nse: `unix://${join(folder, 'nse-1.sock')}`,
+});
+
+const forwarderUrl = (folder: string): string => `unix://${join(folder, 'forwarder.sock')}`;
+
 /** Names and meanings are the reference's own. */
-export function commonSettings(folder: string, position: Position): Variables {
+export function commonSettings(folder: string, position: Position, onBus: OnBus): Variables {
   return {
-    ...settingsOf(folder)[position],
+    ...settingsOf(folder, onBus)[position],
     SPIFFE_ENDPOINT_SOCKET: identityUrl(folder, position),
   };
 }
 
-function settingsOf(folder: string): Readonly<Record<Position, Variables>> {
+function settingsOf(folder: string, onBus: OnBus): Readonly<Record<Position, Variables>> {
   const manager = managerUrl(folder);
+  const registryUrl = onBus.has('registry')
+    ? 'nats://interop/registry/registry'
+    : 'tcp://127.0.0.1:5002';
+  const forwarderMeets = onBus.has('forwarder')
+    ? { manager: 'nats://interop/node/nsmgr', listenOn: 'nats://interop/node/forwarder' }
+    : { manager, listenOn: forwarderUrl(folder) };
+  const managerListens = [...new Set([manager, forwarderMeets.manager, 'tcp://127.0.0.1:5001'])];
   return {
-    registry: { NSM_LISTEN_ON: registryUrl },
+    registry: { NSM_LISTEN_ON: `${registryUrl},unix://${join(folder, 'registry.sock')}` },
     nsmgr: {
       NSM_NAME: 'nsmgr-1',
-      NSM_LISTEN_ON: `${manager},tcp://127.0.0.1:5001`,
+      NSM_LISTEN_ON: managerListens.join(','),
       NSM_REGISTRY_URL: registryUrl,
     },
     forwarder: {
       NSM_NAME: 'forwarder-1',
-      NSM_CONNECT_TO: manager,
-      NSM_LISTEN_ON: `unix://${join(folder, 'forwarder.sock')}`,
+      NSM_CONNECT_TO: forwarderMeets.manager,
+      NSM_LISTEN_ON: forwarderMeets.listenOn,
       NSM_TUNNEL_IP: '127.0.0.1',
     },
     nse: {

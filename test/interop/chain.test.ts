@@ -1,20 +1,22 @@
 // Protects the promise that any position of a chain may be the reference's: with its Go binary there and ours
 // elsewhere, and with ours there in a chain of Go, a client gets a wire that carries packets, refreshes it, gets it
-// back when a neighbour has crashed and started again, and leaves nothing. Skipped, with the reason in the title, where
-// a binary is not named or namespaces cannot be made.
+// back when a neighbour or itself has crashed and started again, closes it, and nothing is left. Which hops are gRPC and
+// which go over NATS makes no difference. Skipped, with the reason in the title, where a binary is not named or
+// namespaces cannot be made.
 
 import { afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../sandbox/eventually.ts';
 import { whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { Chain } from './chain.ts';
+import type { OnBus } from './chain-settings.ts';
 import { ChainWatch } from './chain-watch.ts';
 import { positions, type Position, whyNoGo } from './positions.ts';
 
 interface Combination {
   readonly title: string;
   readonly go: readonly Position[];
-  /** In the order of their start. */
-  readonly order: readonly Position[];
+  /** Whom NATS leads to; by default nobody. */
+  readonly onBus?: OnBus;
 }
 
 /**
@@ -22,7 +24,7 @@ interface Combination {
  * way ("failed to create VETH pair - file exists"), among its own as well.
  */
 const crashing = (go: readonly Position[]): readonly Position[] =>
-  (['registry', 'nsmgr', 'forwarder', 'nse'] as const).filter(
+  (['registry', 'nsmgr', 'forwarder', 'nse', 'nsc'] as const).filter(
     (each) => each !== 'forwarder' || !go.includes('forwarder'),
   );
 
@@ -30,18 +32,23 @@ const othersThan = (position: Position): readonly Position[] =>
   positions.filter((each) => each !== position);
 
 const combinations: readonly Combination[] = [
-  // The worst order: whoever is asked is not there yet.
-  { title: 'ours everywhere', go: [], order: positions.toReversed() },
-  ...positions.map((each) => ({ title: `Go at ${each}`, go: [each], order: positions })),
-  ...positions.map((each) => ({
-    title: `ours at ${each}, else Go`,
-    go: othersThan(each),
-    order: positions,
-  })),
-  { title: 'Go everywhere', go: positions, order: positions },
+  { title: 'ours everywhere', go: [] },
+  ...positions.map((each) => ({ title: `Go at ${each}`, go: [each] })),
+  ...positions.map((each) => ({ title: `ours at ${each}, else Go`, go: othersThan(each) })),
+  { title: 'Go everywhere', go: positions },
+  {
+    title: 'ours, forwarder over NATS',
+    go: [],
+    onBus: new Set(['forwarder']),
+  },
+  {
+    title: 'ours, registry and forwarder over NATS',
+    go: [],
+    onBus: new Set(['registry', 'forwarder']),
+  },
 ];
 
-describe.each(combinations)('a chain with $title', ({ go, order }) => {
+describe.each(combinations)('a chain with $title', ({ go, onBus = new Set() }) => {
   let chain: Chain | undefined;
   let watch: ChainWatch | undefined;
 
@@ -57,9 +64,9 @@ describe.each(combinations)('a chain with $title', ({ go, order }) => {
     reason === undefined ? title : `${title} (skipped: ${reason})`,
     { timeout: 480_000 },
     async () => {
-      chain = await Chain.create(go);
+      chain = await Chain.create({ go, onBus });
       watch = await ChainWatch.begin(chain);
-      for (const position of order) await chain.start(position);
+      for (const position of positions) await chain.start(position);
       await watch.pings('at first');
       let endsMs = await watch.refreshed('at first', 0);
       endsMs = await watch.refreshed('in its time', endsMs);
@@ -75,6 +82,9 @@ describe.each(combinations)('a chain with $title', ({ go, order }) => {
       await eventually('nothing is left of the wire', 15_000, async () => {
         expect(await ended.traces()).toEqual([]);
       });
+      await watch.forgets();
+      await chain.stop('nse');
+      await watch.findsNoEndpoint();
     },
   );
 });

@@ -16,12 +16,20 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { linksOf } from '../../bin/demo/namespace-links.ts';
+import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
+import { expect } from 'vitest';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { createSandbox, type Sandbox } from '../sandbox/namespaces.ts';
 import { type OvsSandbox, startOvs } from '../sandbox/ovs.ts';
-import { commonSettings, goSettings, identityUrl, ownSettings } from './chain-settings.ts';
+import {
+  commonSettings,
+  goSettings,
+  identityUrl,
+  type OnBus,
+  ownSettings,
+} from './chain-settings.ts';
 import { goBinary, type Position, positions } from './positions.ts';
 
 const executable = join(import.meta.dirname, '../../dist/bin/vwire.js');
@@ -38,21 +46,31 @@ const ownRoles: Readonly<Record<Position, readonly string[]>> = {
 
 type ProcessName = Position | 'identity';
 
+export interface ChainOptions {
+  /** The positions that the reference's programs take. */
+  readonly go: readonly Position[];
+  /** Without any there is no bus. */
+  readonly onBus: OnBus;
+}
+
 export class Chain {
   readonly folder = mkdtempSync(join(tmpdir(), 'vwire-interop-'));
   readonly client: NetworkNamespace;
   readonly #places: Readonly<Record<'client' | 'endpoint' | 'node', NetworkNamespace>>;
   readonly #go: ReadonlySet<Position>;
+  readonly #onBus: OnBus;
   readonly #sandbox: Sandbox;
   readonly #ovs: OvsSandbox | undefined;
   readonly #netlink = createNetlink();
+  #bus: NatsServer | undefined;
   readonly #running = new Map<ProcessName, ChildProcess>();
   #linksBefore: readonly string[] = [];
 
-  /** With identities served, and Open vSwitch where Go's forwarder is to use it. */
-  static async create(go: readonly Position[]): Promise<Chain> {
-    const ovs = go.includes('forwarder') ? await startOvs({ withSwitch: true }) : undefined;
-    const chain = new Chain(new Set(go), ovs);
+  /** With identities served, Open vSwitch where Go's forwarder is to use it, and a bus where one is needed. */
+  static async create(options: ChainOptions): Promise<Chain> {
+    const needsOvs = options.go.includes('forwarder');
+    const ovs = needsOvs ? await startOvs({ withSwitch: true }) : undefined;
+    const chain = new Chain(options, ovs);
     try {
       await chain.#prepare();
     } catch (error) {
@@ -62,8 +80,9 @@ export class Chain {
     return chain;
   }
 
-  private constructor(go: ReadonlySet<Position>, ovs: OvsSandbox | undefined) {
-    this.#go = go;
+  private constructor({ go, onBus }: ChainOptions, ovs: OvsSandbox | undefined) {
+    this.#go = new Set(go);
+    this.#onBus = onBus;
     this.#ovs = ovs;
     this.#sandbox = ovs?.sandbox ?? createSandbox();
     this.client = this.#sandbox.namespace();
@@ -77,7 +96,7 @@ export class Chain {
   /** Does not wait until it serves: whoever needs it finds it when it is there. */
   async start(position: Position): Promise<void> {
     mkdirSync(join(this.folder, position), { recursive: true });
-    const settings = commonSettings(this.folder, position);
+    const settings = commonSettings(this.folder, position, this.#onBus);
     if (!this.#go.has(position)) {
       const command = [process.execPath, executable, ...ownRoles[position]];
       this.#spawn(position, command, { ...settings, ...ownSettings(this.folder, position) });
@@ -96,6 +115,13 @@ export class Chain {
   /** In good order. */
   async stop(position: ProcessName): Promise<void> {
     await this.#end(position, 'SIGTERM');
+  }
+
+  /** Waits until a process of ours, that runs, has its identity and is about to serve: whom it needs, it looks for. */
+  async isUp(position: Position): Promise<void> {
+    await eventually(`the ${position} is up`, 30_000, () => {
+      expect(readFileSync(join(this.folder, `${position}.log`), 'utf8')).toContain('"phase":"2/');
+    });
   }
 
   /** One line per link that was not there before the first process started. */
@@ -121,6 +147,7 @@ export class Chain {
       // What does not end by itself ends with the sandbox.
       if (this.#running.has(name)) await this.stop(name).catch(() => {});
     }
+    await this.#bus?.stop();
     await (this.#ovs ?? this.#sandbox).close();
     await this.#netlink.close();
     rmSync(this.folder, { recursive: true, force: true });
@@ -128,6 +155,7 @@ export class Chain {
 
   async #prepare(): Promise<void> {
     if (this.#ovs !== undefined) await this.#makeBridge();
+    if (this.#onBus.size > 0) await this.#startBus();
     this.#linksBefore = await this.#links();
     // The reference pings by sockets without privilege, which a new namespace gives to nobody.
     await this.#run('client', ['sysctl', '-w', 'net.ipv4.ping_group_range=0 2147483647']);
@@ -141,6 +169,17 @@ export class Chain {
       );
       const missing = sockets.find((path) => !existsSync(path));
       if (missing !== undefined) throw new Error(`no ${missing}`);
+    });
+  }
+
+  /** Where the roles look for it when nothing is said. */
+  async #startBus(): Promise<void> {
+    const binary = process.env['VWIRE_NATS_SERVER'];
+    this.#bus = await startNatsServer({
+      ...(binary === undefined ? {} : { binary }),
+      port: 4222,
+      spawn: (command, args, options) =>
+        this.#sandbox.spawn(this.#places.node, [command, ...args], options),
     });
   }
 

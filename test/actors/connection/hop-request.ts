@@ -4,6 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import type { Call, HopRequest, NextHop } from '../../../actors/connection/hop.ts';
 import { type Connection, ConnectionSchema } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { NsmError } from '../../../protocols/errors.ts';
+import { leadsToSame } from '../../../protocols/nsm/same-hop.ts';
 
 export function call(): Call {
   const { signal } = new AbortController();
@@ -72,7 +73,8 @@ export function fakeNextHop(answer: (url: string, asked: Connection) => Connecti
     stopLeaving: () => {},
     leaveReplaced(previous, next) {
       const url = previous?.memory.nextUrl;
-      if (url !== undefined && url !== next.nextUrl) void close(url);
+      if (previous === undefined || url === undefined) return;
+      if (!leadsToSame(previous.memory, next)) void close(url);
     },
   };
 }

@@ -288,6 +288,20 @@ describe('a refresh', () => {
     expect(again.memory.nextUrl).toBe(local);
   });
 
+  it('follows its Endpoint to another socket of the node, as after a restart, and leaves nobody', async () => {
+    const [before, since] = ['unix:///proc/1/fd/7', 'unix:///proc/2/fd/9'];
+    registered = [{ name: 'nse', url: before }];
+    const first = await makeFirst();
+    registered = [{ name: 'nse', url: since }];
+    const { path } = connectionAt(2, ['nsc', 'nsmgr', 'forwarder', 'nse']);
+    const known = { ...first.connection, ...(path && { path }) };
+    const { memory } = await hop.request(hopRequest(known, { preferences, previous: first }));
+    expect(nextHop.told).toEqual([`request ${before}`, `request ${since}`]);
+    expect(nextHop.sent[1]?.connection.mechanism).toEqual(first.memory.onwardMechanism);
+    expect(nextHop.sent[1]?.connection.path).toEqual(path);
+    expect(memory.nextUrl).toBe(since);
+  });
+
   it('that fails leaves the wire and the Endpoint as they are', async () => {
     const first = await makeFirst();
     fault = 'fail';

@@ -117,6 +117,14 @@ describe('the choice of a forwarder', () => {
     expect(memory.nextUrl).toBe('memory:moved');
   });
 
+  it('does not leave one that has another socket since its restart', async () => {
+    forwarders = [create(NetworkServiceEndpointSchema, { ...forwarder('f-2'), url: 'unix:///b' })];
+    const known = previous('f-2');
+    const before = { ...known, memory: { ...known.memory, nextUrl: 'unix:///a' } };
+    await hop.request(asked(undefined, { previous: before }));
+    expect(nextHop.told).toEqual(['request unix:///b']);
+  });
+
   it('may be another one in a reselect, and the old one is left once that is ready', async () => {
     forwarders = [forwarder('f-1')];
     await hop.request(asked(undefined, { previous: previous('f-2'), reselect: true }));
