@@ -1,7 +1,7 @@
 // The rules of a client for an answer, with which the reference's NSC refuses a path that somebody has made up: every hop
 // behind has left a token, and the next one's is signed by the peer that was called.
 
-import { refusalOf } from '../../protocols/authorization/finding.ts';
+import { type Finding, refusalOf } from '../../protocols/authorization/finding.ts';
 import { clientRules } from '../../protocols/authorization/token-rules.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Peer } from '../../protocols/ports/rpc.ts';
@@ -14,17 +14,22 @@ export function answerJudge({
   hop,
   reader,
   wallClock,
-  hasBus,
-}: Pick<AuthoritySetup, 'hop' | 'reader' | 'wallClock' | 'hasBus'>): JudgeAnswer {
-  return ({ path }, { binding, spiffeId = '', leaf }) => {
+}: Pick<AuthoritySetup, 'hop' | 'reader' | 'wallClock'>): JudgeAnswer {
+  return ({ path }, { binding, spiffeId, leaf }) => {
     if (binding === 'memory' || path === undefined) return;
+    if (spiffeId === undefined || leaf === undefined) throw refusalOf(provesNothing, hop);
     const tokens = path.pathSegments.map(({ token }) => token);
     const nowEpochMs = wallClock.epochMs();
     const { index } = path;
-    const finding = clientRules(
-      { tokens, index, peer: { spiffeId, leaf }, nowEpochMs, hasBus },
-      reader,
-    );
+    const peer = { spiffeId, leaf };
+    const finding = clientRules({ tokens, index, peer, nowEpochMs }, reader);
     if (finding !== undefined) throw refusalOf(finding, hop);
   };
 }
+
+const provesNothing: Finding = {
+  rule: 'peer_identity',
+  code: 'UNAUTHENTICATED',
+  expected: 'an answer of a peer that proves a SPIFFE ID with its certificate',
+  found: 'one that proves none',
+};

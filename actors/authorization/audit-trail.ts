@@ -111,14 +111,13 @@ const emptyGrant: AuditEntry = { decision: 'granted', operation: '', hop: '', se
 
 /** Of all that a peer is denied by one rule: what they have in common. */
 function summaryOf({ decision, operation, hop, self, ...entry }: AuditEntry): AuditRecord {
-  const { peer, isUnproven, rule } = entry;
+  const { peer, rule } = entry;
   return {
     decision,
     operation,
     hop,
     self,
-    ...(peer === undefined || isUnproven ? {} : { peer }),
-    ...(isUnproven && { isUnproven }),
+    ...(peer === undefined ? {} : { peer }),
     ...(rule === undefined ? {} : { rule }),
     isSummary: true,
   };

@@ -8,7 +8,6 @@ import type { TokenReader } from '../../protocols/authorization/read-tokens.ts';
 import type { ProvenPeer } from '../../protocols/authorization/token-rules.ts';
 import type { AuditEntry } from '../../protocols/ports/audit.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
-import { tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { CallContext, Headers } from '../../protocols/ports/rpc.ts';
 import type { TokenSource } from '../connection/tokens.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -24,8 +23,6 @@ export interface AuthoritySetup {
   readonly policy: () => AccessPolicy;
   readonly trail: AuditTrail;
   readonly wallClock: WallClock;
-  /** Calls come over a bus as well, which proves nobody. */
-  readonly hasBus: boolean;
 }
 
 /** What a decision is about. */
@@ -57,10 +54,7 @@ export class Authority {
     return peer.binding === 'memory';
   }
 
-  /**
-   * Who called, as proven by the transport; over the bus, whom the token of the call names. Refuses and records a call
-   * that proves nothing.
-   */
+  /** Who called, as proven by the transport. Refuses and records a call that proves nothing. */
   peerOf(subject: Subject): ProvenPeer {
     const { peer: known, headers } = subject.caller;
     const tooMuch = boundsOf(headers);
@@ -100,11 +94,8 @@ export class Authority {
     return spiffeId === this.self || matchesAny(this.setup.policy().operators, spiffeId);
   }
 
-  #peer({ peer: { binding, spiffeId, leaf }, headers }: CallContext): ProvenPeer | undefined {
-    if (spiffeId !== undefined && leaf !== undefined) return { spiffeId, leaf };
-    if (binding !== 'nats' || !this.setup.hasBus) return undefined;
-    const claimed = this.setup.reader.subjectOf(headers[tokenHeader] ?? '');
-    return claimed === undefined ? undefined : { spiffeId: claimed, leaf: undefined };
+  #peer({ peer: { spiffeId, leaf } }: CallContext): ProvenPeer | undefined {
+    return spiffeId === undefined || leaf === undefined ? undefined : { spiffeId, leaf };
   }
 
   #record(
@@ -119,7 +110,6 @@ export class Authority {
       hop,
       self: self() ?? '',
       ...(peer && { peer: peer.spiffeId }),
-      ...(peer !== undefined && peer.leaf === undefined ? { isUnproven: true } : {}),
       ...subject,
       ...(finding && { rule: finding.rule, expected: finding.expected, found: finding.found }),
     });

@@ -69,12 +69,12 @@ function judgeRequest(
 ): void {
   const { authority } = setup;
   const { connection, tokens, entered } = presented;
-  const { reader, wallClock, policy, hasBus } = authority.setup;
+  const { reader, wallClock, policy } = authority.setup;
   const client = reader.subjectOf(tokens[0] ?? '');
   const subject: Subject = { ...about('Request', presented), ...(client && { client }), caller };
   const peer = authority.peerOf(subject);
   const nowEpochMs = wallClock.epochMs();
-  const view = { tokens, peer, self: authority.self, nowEpochMs, hasBus };
+  const view = { tokens, peer, self: authority.self, nowEpochMs };
   const stored = setup.table.get(entered.id)?.connection;
   const byRules =
     serverRules(view, reader) ?? ownerFinding(setup, stored, presented, peer.spiffeId);

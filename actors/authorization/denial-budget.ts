@@ -1,5 +1,5 @@
 // How many denials of one peer get a line each. Ids and names in a call are the caller's choice, so a peer that is denied
-// can make each denial a new one. Whoever proves nothing can make up who it is, too: those share one budget.
+// can make each denial a new one. Those who prove nothing share one budget.
 
 import type { AuditEntry } from '../../protocols/ports/audit.ts';
 
@@ -24,15 +24,14 @@ export class DenialBudget {
   }
 
   /** False where the peer has had its lines. */
-  take({ peer = '', isUnproven }: AuditEntry, nowMs: number): boolean {
+  take({ peer = '' }: AuditEntry, nowMs: number): boolean {
     const { windowMs, denialsPerPeerMax, rememberedMax } = this.#setup;
-    const key = isUnproven ? '' : peer;
-    let spent = this.#spent.get(key);
+    let spent = this.#spent.get(peer);
     if (spent === undefined || nowMs - spent.sinceMs >= windowMs) {
       spent = { sinceMs: nowMs, lines: 0 };
       // Back to the end, so that the first is the oldest.
-      this.#spent.delete(key);
-      this.#spent.set(key, spent);
+      this.#spent.delete(peer);
+      this.#spent.set(peer, spent);
     }
     if (this.#spent.size > rememberedMax) this.#spent.delete(this.#spent.keys().next().value ?? '');
     spent.lines += 1;

@@ -138,14 +138,14 @@ class Desk {
     work: (entry: E, context: CallContext) => Promise<Reply>,
   ): Promise<Reply> {
     const { operation, entry, known, context, offers } = call;
-    const { reader, policy, wallClock, hasBus } = this.#authority.setup;
+    const { reader, policy, wallClock } = this.#authority.setup;
     const step = stepOf(context);
     const client = reader.subjectOf(step.tokens[0] ?? '');
     const { name } = entry;
     const subject: Subject = { operation, name, caller: context, ...(client && { client }) };
     const peer = this.#authority.peerOf(subject);
     const nowEpochMs = offers === undefined ? undefined : wallClock.epochMs();
-    const view = { tokens: step.tokens, peer, self: this.#authority.self, nowEpochMs, hasBus };
+    const view = { tokens: step.tokens, peer, self: this.#authority.self, nowEpochMs };
     const recorded = this.#recorded(name, known);
     const claim = {
       name,

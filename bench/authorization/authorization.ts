@@ -109,7 +109,6 @@ function guarded(reader: TokenReader) {
     policy: () => openPolicy,
     trail: new AuditTrail({ log: { write: () => {} }, clock: systemClock }),
     wallClock: systemWallClock,
-    hasBus: false,
   });
   const answer = create(ConnectionSchema);
   return guardNetworkService(

@@ -27,10 +27,7 @@ import type { CommonConfig } from '../config/load.ts';
 import { followFile } from './followed-file.ts';
 
 /** What an operator says about it. */
-export type AuthorizationConfig = Pick<
-  CommonConfig,
-  'policyFile' | 'auditLog' | 'operators' | 'bus'
->;
+export type AuthorizationConfig = Pick<CommonConfig, 'policyFile' | 'auditLog' | 'operators'>;
 
 export interface AuthorizationSetup {
   /** Of the process. */
@@ -68,7 +65,6 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
   const authorityOf = (hop: string): Authority =>
     new Authority({
       ...setup,
-      hasBus: config.bus === 'nats',
       hop,
       self,
       reader,

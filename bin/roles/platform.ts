@@ -20,9 +20,13 @@ import { withRegisteredSockets } from '../../transports/fd-passing/registered-fi
 import { HeldDescriptors } from '../../transports/fd-passing/held-descriptors.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
+import { BusSeals } from '../../transports/nats/bus-seals.ts';
 import { connectNats, type NatsBus } from '../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
-import { createNatsListener } from '../../transports/nats/nats-listener.ts';
+import {
+  createNatsListener,
+  type NatsListenerOptions,
+} from '../../transports/nats/nats-listener.ts';
 import { findNamespace } from '../../transports/netlink/namespace-url.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
@@ -77,7 +81,6 @@ const nothingConfigured: AuthorizationConfig = {
   policyFile: undefined,
   auditLog: undefined,
   operators: [],
-  bus: 'nats',
 };
 const maxTokenLifetimeMsDefault = 600_000;
 
@@ -116,6 +119,9 @@ async function createPlatformWith(
           log,
           config: options.authorization ?? nothingConfigured,
         });
+  const refusals = authorization && {
+    onRefused: (error: NsmError) => authorization.refusedConnection(error),
+  };
   const grpc = createGrpc({
     clock,
     log,
@@ -123,12 +129,9 @@ async function createPlatformWith(
     ...(own === undefined
       ? { insecure: options.insecure }
       : { tls: { ...own, wallClock: systemWallClock }, callHeaders: own.callHeaders }),
-    ...(authorization && { onRefused: (error) => authorization.refusedConnection(error) }),
+    ...refusals,
   });
-  const nats = bus && {
-    dialer: createNatsDialer(bus, own),
-    listener: createNatsListener(bus),
-  };
+  const nats = bus && natsBinding(bus, own, refusals);
   const bindings = { memory, grpc, ...(nats === undefined ? {} : { nats }) };
   const system = createActorSystem({ name, clock, random: systemRandom, log });
   const dialer = withSentFiles(dialByScheme(bindings), files);
@@ -154,10 +157,25 @@ async function createPlatformWith(
       await system.stop(timeoutMs);
       await dialer.close();
       await bus?.close();
+      nats?.close();
       authorization?.stop();
       await own?.identity.close();
       held.close();
     },
+  };
+}
+
+function natsBinding(
+  bus: NatsBus,
+  own: OwnIdentity | undefined,
+  refusals: NatsListenerOptions = {},
+) {
+  const { log } = bus;
+  const seals = own && { seals: new BusSeals({ ...own, wallClock: systemWallClock, log }) };
+  return {
+    dialer: createNatsDialer(bus, { ...own, ...seals }),
+    listener: createNatsListener(bus, { ...seals, ...refusals }),
+    close: () => seals?.seals.close(),
   };
 }
 

@@ -31,16 +31,12 @@ export function tokensExpired(tokens: TokensOfPath, nowEpochMs: number): Finding
   return undefined;
 }
 
-/**
- * Each token names the one who presents the next as somebody it is for. `isAnybodyAllowed`: one that names nobody is for
- * anybody, since over a bus a caller does not know who listens.
- */
-export function tokensChained(tokens: TokensOfPath, isAnybodyAllowed = false): Finding | undefined {
+/** Each token names the one who presents the next as somebody it is for. */
+export function tokensChained(tokens: TokensOfPath): Finding | undefined {
   for (const [index, token] of tokens.entries()) {
     const next = tokens[index + 1];
     if (next === undefined || 'unreadable' in token || 'unreadable' in next) continue;
     if (token.audience.includes(next.subject)) continue;
-    if (isAnybodyAllowed && token.audience.length === 0) continue;
     return {
       rule: 'tokens_chained',
       expected: `the token of path segment ${index} (${token.subject}) to be for ${next.subject}`,
@@ -53,8 +49,8 @@ export function tokensChained(tokens: TokensOfPath, isAnybodyAllowed = false): F
 /** Who stands at the other end of the call. */
 export interface ProvenPeer {
   readonly spiffeId: string;
-  /** DER of the certificate that proved it; undefined: a call over the bus, whose token is all that speaks for it. */
-  readonly leaf: Uint8Array | undefined;
+  /** DER of the certificate that proved it. */
+  readonly leaf: Uint8Array;
 }
 
 export type IsSignedBy = (token: string, leaf: Uint8Array) => boolean;
@@ -84,7 +80,6 @@ interface Signed {
 }
 
 function signedBy(rule: string, { token, peer, isSignedBy }: Signed): Finding | undefined {
-  if (peer.leaf === undefined) return undefined;
   if (token !== undefined && token !== '' && isSignedBy(token, peer.leaf)) return undefined;
   const found = token === undefined || token === '' ? 'no token' : 'a signature by another key';
   return { rule, expected: `a token signed with the SVID key of ${peer.spiffeId}`, found };
@@ -112,8 +107,6 @@ export interface ServerView {
   readonly self: string;
   /** Undefined: an expired token is no reason, since this call takes something away that is the caller's own. */
   readonly nowEpochMs: number | undefined;
-  /** Some hops of the mesh meet on a bus. */
-  readonly hasBus: boolean;
 }
 
 /** What a server needs to know of tokens; a `TokenReader`. */
@@ -124,16 +117,16 @@ export interface Tokens {
 
 /** The first rule that does not hold, in the order of the reference; the costly one last. */
 export function serverRules(view: ServerView, tokens: Tokens): Finding | undefined {
-  const { peer, self, nowEpochMs, hasBus } = view;
+  const { peer, self, nowEpochMs } = view;
   const presented = view.tokens.map((token) => tokens.read(token));
   const last = presented.at(-1);
   if (last === undefined) return noCaller;
   return (
     tokensValid(presented) ??
     (nowEpochMs === undefined ? undefined : tokensExpired(presented, nowEpochMs)) ??
-    tokensChained(presented, hasBus) ??
+    tokensChained(presented) ??
     prevTokenSubject(last, peer) ??
-    (peer.leaf === undefined ? undefined : prevTokenAudience(last, self)) ??
+    prevTokenAudience(last, self) ??
     prevTokenSigned(view.tokens.at(-1) ?? '', peer, (token, leaf) => tokens.isSignedBy(token, leaf))
   );
 }
@@ -153,7 +146,6 @@ export interface ClientView {
   /** Whom the caller has called. */
   readonly peer: ProvenPeer;
   readonly nowEpochMs: number;
-  readonly hasBus: boolean;
 }
 
 /** What a client holds an answer to. */
@@ -162,7 +154,7 @@ export function clientRules(view: ClientView, tokens: Tokens): Finding | undefin
   return (
     tokensValid(returned) ??
     tokensExpired(returned, view.nowEpochMs) ??
-    tokensChained(returned, view.hasBus) ??
+    tokensChained(returned) ??
     nextTokenSigned(view.tokens[view.index + 1], view.peer, (token, leaf) =>
       tokens.isSignedBy(token, leaf),
     )

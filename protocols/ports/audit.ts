@@ -4,15 +4,13 @@
 export interface AuditEntry {
   /** `would-deny`: the access policy in audit mode would have refused it, and it was granted. */
   readonly decision: 'granted' | 'denied' | 'would-deny';
-  /** `Request`, `Close`, `MonitorConnections`, `Register`, `Unregister`, `Find` and so on; `Connect` for TLS. */
+  /** `Request`, `Close`, `MonitorConnections`, `Register`, `Unregister`, `Find` and so on; `Connect` for TLS and for greetings on the bus. */
   readonly operation: string;
   /** Component that decided, and its SPIFFE ID. */
   readonly hop: string;
   readonly self: string;
   /** SPIFFE ID that the transport has proven; absent: none. */
   readonly peer?: string;
-  /** The peer is whom its token names, and nobody has proven it: a call over the bus. */
-  readonly isUnproven?: true;
   /** SPIFFE ID of the first hop of the path; the peer's word where that is not the peer itself. */
   readonly client?: string;
   readonly service?: string;

@@ -15,6 +15,7 @@ import type { GrpcOptions } from '../../transports/grpc/grpc.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { createMemoryNetwork } from '../../transports/memory/memory-network.ts';
 import { createSimulatedNetwork } from '../../transports/memory/simulated-network.ts';
+import { BusSeals } from '../../transports/nats/bus-seals.ts';
 import { connectNats } from '../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
@@ -113,8 +114,47 @@ export const natsBinding: Binding = {
   },
 };
 
-export function openBus(url: string, name: string) {
-  return connectNats({ url, name, clock, log: silentLog });
+/** Caller and callee have an identity each, and prove it to each other on a bus that proves nothing. */
+export const sealedNatsBinding: Binding = {
+  name: 'nats with identities',
+  messageBytesMax: 1024 * 1024,
+  open: async () => {
+    const server = await startNatsServer();
+    const identities = new TestIdentities();
+    const [near, far] = await Promise.all([
+      openBus(server.url, 'near'),
+      openBus(server.url, 'far'),
+    ]);
+    const seals = sealsOf(identities);
+    const [caller, callee] = await Promise.all([seals('caller'), seals('callee')]);
+    const dialer = createNatsDialer(near, { beatMs, seals: caller });
+    return {
+      dialer,
+      listener: createNatsListener(far, { beatMs, seals: callee }),
+      url: 'nats://dom.example/node%201/forwarder*',
+      emptyUrl: 'nats://dom.example/node%201/nobody',
+      startPeer: async () => startPeer('nats', server.url, await identities.socketOf('peer')),
+      close: async () => {
+        await dialer.close();
+        await Promise.all([near.close(), far.close()]);
+        caller.close();
+        callee.close();
+        await identities.close();
+        await server.stop();
+      },
+    };
+  },
+};
+
+export function sealsOf(identities: TestIdentities) {
+  return async (name: string): Promise<BusSeals> => {
+    const identity = await identities.source(name);
+    return new BusSeals({ identity, wallClock: systemWallClock, log: silentLog });
+  };
+}
+
+export function openBus(url: string, name: string, log = silentLog) {
+  return connectNats({ url, name, clock, log });
 }
 
 export const grpcUnixBinding: Binding = {

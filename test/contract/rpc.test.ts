@@ -1,6 +1,6 @@
 // Protects the promise that code behind a handler or a client cannot tell which binding carried a call: one suite,
-// run over memory, the network of simulated meshes, a real nats-server, and gRPC on a unix socket and on TCP,
-// without and with mutual TLS.
+// run over memory, the network of simulated meshes, a real nats-server without and with identities, and gRPC on a
+// unix socket and on TCP, without and with mutual TLS.
 
 import {
   grpcTcpBinding,
@@ -10,6 +10,7 @@ import {
   mutualTlsUnixBinding,
   natsBinding,
   passingUnixBinding,
+  sealedNatsBinding,
   simulatedBinding,
 } from './rpc-bindings.ts';
 import { rpcContract } from './rpc.ts';
@@ -18,6 +19,7 @@ for (const binding of [
   memoryBinding,
   simulatedBinding,
   natsBinding,
+  sealedNatsBinding,
   grpcUnixBinding,
   grpcTcpBinding,
   mutualTlsUnixBinding,

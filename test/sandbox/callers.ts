@@ -1,4 +1,4 @@
-// Callers over mutual TLS that say of themselves whatever a test wants: honest ones, thieves, and forgers of tokens.
+// Callers over mutual TLS, or over a bus, that say of themselves whatever a test wants: honest ones, thieves, and forgers of tokens.
 
 import { create } from '@bufbuild/protobuf';
 import {
@@ -17,8 +17,12 @@ import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import { formatTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
 import { tokenExpiresHeader, tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
-import type { Headers } from '../../protocols/ports/rpc.ts';
-import { createGrpc, type GrpcBinding } from '../../transports/grpc/grpc.ts';
+import { silentLog } from '../../protocols/ports/log.ts';
+import type { CallHeaders, Dialer, Headers } from '../../protocols/ports/rpc.ts';
+import { createGrpc } from '../../transports/grpc/grpc.ts';
+import { BusSeals } from '../../transports/nats/bus-seals.ts';
+import { connectNats } from '../../transports/nats/nats-bus.ts';
+import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { signPathToken } from '../../transports/spiffe-ts/spiffe.ts';
 
@@ -29,19 +33,43 @@ export const callTimeoutMs = 10_000;
 
 export class Caller {
   readonly identity: Identity;
-  readonly #grpc: GrpcBinding;
+  readonly #dialer: Dialer;
   #says: Says;
 
-  constructor(identity: Identity) {
+  /** `natsUrl`: of the bus where the mesh meets; by default it is called over TLS. */
+  static async of(identity: Identity, natsUrl: string | undefined): Promise<Caller> {
+    const wallClock = systemWallClock;
+    if (natsUrl === undefined) {
+      const tls = { identity, wallClock };
+      return new Caller(
+        identity,
+        (callHeaders) => createGrpc({ clock: systemClock, tls, callHeaders }).dialer,
+      );
+    }
+    const bus = await connectNats({
+      url: natsUrl,
+      name: 'caller',
+      clock: systemClock,
+      log: silentLog,
+    });
+    const seals = new BusSeals({ identity, wallClock, log: silentLog });
+    return new Caller(identity, (callHeaders) => {
+      const dialer = createNatsDialer(bus, { seals, callHeaders });
+      const close = async (): Promise<void> => {
+        await dialer.close();
+        await bus.close();
+        seals.close();
+      };
+      return { dial: (url) => dialer.dial(url), close };
+    });
+  }
+
+  private constructor(identity: Identity, dialerWith: (callHeaders: CallHeaders) => Dialer) {
     this.identity = identity;
     this.#says = this.#honest;
-    this.#grpc = createGrpc({
-      clock: systemClock,
-      tls: { identity, wallClock: systemWallClock },
-      callHeaders: {
-        names: [tokenHeader, tokenExpiresHeader],
-        make: (peerId) => this.#says(peerId),
-      },
+    this.#dialer = dialerWith({
+      names: [tokenHeader, tokenExpiresHeader],
+      make: (peerId) => this.#says(peerId),
     });
   }
 
@@ -69,7 +97,7 @@ export class Caller {
   }
 
   dial(url: string) {
-    return this.#grpc.dialer.dial(url);
+    return this.#dialer.dial(url);
   }
 
   request(url: string, connection: Connection): Promise<Connection> {
@@ -103,7 +131,7 @@ export class Caller {
   }
 
   async end(): Promise<void> {
-    await this.#grpc.dialer.close();
+    await this.#dialer.close();
   }
 }
 

@@ -17,6 +17,7 @@ import type { AuditRecord } from '../../protocols/ports/audit.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
+import { startNatsServer } from '../../transports/nats/nats-server.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { Caller } from './callers.ts';
 import { TestIdentities } from './identities.ts';
@@ -81,7 +82,6 @@ export class ProvenMesh {
         policyFile: this.#policyFile,
         auditLog: this.#auditLog,
         operators: [],
-        bus: this.#natsUrl === undefined ? 'grpc' : 'nats',
       },
     });
     this.atEnd(() => platform.stop(stopMs));
@@ -159,8 +159,8 @@ export class ProvenMesh {
     return this.callerAs(await this.identities.source(name));
   }
 
-  callerAs(identity: Identity): Caller {
-    const made = new Caller(identity);
+  async callerAs(identity: Identity): Promise<Caller> {
+    const made = await Caller.of(identity, this.#natsUrl);
     this.atEnd(() => made.end());
     return made;
   }
@@ -200,6 +200,18 @@ export class ProvenMesh {
     const log: Log = { error: write, warn: write, info: write, debug: write, child: () => log };
     return log;
   }
+}
+
+/** With a nats-server of its own, that ends with it. */
+export async function openOnBus(): Promise<ProvenMesh> {
+  const storeDir = mkdtempSync(join(tmpdir(), 'vwire-nats-'));
+  const server = await startNatsServer({ storeDir });
+  const mesh = new ProvenMesh(server.url);
+  mesh.atEnd(async () => {
+    await server.stop();
+    rmSync(storeDir, { recursive: true, force: true });
+  });
+  return mesh;
 }
 
 /** A JWT, or what begins one; a private key. */

@@ -50,7 +50,7 @@ it.each(attacks)('is refused: %s', async (_, forged, rule) => {
   const url = await mesh.endpoint(await mesh.registry());
   const honest = await mesh.caller('honest');
   const ca = caOf(mesh.identities.server);
-  const thief = mesh.callerAs(forgedBy(honest.identity, { ca, ...forged() }));
+  const thief = await mesh.callerAs(forgedBy(honest.identity, { ca, ...forged() }));
   const request = () => thief.request(url, connectionOf([{ name: 'a', id: 'a' }]));
   const refusals = [];
   // Coming again changes nothing, not even the log.

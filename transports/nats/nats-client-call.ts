@@ -4,28 +4,20 @@
 import type { DescMethod, Message } from '@bufbuild/protobuf';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { NsmError } from '../../protocols/errors.ts';
-import type { Frame } from '../../protocols/messages/call-envelope.ts';
-import type { PeerTime } from '../../protocols/messages/peer-time.ts';
-import type { CallHeaders, Headers, Peer } from '../../protocols/ports/rpc.ts';
+import type { FrameKind } from '../../protocols/messages/call-envelope.ts';
+import { encodeFrame, frameHeader } from '../../protocols/messages/call-envelope.ts';
+import { callToken } from '../../protocols/messages/subjects.ts';
+import type { CallHeaders } from '../../protocols/ports/rpc.ts';
 import type { NatsBus } from './nats-bus.ts';
+import type { BusCallee, Reception } from './nats-callee.ts';
 import type { StreamTicker } from './stream-ticker.ts';
-
-/** Who is on the other side of the bus: nobody proves it. */
-export const busPeer: Peer = Object.freeze({ binding: 'nats' });
-
-/** A frame of the callee with what came along. */
-export interface Reception {
-  readonly frame: Frame;
-  readonly headers: Headers;
-  readonly body: Uint8Array;
-}
 
 /** A call under way, as the inbox sees it. */
 export interface ClientCall {
   onFrame(reception: Reception): void;
   /** The server says that nobody subscribes to the callee's subject. */
   onNoResponders(): void;
-  onBusLost(error: NsmError): void;
+  onFailure(error: NsmError): void;
 }
 
 /** What a call needs of its dialer and callee. */
@@ -34,7 +26,7 @@ export interface BusCaller {
   readonly url: string;
   /** `nsm.<domain>.<node>.<component>` of the callee. */
   readonly subject: string;
-  readonly peer: PeerTime;
+  readonly callee: BusCallee;
   readonly ticker: StreamTicker;
   readonly callHeaders: CallHeaders | undefined;
   /** Errors: RESOURCE_EXHAUSTED. */
@@ -98,4 +90,19 @@ export function unsettledPeer(caller: BusCaller): NsmError {
     found: `another instance in each of ${resyncsMax} answers`,
     remedy: 'look for two processes with the same component name',
   });
+}
+
+/** Sends what belongs to a call under way. Its callee has begun nothing as long as no instance of it is known. */
+export function sendControl(
+  caller: BusCaller,
+  id: string,
+  frame: { readonly kind: FrameKind; readonly count: number },
+  body: Uint8Array = new Uint8Array(0),
+): void {
+  const { bus, subject, callee } = caller;
+  const { instance = '-' } = callee.time;
+  const line = encodeFrame({ ...frame, instance, sentAt: bus.clock.nowMs() });
+  const reply = frame.kind === 'cancel' ? '' : caller.inbox(id);
+  const compose = () => ({ headers: { [frameHeader]: line }, body });
+  callee.send({ subject: `${subject}.${callToken}.${id}`, reply, compose });
 }

@@ -9,20 +9,20 @@ import {
   callHeader,
   decodeError,
   encodeCall,
-  encodeFrame,
   errorHeader,
-  frameHeader,
 } from '../../protocols/messages/call-envelope.ts';
 import { FrameReceiver } from '../../protocols/messages/frame-receiver.ts';
 import type { Pump } from '../../protocols/messages/pump.ts';
 import { Room, startPump } from '../../protocols/messages/pump.ts';
 import type { StreamRequests } from '../../protocols/messages/rpc-client.ts';
+import { connectionReplaced } from '../../protocols/messages/replaced-connection.ts';
 import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rpc-client.ts';
-import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
+import { methodSuffix } from '../../protocols/messages/subjects.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
 import type { StreamOptions } from '../../protocols/ports/rpc.ts';
 import { listenForAbort } from './listen-for-abort.ts';
-import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
+import type { Reception } from './nats-callee.ts';
+import type { BusCaller, ClientCall } from './nats-client-call.ts';
 import {
   decodeBody,
   encodeBody,
@@ -30,6 +30,7 @@ import {
   resubscribeMs,
   resyncsMax,
   retryMs,
+  sendControl,
   streamWindow,
   unreadable,
   unsettledPeer,
@@ -63,6 +64,7 @@ class ClientStream implements ClientCall {
   #retry: Timer | undefined;
   #resyncs = 0;
   #isOpen = false;
+  #isStillProven = (): boolean => true;
   #heardAtMs: number;
   #ended = false;
   readonly #onAbort = (): void => this.#giveUp(cancelledByCaller(this.#method));
@@ -119,6 +121,9 @@ class ClientStream implements ClientCall {
     try {
       switch (frame.kind) {
         case 'resync':
+          // Begun again it would tell anew what was told, or leave out what was not.
+          if (this.#isOpen)
+            throw connectionReplaced(this.#caller.url, 'one that is forgotten there');
           this.#resyncs += 1;
           if (this.#resyncs > resyncsMax) throw unsettledPeer(this.#caller);
           this.#open();
@@ -160,12 +165,14 @@ class ClientStream implements ClientCall {
     } else this.#end(noResponders(this.#caller));
   }
 
-  onBusLost(error: NsmError): void {
+  onFailure(error: NsmError): void {
     this.#end(error);
   }
 
   tick(nowMs: number): void {
-    if (this.#caller.ticker.isSilent(this.#heardAtMs, nowMs)) {
+    if (!this.#isStillProven()) {
+      this.#giveUp(connectionReplaced(this.#caller.url, 'one whose certificates are replaced'));
+    } else if (this.#caller.ticker.isSilent(this.#heardAtMs, nowMs)) {
       this.#giveUp(silentPeer(this.#caller));
     } else if (this.#isOpen) this.#control('beat', this.#room.used);
   }
@@ -176,29 +183,33 @@ class ClientStream implements ClientCall {
 
   #open(): void {
     if (this.#ended) return;
-    const { bus, peer, subject } = this.#caller;
+    const { bus, callee, subject } = this.#caller;
+    const { time } = callee;
     const nowMs = bus.clock.nowMs();
     const startByMs = Math.min(this.#deadlineMs, this.#heardAtMs + this.#openMs());
     const line = encodeCall({
       id: this.#id,
-      instance: peer.instance,
-      version: peer.version,
-      startBy: peer.translate(startByMs, nowMs),
-      deadline: peer.translate(this.#deadlineMs, nowMs),
+      instance: time.instance,
+      version: time.version,
+      startBy: time.translate(startByMs, nowMs),
+      deadline: time.translate(this.#deadlineMs, nowMs),
       window: streamWindow,
     });
     const request = this.#requests;
     try {
       const body = request.kind === 'one' ? encodeBody(this.#method, request.message) : noBody;
       const suffix = methodSuffix(this.#method.parent.typeName, this.#method.name);
-      bus.publish(`${subject}.${suffix}`, {
-        headers: {
-          ...this.#options.headers,
-          ...this.#caller.callHeaders?.make(undefined),
-          [callHeader]: line,
-        },
-        body,
+      callee.call({
+        subject: `${subject}.${suffix}`,
         reply: this.#caller.inbox(this.#id),
+        compose: (peerId) => ({
+          headers: {
+            ...this.#options.headers,
+            ...this.#caller.callHeaders?.make(peerId),
+            [callHeader]: line,
+          },
+          body,
+        }),
       });
     } catch (error) {
       this.#end(asNsmError(error));
@@ -209,6 +220,7 @@ class ClientStream implements ClientCall {
   #opened(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
+    this.#isStillProven = this.#caller.callee.lease();
     const requests = this.#requests;
     if (requests.kind === 'one') return;
     this.#pump = startPump(() => requests.messages, {
@@ -224,18 +236,14 @@ class ClientStream implements ClientCall {
     });
   }
 
-  #control(kind: FrameKind, count: number, body: Uint8Array = noBody): void {
-    const { bus, subject, peer } = this.#caller;
-    const instance = peer.instance ?? '-';
-    const line = encodeFrame({ kind, count, instance, sentAt: bus.clock.nowMs() });
-    const headers = { [frameHeader]: line };
-    const reply = this.#caller.inbox(this.#id);
-    bus.publish(`${subject}.${callToken}.${this.#id}`, { headers, body, reply });
+  #control(kind: FrameKind, count: number, body?: Uint8Array): void {
+    sendControl(this.#caller, this.#id, { kind, count }, body);
   }
 
   #giveUp(error: NsmError): void {
     if (this.#ended) return;
-    if (this.#id !== '' && this.#caller.peer.instance !== undefined) this.#control('cancel', 0);
+    if (this.#id !== '' && this.#caller.callee.time.instance !== undefined)
+      this.#control('cancel', 0);
     if (error.code === 'CANCELLED' || error.code === 'DEADLINE_EXCEEDED') {
       this.#receiver.queue.abort(error);
     }

@@ -9,28 +9,27 @@ import {
   callHeader,
   decodeError,
   encodeCall,
-  encodeFrame,
   encodeOperation,
   errorHeader,
-  frameHeader,
   operationHeader,
 } from '../../protocols/messages/call-envelope.ts';
 import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rpc-client.ts';
-import { callToken, methodSuffix } from '../../protocols/messages/subjects.ts';
+import { methodSuffix } from '../../protocols/messages/subjects.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
 import type { UnaryOptions } from '../../protocols/ports/rpc.ts';
 import { userHeaders } from './header-block.ts';
 import { listenForAbort } from './listen-for-abort.ts';
 import { busClosed } from './nats-bus.ts';
-import type { BusCaller, ClientCall, Reception } from './nats-client-call.ts';
+import type { Reception } from './nats-callee.ts';
+import type { BusCaller, ClientCall } from './nats-client-call.ts';
 import {
-  busPeer,
   decodeBody,
   encodeBody,
   noResponders,
   resubscribeMs,
   resyncsMax,
   retryMs,
+  sendControl,
   unreadable,
   unsettledPeer,
 } from './nats-client-call.ts';
@@ -108,34 +107,39 @@ class UnaryCall implements ClientCall {
     else this.#retry = clock.after(retryMs, () => this.#send());
   }
 
-  onBusLost(error: NsmError): void {
+  onFailure(error: NsmError): void {
     this.#fail(error);
   }
 
   #send(): void {
     const { caller, method, body, options, deadlineMs } = this.#init;
-    const deadline = caller.peer.translate(deadlineMs, caller.bus.clock.nowMs());
-    const { instance, version } = caller.peer;
+    const { time } = caller.callee;
+    const deadline = time.translate(deadlineMs, caller.bus.clock.nowMs());
+    const { instance, version } = time;
     const call = { id: this.#id, instance, version, startBy: deadline, deadline, window: 0 };
+    const { operation } = options;
     try {
-      const headers: Record<string, string> = {
-        ...options.headers,
-        ...caller.callHeaders?.make(undefined),
-        [callHeader]: encodeCall(call),
-      };
-      if (options.operation !== undefined) {
-        headers[operationHeader] = encodeOperation(options.operation);
-      }
-      const subject = `${caller.subject}.${methodSuffix(method.parent.typeName, method.name)}`;
-      const reply = caller.inbox(this.#id);
-      if (!caller.bus.publish(subject, { headers, body, reply })) this.#fail(busClosed());
+      const isSent = caller.callee.call({
+        subject: `${caller.subject}.${methodSuffix(method.parent.typeName, method.name)}`,
+        reply: caller.inbox(this.#id),
+        compose: (peerId) => ({
+          headers: {
+            ...options.headers,
+            ...caller.callHeaders?.make(peerId),
+            [callHeader]: encodeCall(call),
+            ...(operation && { [operationHeader]: encodeOperation(operation) }),
+          },
+          body,
+        }),
+      });
+      if (!isSent) this.#fail(busClosed());
     } catch (error) {
       this.#fail(asNsmError(error));
     }
   }
 
   #onAnswer(headers: Reception['headers'], body: Uint8Array): void {
-    const { method, options, resolve } = this.#init;
+    const { method, options, resolve, caller } = this.#init;
     let message: Message;
     try {
       message = decodeBody(method.output, body);
@@ -145,15 +149,17 @@ class UnaryCall implements ClientCall {
     }
     if (!this.#settle()) return;
     options.onHeaders?.(userHeaders(headers));
-    options.onPeer?.(busPeer);
+    options.onPeer?.(caller.callee.peer);
     resolve(message);
   }
 
   /** The callee is told, so that its handler does not go on for nobody. */
   #giveUp(error: NsmError): void {
     if (this.#settled) return;
-    const { bus, subject, peer } = this.#init.caller;
-    sendControl(bus, `${subject}.${callToken}.${this.#id}`, 'cancel', peer.instance);
+    const { caller } = this.#init;
+    if (caller.callee.time.instance !== undefined) {
+      sendControl(caller, this.#id, { kind: 'cancel', count: 0 });
+    }
     this.#fail(error);
   }
 
@@ -170,18 +176,4 @@ class UnaryCall implements ClientCall {
     this.#init.caller.end(this.#id);
     return true;
   }
-}
-
-const noBody = new Uint8Array(0);
-
-function sendControl(
-  bus: BusCaller['bus'],
-  subject: string,
-  kind: 'cancel',
-  instance: string | undefined,
-): void {
-  // Nobody there has begun anything as long as no instance is known.
-  if (instance === undefined) return;
-  const line = encodeFrame({ kind, count: 0, instance, sentAt: bus.clock.nowMs() });
-  bus.publish(subject, { headers: { [frameHeader]: line }, body: noBody });
 }

@@ -6,16 +6,16 @@ import { randomBytes } from 'node:crypto';
 import type { Message } from '@bufbuild/protobuf';
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { createInbox } from '@nats-io/transport-node';
-import { NsmError } from '../../protocols/errors.ts';
-import { decodeFrame, frameHeader } from '../../protocols/messages/call-envelope.ts';
-import { PeerTime } from '../../protocols/messages/peer-time.ts';
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import type { Invoker } from '../../protocols/messages/rpc-client.ts';
 import { createChannel } from '../../protocols/messages/rpc-client.ts';
 import { componentSubject, parseBusUrl } from '../../protocols/messages/subjects.ts';
 import type { CallHeaders, Channel, Dialer } from '../../protocols/ports/rpc.ts';
+import type { BusSeals } from './bus-seals.ts';
 import { readHeaderBlock } from './header-block.ts';
 import type { BusStatus, NatsBus } from './nats-bus.ts';
 import { busClosed } from './nats-bus.ts';
+import { BusCallee } from './nats-callee.ts';
 import type { BusCaller, ClientCall } from './nats-client-call.ts';
 import { startBusStream } from './nats-client-stream.ts';
 import { callBusUnary } from './nats-client-unary.ts';
@@ -26,8 +26,10 @@ export interface NatsDialerOptions {
   readonly callsMax?: number;
   /** How often either end of a stream shows that it is alive; must be the same in the whole mesh. */
   readonly beatMs?: number;
-  /** Made for nobody in particular: the bus does not say who listens to a subject. */
+  /** Made for the callee where it is known: with `seals`. */
   readonly callHeaders?: CallHeaders;
+  /** Of a process that has an identity: callees have to have one too. */
+  readonly seals?: BusSeals;
 }
 
 export const defaultBeatMs = 1000;
@@ -44,10 +46,11 @@ class NatsDialer implements Dialer {
   readonly #callsMax: number;
   readonly #ticker: StreamTicker;
   readonly #callHeaders: CallHeaders | undefined;
+  readonly #seals: BusSeals | undefined;
   readonly #inbox: string;
   readonly #subscription: Subscription;
   readonly #stopStatus: () => void;
-  readonly #calls = new Map<string, { readonly call: ClientCall; readonly peer: PeerTime }>();
+  readonly #calls = new Map<string, { readonly call: ClientCall; readonly callee: BusCallee }>();
   readonly #channels = new Map<string, Channel>();
   readonly #secret = randomBytes(9).toString('base64url');
   #nextCall = 0;
@@ -56,6 +59,7 @@ class NatsDialer implements Dialer {
   constructor(bus: NatsBus, options: NatsDialerOptions) {
     this.#bus = bus;
     this.#callHeaders = options.callHeaders;
+    this.#seals = options.seals;
     this.#callsMax = options.callsMax ?? 10_000;
     this.#ticker = new StreamTicker(bus.clock, options.beatMs ?? defaultBeatMs);
     this.#inbox = createInbox();
@@ -89,15 +93,15 @@ class NatsDialer implements Dialer {
   }
 
   #invoker(url: string, subject: string): Invoker {
-    const peer = new PeerTime();
+    const callee = new BusCallee(this.#bus, this.#seals);
     const caller: BusCaller = {
       bus: this.#bus,
       url,
       subject,
-      peer,
+      callee,
       ticker: this.#ticker,
       callHeaders: this.#callHeaders,
-      begin: (call) => this.#begin(call, peer),
+      begin: (call) => this.#begin(call, callee),
       end: (id) => void this.#calls.delete(id),
       inbox: (id) => `${this.#inbox}.${id}`,
     };
@@ -108,7 +112,7 @@ class NatsDialer implements Dialer {
     };
   }
 
-  #begin(call: ClientCall, peer: PeerTime): string {
+  #begin(call: ClientCall, callee: BusCallee): string {
     if (this.#closed) throw dialerClosed();
     if (this.#calls.size >= this.#callsMax) {
       throw new NsmError('RESOURCE_EXHAUSTED', 'too many calls are under way', {
@@ -119,7 +123,7 @@ class NatsDialer implements Dialer {
     }
     this.#nextCall += 1;
     const id = `${this.#secret}-${this.#nextCall.toString(36)}`;
-    this.#calls.set(id, { call, peer });
+    this.#calls.set(id, { call, callee });
     return id;
   }
 
@@ -128,18 +132,18 @@ class NatsDialer implements Dialer {
     const entry = this.#calls.get(id);
     // Late for a call that has ended: nobody waits for it.
     if (entry === undefined) return;
+    const { call, callee } = entry;
     try {
       const { status, headers } = readHeaderBlock(message);
-      if (status === 503) {
-        entry.call.onNoResponders();
-        return;
+      if (status === 503) call.onNoResponders();
+      else {
+        const received = callee.receive(message.subject, headers, message.data);
+        if (received !== undefined) call.onFrame(received);
       }
-      const frame = decodeFrame(headers[frameHeader]);
-      if (frame === undefined) return;
-      entry.peer.observe(frame, this.#bus.clock.nowMs());
-      entry.call.onFrame({ frame, headers, body: message.data });
     } catch (error) {
-      this.#bus.log.warn('dropped a message that cannot be an answer', { error: String(error) });
+      const reason = asNsmError(error);
+      if (reason.code === 'UNAUTHENTICATED') call.onFailure(reason);
+      else this.#bus.log.warn('dropped a message that cannot be an answer', { error: reason });
     }
   }
 
@@ -158,7 +162,7 @@ class NatsDialer implements Dialer {
   #failAll(error: NsmError): void {
     const calls = [...this.#calls.values()];
     this.#calls.clear();
-    for (const { call } of calls) call.onBusLost(error);
+    for (const { call } of calls) call.onFailure(error);
   }
 }
 

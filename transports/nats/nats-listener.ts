@@ -4,9 +4,9 @@
 
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import { nuid } from '@nats-io/transport-node';
-import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import { formats } from '../../protocols/formats.ts';
-import type { CallOpening, FrameKind } from '../../protocols/messages/call-envelope.ts';
+import type { FrameKind } from '../../protocols/messages/call-envelope.ts';
 import {
   callHeader,
   decodeCall,
@@ -18,6 +18,7 @@ import {
   frameHeader,
   operationHeader,
 } from '../../protocols/messages/call-envelope.ts';
+import { helloHeader, sealHeader, strangerHeader } from '../../protocols/messages/seal-lines.ts';
 import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
 import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
 import type { ServedMethod } from '../../protocols/messages/served-call.ts';
@@ -49,9 +50,17 @@ import {
   userHeaders,
 } from './header-block.ts';
 import type { NatsBus } from './nats-bus.ts';
-import { busPeer } from './nats-client-call.ts';
+import type { BusSeals } from './bus-seals.ts';
+import type { Session } from './bus-session.ts';
+import { busPeer } from './nats-callee.ts';
 import { defaultBeatMs } from './nats-dialer.ts';
-import type { BusHost, BusServedCall, FrameContent, IncomingCall } from './nats-served-call.ts';
+import type {
+  BusHost,
+  BusServedCall,
+  FrameContent,
+  IncomingCall,
+  ReplyTo,
+} from './nats-served-call.ts';
 import { decodeRequest } from './nats-served-call.ts';
 import { serveBusStream } from './nats-served-stream.ts';
 import { serveBusUnary } from './nats-served-unary.ts';
@@ -62,6 +71,10 @@ export interface NatsListenerOptions {
   readonly callsMax?: number;
   /** As in NatsDialerOptions. */
   readonly beatMs?: number;
+  /** Of a process that has an identity: who calls is known by it; a call without is one of nobody. */
+  readonly seals?: BusSeals;
+  /** Told of each greeting and seal that is refused, besides the log. */
+  readonly onRefused?: (error: NsmError) => void;
   /** The guard of one component; by default each has its own with default bounds. */
   readonly createGuard?: () => OperationGuard;
 }
@@ -93,6 +106,8 @@ class Host implements BusHost {
   readonly #url: string;
   readonly #subject: string;
   readonly #instance = nuid.next();
+  readonly #seals: BusSeals | undefined;
+  readonly #onRefused: ((error: NsmError) => void) | undefined;
   readonly #methods = new Map<string, ServedMethod>();
   readonly #inFlight: CallsInFlight<BusServedCall>;
   readonly #calls = new Map<string, BusServedCall>();
@@ -108,6 +123,8 @@ class Host implements BusHost {
   ) {
     this.bus = bus;
     this.#url = url;
+    this.#seals = options.seals;
+    this.#onRefused = options.onRefused;
     this.#subject = componentSubject(parseBusUrl(url));
     this.ticker = new StreamTicker(bus.clock, options.beatMs ?? defaultBeatMs);
     this.guard = options.createGuard?.() ?? createOperationGuard({ clock: bus.clock });
@@ -151,21 +168,31 @@ class Host implements BusHost {
     this.#inFlight.end(call);
   }
 
-  send(reply: string, kind: FrameKind, count: number, content: FrameContent = {}): void {
-    const sentAt = this.bus.clock.nowMs();
-    const line = encodeFrame({ kind, count, instance: this.#instance, sentAt });
-    this.bus.publish(reply, {
-      headers: { ...content.headers, [frameHeader]: line },
-      body: content.body ?? noBody,
-    });
+  isTrusted({ session }: ReplyTo): boolean {
+    return session === undefined || this.#seals?.isTrusted(session.party) === true;
   }
 
-  refuse(reply: string, error: NsmError): void {
+  send(to: ReplyTo, kind: FrameKind, count: number, content: FrameContent = {}): void {
+    const sentAt = this.bus.clock.nowMs();
+    const line = encodeFrame({ kind, count, instance: this.#instance, sentAt });
+    const { headers = {}, body = noBody } = content;
+    this.#publish(to, { headers: { ...headers, [frameHeader]: line }, body });
+  }
+
+  refuse(to: ReplyTo, error: NsmError): void {
     try {
-      this.send(reply, 'refuse', 0, { headers: { [errorHeader]: encodeError(error) } });
+      this.send(to, 'refuse', 0, { headers: { [errorHeader]: encodeError(error) } });
     } catch (cause) {
       // A server whose max_payload is smaller than an error; nothing thrown may reach the library's reader.
       this.bus.log.warn('could not send a refusal', { code: error.code, cause: String(cause) });
+    }
+  }
+
+  #publish({ subject, session, greeting }: ReplyTo, message: Required<FrameContent>): void {
+    if (session === undefined || this.#seals === undefined) this.bus.publish(subject, message);
+    else {
+      const { headers, body } = this.#seals.seal(session, { subject, reply: '' }, message);
+      this.bus.publish(subject, { headers: { ...greeting, ...headers }, body });
     }
   }
 
@@ -226,36 +253,78 @@ class Host implements BusHost {
   }
 
   #onMessage(message: Msg): void {
-    const { reply } = message;
+    let to: ReplyTo = { subject: message.reply ?? '' };
     try {
       const { headers } = readHeaderBlock(message);
+      if (headers[helloHeader] !== undefined && this.#seals !== undefined) {
+        this.#meet(this.#seals, headers, to);
+        return;
+      }
+      const opened = this.#open(headers, message);
+      if (opened === undefined) return;
+      to = { ...to, ...opened.from };
       const suffix = message.subject.slice(this.#subject.length + 1);
       if (suffix.startsWith(`${callToken}.`)) {
-        this.#onControl(suffix.slice(callToken.length + 1), headers, message);
-      } else if (reply) this.#onCall(suffix, headers, message);
+        this.#onControl(suffix.slice(callToken.length + 1), opened, to);
+      } else if (to.subject !== '') this.#onCall(suffix, opened, to);
     } catch (error) {
       const refusal = asNsmError(error);
       this.bus.log.debug('refused a message', { code: refusal.code, error: refusal.message });
-      if (reply) this.refuse(reply, refusal);
+      if (to.subject !== '') this.refuse(to, refusal);
     }
   }
 
-  #onControl(id: string, headers: Headers, message: Msg): void {
+  /** The answer tells the caller both whose key it has and what the time here is. */
+  #meet(seals: BusSeals, headers: Headers, { subject }: ReplyTo): void {
+    try {
+      const session = seals.sessionWith(seals.meet(headers));
+      if (subject === '') return;
+      this.send({ subject, session, greeting: seals.greeting() }, 'resync', 0);
+    } catch (error) {
+      this.#refused('a greeting', asNsmError(error));
+      throw error;
+    }
+  }
+
+  /** Undefined for what is for nobody here. A message that names no keys is one of nobody. */
+  #open(headers: Headers, message: Msg): Opened | undefined {
+    const { subject, reply = '', data } = message;
+    if (this.#seals === undefined || headers[sealHeader] === undefined) {
+      return { headers, body: data, from: {} };
+    }
+    const opened = this.#seals.open(headers, { subject, reply }, data);
+    if (opened === 'unknown') {
+      if (reply !== '')
+        this.bus.publish(reply, { headers: { [strangerHeader]: '1' }, body: noBody });
+      return undefined;
+    }
+    if (opened !== 'forged') return { ...opened, from: { session: opened.session } };
+    // Not answered: the bus may deliver twice, and the caller must not hear no to what was heard.
+    this.#refused('a message', forgedSeal(subject));
+    return undefined;
+  }
+
+  #refused(what: string, error: NsmError): void {
+    this.bus.log.warn(`refused ${what}`, { url: this.#url, error: describeError(error) });
+    this.#onRefused?.(error);
+  }
+
+  #onControl(id: string, { headers, body }: Opened, to: ReplyTo): void {
     const frame = decodeFrame(headers[frameHeader]);
     if (frame === undefined) return;
     const call = this.#calls.get(id);
-    if (call !== undefined) call.onFrame(frame, message.data);
-    else if (message.reply && frame.kind !== 'cancel') this.refuse(message.reply, unknownStream());
+    if (call !== undefined) {
+      if (call.caller === to.session?.party.peer.spiffeId) call.onFrame(frame, body);
+    } else if (to.subject !== '' && frame.kind !== 'cancel') this.refuse(to, unknownStream());
   }
 
-  #onCall(suffix: string, headers: Headers, message: Msg): void {
+  #onCall(suffix: string, { headers, body }: Opened, to: ReplyTo): void {
     const served = this.#methods.get(suffix);
     if (served === undefined) throw unimplemented(readableSuffix(suffix), this.#url);
-    const reply = message.reply as string;
     const opening = decodeCall(headers[callHeader]);
     if (opening === undefined) throw notACall(callHeader, headers[callHeader]);
     if (opening.instance !== this.#instance) {
-      this.send(reply, 'resync', 0);
+      this.send(to, 'resync', 0);
       return;
     }
     if ((opening.version ?? 1) > formats.callEnvelope) throw tooNew(opening.version);
@@ -269,25 +338,24 @@ class Host implements BusHost {
     if (this.#closing) throw listenerStopped(this.#url);
     const refusal = this.#inFlight.refusal();
     if (refusal !== undefined) throw refusal;
-    this.#begin(served, opening, { reply, headers, body: message.data });
-  }
-
-  #begin(
-    served: ServedMethod,
-    opening: CallOpening,
-    { reply, headers, body }: { reply: string; headers: Headers; body: Uint8Array },
-  ): void {
     const call = new ServedCall({
       deadlineMs: opening.deadline,
       headers: userHeaders(headers),
-      peer: busPeer,
+      peer: to.session?.party.peer ?? busPeer,
       operation: readOperation(headers[operationHeader]),
     });
     const request = decodeRequest(served, body);
-    const incoming: IncomingCall = { host: this, served, opening, reply, request, call };
+    const incoming: IncomingCall = { host: this, served, opening, reply: to, request, call };
     if (served.method.methodKind === 'unary') serveBusUnary(incoming);
     else serveBusStream(incoming);
   }
+}
+
+/** A message as its sender made it. */
+interface Opened {
+  readonly headers: Headers;
+  readonly body: Uint8Array;
+  readonly from: { readonly session?: Session };
 }
 
 function readOperation(line: string | undefined): Operation | undefined {
@@ -295,6 +363,14 @@ function readOperation(line: string | undefined): Operation | undefined {
   const operation = decodeOperation(line);
   if (operation === undefined) throw notACall(operationHeader, line);
   return operation;
+}
+
+function forgedSeal(subject: string): NsmError {
+  return new NsmError('UNAUTHENTICATED', 'the sender has not made this message', {
+    rule: 'bus-seal',
+    expected: 'a message as its sender sealed it, once, for this subject and its reply subject',
+    found: `another one, or the same again, on ${readableSuffix(subject)}`,
+  });
 }
 
 function notACall(header: string, found: string | undefined): NsmError {

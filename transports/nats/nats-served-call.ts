@@ -8,15 +8,27 @@ import type { CallOpening, Frame, FrameKind } from '../../protocols/messages/cal
 import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
 import type { ServedCall, ServedMethod } from '../../protocols/messages/served-call.ts';
 import type { Headers } from '../../protocols/ports/rpc.ts';
+import type { Session } from './bus-session.ts';
 import type { NatsBus } from './nats-bus.ts';
 import type { StreamTicker } from './stream-ticker.ts';
 
 /** A call in flight, as its component sees it. */
 export interface BusServedCall {
+  /** SPIFFE ID of who has called, where that was proven: nobody else may say anything about it. */
+  readonly caller: string | undefined;
   abort(reason: NsmError): void;
   /** A frame of the caller for this call. */
   onFrame(frame: Frame, body: Uint8Array): void;
   onBusLost(): void;
+}
+
+/** Where to and to whom an answer goes. */
+export interface ReplyTo {
+  readonly subject: string;
+  /** Undefined for one that proved nothing: the answer is open to all as well. */
+  readonly session?: Session;
+  /** For who does not know the own key yet. */
+  readonly greeting?: Headers;
 }
 
 /** A call that may begin. */
@@ -24,7 +36,7 @@ export interface IncomingCall {
   readonly host: BusHost;
   readonly served: ServedMethod;
   readonly opening: CallOpening;
-  readonly reply: string;
+  readonly reply: ReplyTo;
   readonly request: Message;
   readonly call: ServedCall;
 }
@@ -36,9 +48,11 @@ export interface BusHost {
   readonly guard: OperationGuard;
   begin(id: string, call: BusServedCall, isWatch: boolean): void;
   end(id: string, call: BusServedCall): void;
+  /** Whether what the caller proved still holds. */
+  isTrusted(to: ReplyTo): boolean;
   /** Sends a frame to a caller's inbox. Errors: RESOURCE_EXHAUSTED. */
-  send(reply: string, kind: FrameKind, count: number, content?: FrameContent): void;
-  refuse(reply: string, error: NsmError): void;
+  send(to: ReplyTo, kind: FrameKind, count: number, content?: FrameContent): void;
+  refuse(to: ReplyTo, error: NsmError): void;
 }
 
 export interface FrameContent {

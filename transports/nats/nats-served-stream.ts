@@ -8,6 +8,7 @@ import type { Frame } from '../../protocols/messages/call-envelope.ts';
 import { FrameReceiver } from '../../protocols/messages/frame-receiver.ts';
 import type { Pump } from '../../protocols/messages/pump.ts';
 import { Room, startPump } from '../../protocols/messages/pump.ts';
+import { connectionReplaced } from '../../protocols/messages/replaced-connection.ts';
 import { cancelledByCaller, deadlineExceeded } from '../../protocols/messages/rpc-client.ts';
 import { answerStream, checkAnswer } from '../../protocols/messages/served-call.ts';
 import type { Timer } from '../../protocols/ports/clock.ts';
@@ -50,6 +51,10 @@ class ServedStream implements BusServedCall {
     }
     host.begin(opening.id, this, opening.deadline === Infinity);
     host.ticker.add(this);
+  }
+
+  get caller(): string | undefined {
+    return this.#incoming.reply.session?.party.peer.spiffeId;
   }
 
   run(): void {
@@ -98,8 +103,10 @@ class ServedStream implements BusServedCall {
   }
 
   tick(nowMs: number): void {
-    const { host, served } = this.#incoming;
-    if (host.ticker.isSilent(this.#heardAtMs, nowMs)) this.#stop(cancelledByCaller(served.method));
+    const { host, served, reply } = this.#incoming;
+    if (!host.isTrusted(reply)) this.abort(callerReplaced(reply));
+    else if (host.ticker.isSilent(this.#heardAtMs, nowMs))
+      this.#stop(cancelledByCaller(served.method));
     else if (!this.#sentSinceTick) this.#send('beat', this.#room.used);
     this.#sentSinceTick = false;
   }
@@ -149,4 +156,12 @@ class ServedStream implements BusServedCall {
     this.#pump?.stop();
     this.#requests?.queue.abort(reason);
   }
+}
+
+function callerReplaced({ session }: IncomingCall['reply']): NsmError {
+  const caller = session?.party.peer.spiffeId ?? 'nobody';
+  return connectionReplaced(
+    'a stream over the bus',
+    `certificates of ${caller} that count no more`,
+  );
 }

@@ -30,6 +30,10 @@ class ServedUnary implements BusServedCall {
     host.begin(opening.id, this, false);
   }
 
+  get caller(): string | undefined {
+    return this.#incoming.reply.session?.party.peer.spiffeId;
+  }
+
   run(): void {
     const { served, request, call, host } = this.#incoming;
     answerUnary(served, request, call, host.guard).then(

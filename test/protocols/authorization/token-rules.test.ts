@@ -41,14 +41,13 @@ const toManager = token('nsc', ['nsmgr']);
 const toForwarder = token('nsmgr', ['forwarder']);
 
 describe('what a server asks of the tokens before it', () => {
-  const atForwarder = (tokens: readonly string[], peer = 'nsmgr', hasBus = false) =>
+  const atForwarder = (tokens: readonly string[], peer = 'nsmgr') =>
     serverRules(
       {
         tokens,
         peer: { spiffeId: id(peer), leaf: leafOf(peer) },
         self: id('forwarder'),
         nowEpochMs,
-        hasBus,
       },
       reader(),
     );
@@ -90,15 +89,10 @@ describe('what a server asks of the tokens before it', () => {
     expect(ruleOf(atForwarder(tokens))).toBe(expected);
   });
 
-  it('leaves a token that names nobody to the next hop where hops meet on a bus', () => {
-    const tokens = [token('nsc', []), toForwarder];
-    expect(ruleOf(atForwarder(tokens, 'nsmgr', true))).toBe('granted');
-  });
-
   it('does not ask for the age of a token where something is only taken away', () => {
     const expired = token('nsmgr', ['forwarder'], { expiresAtMs: nowEpochMs - 1 });
     const peer = { spiffeId: id('nsmgr'), leaf: leafOf('nsmgr') };
-    const view = { peer, self: id('forwarder'), nowEpochMs: undefined, hasBus: false };
+    const view = { peer, self: id('forwarder'), nowEpochMs: undefined };
     expect(ruleOf(serverRules({ ...view, tokens: [expired] }, reader()))).toBe('granted');
   });
 
@@ -127,7 +121,6 @@ describe('what a client asks of the answer', () => {
         index: 0,
         peer: { spiffeId: id(peer), leaf: leafOf(peer) },
         nowEpochMs,
-        hasBus: false,
       },
       reader(),
     );
