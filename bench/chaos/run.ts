@@ -6,9 +6,11 @@ import { whyNoNamespaces } from '../../test/sandbox/namespaces.ts';
 import { integerOf, runCommand, UsageError } from '../command-line.ts';
 import { withSection } from '../document-section.ts';
 import { machineOf } from '../report.ts';
+import type { ChaosCase } from './case.ts';
 import { allCases } from './cases/all.ts';
 import { provideReleases } from './releases.ts';
 import { chaosRemarks, chaosTable, isMet, type Row } from './row.ts';
+import { resumed } from './resumed.ts';
 import { quickCases, runChaos } from './run-chaos.ts';
 
 const page = 'docs/benchmarks.md';
@@ -21,6 +23,7 @@ const usage = `npm run chaos -- [options]: each fault in turn under 1,000 packet
   --quick       a minute of it all
   --previous d  a compiled tree of the release to change from, or VWIRE_PREVIOUS; without either the one in package.json
                 is made from the history, and where there is none, the cases that need it are skipped
+  --resume f    keeps the rows in that file, and takes from it what it has: a long run in several sittings
   --json        ends with one line for programs
   --write       renews the section "${section}" of ${page}
 Cases: ${allCases.map(({ name }) => name).join(', ')}.
@@ -39,7 +42,7 @@ function casesOf(names: readonly string[] | undefined) {
   return allCases.filter(({ name }) => names?.includes(name) ?? true);
 }
 
-function documentOf(machine: string, rows: readonly Row[]): string {
+function documentOf(machine: string, rows: readonly Row[], sittings: number): string {
   const date = new Date().toISOString().slice(0, 10);
   const remarks = chaosRemarks(rows).map((remark) => `- ${remark}`);
   return `
@@ -47,8 +50,8 @@ Written by \`npm run chaos -- --write\` on ${date}: real processes in namespaces
 second on every wire, each of which the Endpoint's side answers with a number of its own, while the fault happens. A
 round counts only if its control run of equal length without the fault lost nothing. Pairs are median and worst over
 the wires of ${rows[0]?.rounds ?? 0} rounds. *Longest gap*: packets lost in a row; *flows again*: from the fault to
-the first answer after the last lost packet; *all well again*: until every client is content and new wires can be made. *Interface*: index,
-name, MAC and addresses of the client's end.
+the first answer after the last lost packet; *all well again*: until every client is content and new wires can be made.
+*Interface*: index, name, MAC and addresses of the client's end. Measured in ${sittings} ${sittings === 1 ? 'run' : 'runs of some of the cases each'}.
 
 Machine: ${machine}.
 
@@ -62,11 +65,12 @@ await runCommand({
     case: { type: 'string', multiple: true },
     rounds: { type: 'string' },
     previous: { type: 'string' },
+    resume: { type: 'string' },
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
-  async run({ quick, json, write, previous, ...given }) {
+  async run({ quick, json, write, previous, resume, ...given }) {
     const chosen = casesOf(given.case);
     const fallback = quick ? 1 : roundsDefault;
     const rounds = integerOf('rounds', given.rounds, { fallback, max: 1_000 });
@@ -94,19 +98,25 @@ await runCommand({
     for (const { name } of cases.filter((each) => !left.includes(each))) {
       say(`${name} is skipped: ${whyNoPrevious}`);
     }
-    const rows = await runChaos({
-      cases: left,
-      rounds,
-      sharesStages: quick,
-      otherReleases: releases.others,
-      progress: say,
-      signal: interrupted.signal,
-    }).finally(() => releases.end());
+    const run = (some: readonly ChaosCase[]): Promise<readonly Row[]> =>
+      runChaos({
+        cases: some,
+        rounds,
+        sharesStages: quick,
+        otherReleases: releases.others,
+        progress: say,
+        signal: interrupted.signal,
+      });
+    const measuring =
+      resume === undefined
+        ? run(left).then((all) => ({ sittings: 1, rows: all }))
+        : resumed(resume, { cases: left, order: allCases, run: (each) => run([each]) });
+    const { rows, sittings } = await measuring.finally(() => releases.end());
     process.stdout.write(`\n${machine}\n\n${chaosTable(rows)}\n`);
     for (const remark of chaosRemarks(rows)) process.stdout.write(`${remark}\n`);
     if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
     if (write) {
-      const document = documentOf(machine, rows);
+      const document = documentOf(machine, rows, sittings);
       await writeFile(page, withSection(await readFile(page, 'utf8'), section, document));
       say(`${page} written`);
     }

@@ -121,6 +121,7 @@ class Soak {
       name: 'soak',
       log: silentLog,
       natsUrl: undefined,
+      maxTokenLifetimeMs: this.#options.lifetimeMs,
       ...(await this.#stage.mesh.securityOf('soak')),
     });
     try {

@@ -228,6 +228,7 @@ export class Workloads {
       name,
       log: silentLog,
       natsUrl: undefined,
+      maxTokenLifetimeMs: this.#lifetimeMs,
       ...(await this.#setup.processes.securityOf(name)),
     });
     return { name, platform, namespace: namespace ?? this.#setup.namespace() };
