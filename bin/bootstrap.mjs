@@ -108,7 +108,7 @@ async function main() {
   const prepared = leaveOnSignals();
   await prepareClone(cache);
   if (Object.hasOwn(measuring, command)) await buildBenches(root);
-  const parts = await provideDebianParts(command, cache);
+  const parts = await provideDebianParts(command, args, cache);
   prepared();
   return command === 'prepare' ? 0 : run(command, args, parts);
 }

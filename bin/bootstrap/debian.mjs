@@ -34,7 +34,7 @@ const debianParts = [
       { name: 'ovsdb-server', variable: 'VWIRE_OVSDB_SERVER' },
       { name: 'ovs-vswitchd', variable: 'VWIRE_OVS_VSWITCHD' },
     ],
-    commands: ['prepare', 'test'],
+    commands: ['prepare', 'test', 'demo ovs'],
     // Its tests say that they are skipped, and why.
     isOptional: true,
   },
@@ -238,13 +238,16 @@ async function pathsOf(part, cache) {
 }
 
 /**
- * The environment in which a command finds the parts that it needs, each on this machine or unpacked below `cache`:
+ * The environment in which a command with these arguments finds the parts that it needs, each on this machine or unpacked below `cache`:
  * every path in the part's own variable, and its folder in PATH.
  */
-export async function provideDebianParts(command, cache) {
+export async function provideDebianParts(command, args, cache) {
   const found = {};
   const folders = [];
-  for (const part of debianParts.filter(({ commands }) => commands.includes(command))) {
+  const uses = [command, ...args.map((argument) => `${command} ${argument.split('=').at(-1)}`)];
+  for (const part of debianParts.filter(({ commands }) =>
+    uses.some((use) => commands.includes(use)),
+  )) {
     for (const { variable, path } of await pathsIfAny(part, cache)) {
       if (variable !== undefined) found[variable] = path;
       folders.push(dirname(path));

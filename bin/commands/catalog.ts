@@ -130,6 +130,11 @@ const commands: readonly CatalogRow[] = [
         text: 'nats: between the parts over a nats-server (default); grpc: without a bus',
         choices: ['nats', 'grpc'],
       },
+      {
+        flags: '--forwarder <kind>',
+        text: 'what carries the wires: the kernel (default), or an Open vSwitch that the demo runs',
+        choices: ['kernel', 'ovs'],
+      },
       insecureOption,
       { flags: '--keep', text: 'leave everything up and say how to look around' },
       {
@@ -142,6 +147,7 @@ const commands: readonly CatalogRow[] = [
       ['vwire demo', 'show both wires'],
       ['vwire demo --keep', 'leave them up, with commands to look at them, until Ctrl-C'],
       ['vwire demo --bus grpc', 'the same without nats-server, gRPC with mTLS on every hop'],
+      ['vwire demo --forwarder ovs', 'the same over Open vSwitch, run in a private folder'],
       ['vwire demo --json', 'the result as the last line, for programs'],
       ['vwire demo --sabotage wire', 'prove that a broken wire is noticed'],
     ],

@@ -2,6 +2,12 @@
 // with real processes: as root as it is, as an ordinary user inside namespaces of its own, and simulated where neither
 // is allowed.
 
+import { NsmError } from '../../protocols/errors.ts';
+import {
+  findOvsPrograms,
+  type OvsPrograms,
+  whyNoTap,
+} from '../../transports/process/open-vswitch.ts';
 import { runDemo, type DemoResult } from '../demo/run-demo.ts';
 import { sabotages } from '../demo/sabotage.ts';
 import { keepUntilSignal } from '../demo/keep.ts';
@@ -16,6 +22,8 @@ import { exitCodes } from './catalog.ts';
 export async function run(args: readonly string[]): Promise<number> {
   const { options } = parseArguments('demo', args);
   const bus = options['bus'] === 'grpc' ? 'grpc' : 'nats';
+  const forwarder = options['forwarder'] === 'ovs' ? 'ovs' : 'kernel';
+  const openVSwitch = forwarder === 'ovs' ? requireOpenVSwitch() : undefined;
   const insecure = options['insecure'] === true;
   checkPlaintext(bus, insecure);
   const ground = await findGround(['demo', ...args]);
@@ -39,11 +47,30 @@ export async function run(args: readonly string[]): Promise<number> {
   const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
   const result = isSimulated
     ? await runSimulatedDemo(demoOptions)
-    : await runDemo({ ...demoOptions, natsServer, bus, insecure });
+    : await runDemo({ ...demoOptions, natsServer, bus, insecure, openVSwitch });
   show(result, label);
   if (options['json'] === true) process.stdout.write(`${jsonOf(result)}\n`);
   const isGood = result.findings.length === 0 && result.leftovers.length === 0;
   return isGood ? exitCodes.ok : exitCodes.failed;
+}
+
+/** Errors: NOT_FOUND naming the program that is missing, PERMISSION_DENIED. */
+function requireOpenVSwitch(): OvsPrograms {
+  const programs = findOvsPrograms(process.env);
+  if (typeof programs === 'string') {
+    throw new NsmError('NOT_FOUND', 'there is no Open vSwitch on this machine', {
+      expected: 'ovsdb-tool, ovsdb-server, ovs-vswitchd and vswitch.ovsschema',
+      found: programs,
+      remedy: 'npm run demo -- --forwarder ovs fetches them; or apt-get install openvswitch-switch',
+    });
+  }
+  const found = whyNoTap();
+  if (found === undefined) return programs;
+  throw new NsmError('PERMISSION_DENIED', 'Open vSwitch cannot make a bridge here', {
+    expected: '/dev/net/tun, for reading and writing',
+    found,
+    remedy: 'run the demo as root; in a container, with --device /dev/net/tun',
+  });
 }
 
 /** The two nodes of the demo are no loopback to each other. Errors: UsageError. */
@@ -69,6 +96,7 @@ function show({ wires, findings, leftovers }: DemoResult, label: string): void {
       { title: 'ENDPOINT', cell: ({ endpointAddress }) => endpointAddress },
       { title: 'REQUEST MS', cell: ({ requestMs }) => requestMs.toFixed(1), align: 'right' },
       { title: 'PINGS', cell: ({ sent, received }) => `${received}/${sent}`, align: 'right' },
+      { title: 'TCP KIB', cell: ({ tcpBytes }) => (tcpBytes / 1024).toFixed(0), align: 'right' },
       { title: 'RTT MS', cell: ({ rttMs }) => rttMs?.toFixed(3), align: 'right' },
     ],
     paint,
@@ -85,11 +113,12 @@ function show({ wires, findings, leftovers }: DemoResult, label: string): void {
 function jsonOf({ dataplane, wires, leftovers }: DemoResult): string {
   return JSON.stringify({
     dataplane,
-    wires: wires.map(({ service, path, sent, received, requestMs }) => ({
+    wires: wires.map(({ service, path, sent, received, tcpBytes, requestMs }) => ({
       service,
       path,
       sent,
       received,
+      tcpBytes,
       requestMs,
     })),
     leftovers: leftovers.length,

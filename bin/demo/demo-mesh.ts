@@ -1,6 +1,6 @@
 // The mesh of the demo: everything of its topology started, group by group.
 
-import { Mesh } from './mesh.ts';
+import { type Environment, Mesh, type MeshNode } from './mesh.ts';
 import type { Topology } from './topology.ts';
 
 export interface DemoMeshOptions {
@@ -9,11 +9,13 @@ export interface DemoMeshOptions {
   readonly natsServer: string;
   readonly bus: 'nats' | 'grpc';
   readonly insecure: boolean;
+  /** Further variables for a node. */
+  readonly envOf: (node: MeshNode) => Environment;
   readonly onStep: (text: string) => void;
 }
 
 export async function startMesh(options: DemoMeshOptions): Promise<Mesh> {
-  const { topology, stateDir, natsServer, bus, insecure, onStep } = options;
+  const { topology, stateDir, natsServer, bus, insecure, envOf, onStep } = options;
   const [hub] = topology.nodes;
   const mesh = new Mesh({
     stateDir,
@@ -33,7 +35,7 @@ export async function startMesh(options: DemoMeshOptions): Promise<Mesh> {
     }
     await mesh.startRegistry();
     onStep('registry is up');
-    await Promise.all(topology.nodes.map((node) => mesh.startNode(node)));
+    await Promise.all(topology.nodes.map((node) => mesh.startNode(node, envOf(node))));
     onStep('managers and forwarders of both nodes are up');
     await Promise.all(
       topology.pairs.map(({ endpoint, service, payload, cidrPrefix }) =>

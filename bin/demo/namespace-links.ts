@@ -1,7 +1,7 @@
 // Reading and preparing the links of a namespace for the demo: the underlay between two nodes, and what a workload
 // sees of its interface.
 
-import { addAddress } from '../../protocols/netlink/address.ts';
+import { addAddress, deleteAddress } from '../../protocols/netlink/address.ts';
 import { parsePrefix } from '../../protocols/netlink/ip-address.ts';
 import {
   changeLink,
@@ -13,12 +13,14 @@ import {
   type Link,
   parseLink,
 } from '../../protocols/netlink/link.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkAnswer, NetlinkRequest } from '../../protocols/ports/netlink.ts';
 import { NsmError } from '../../protocols/errors.ts';
 
 const budget = { timeoutMs: 10_000 };
-const underlayName = 'underlay';
+export const underlayName = 'underlay';
 const underlayMtu = 1500;
+const lookAgainAfterMs = 5;
 
 /** An end of the underlay: namespace URL and address in CIDR form. */
 export interface UnderlayEnd {
@@ -58,6 +60,44 @@ export async function joinUnderlay(
       { message: addAddress(index, parsePrefix(address)), what: `add ${address}` },
     ]);
   }
+}
+
+/** Resolves once somebody has made the link. Errors: DEADLINE_EXCEEDED. */
+export async function linkIn(
+  netlink: Netlink,
+  namespace: string,
+  name: string,
+  { timeoutMs }: Budget,
+): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  while (!(await linksOf(netlink, namespace)).some((link) => link.name === name)) {
+    if (performance.now() > endMs) {
+      throw new NsmError('DEADLINE_EXCEEDED', `nobody made ${name}`, {
+        expected: `within ${timeoutMs} ms`,
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, lookAgainAfterMs));
+  }
+}
+
+/** From one link to another, which comes up. */
+export async function moveAddress(
+  netlink: Netlink,
+  namespace: string,
+  move: { readonly address: string; readonly from: string; readonly to: string },
+): Promise<void> {
+  const links = await linksOf(netlink, namespace);
+  const indexOf = (name: string): number => links.find((link) => link.name === name)?.index ?? 0;
+  const prefix = parsePrefix(move.address);
+  const to = indexOf(move.to);
+  await run(netlink, namespace, [
+    {
+      message: deleteAddress(indexOf(move.from), prefix),
+      what: `take ${move.address} off ${move.from}`,
+    },
+    { message: changeLink({ index: to, isUp: true }), what: `set ${move.to} up` },
+    { message: addAddress(to, prefix), what: `add ${move.address} to ${move.to}` },
+  ]);
 }
 
 /** The named link with its counters; undefined where it is not there. */

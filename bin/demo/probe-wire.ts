@@ -1,10 +1,11 @@
-// Proof that a wire carries packets: pings both ways from inside the workloads' namespaces, and the counters of the
-// interfaces at both ends, which must have risen by at least the pings sent.
+// Proof that a wire carries packets: pings and a TCP transfer both ways from inside the workloads' namespaces, and the
+// counters of the interfaces at both ends, which must have risen by at least the pings sent.
 
 import { describeError } from '../../protocols/errors.ts';
 import type { LinkCounters } from '../../protocols/netlink/link.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { ping } from '../../transports/icmp/ping.ts';
+import { transferOverTcp } from '../../transports/netlink/tcp-transfer.ts';
 import type { ClientReport } from './client-reports.ts';
 import type { MeshWorkload } from './mesh.ts';
 import { linksOf, readInterface } from './namespace-links.ts';
@@ -17,6 +18,8 @@ export interface WireProof {
   /** Echo requests of both directions. */
   readonly sent: number;
   readonly received: number;
+  /** That arrived over TCP, of both directions. */
+  readonly tcpBytes: number;
   /** From the client's first try to its connection. */
   readonly requestMs: number;
   readonly clientAddress: string;
@@ -29,6 +32,9 @@ export interface WireProof {
 export const pingsPerWay = 5;
 const intervalMs = 20;
 const timeoutMs = 1_000;
+/** Sent over TCP in each direction: more than any socket buffers. */
+export const tcpBytesPerWay = 8 * 1024 * 1024;
+const tcpTimeoutMs = 10_000;
 
 interface End {
   readonly workload: MeshWorkload;
@@ -59,12 +65,16 @@ export async function probeWire(
   for (const [index, end] of [client, endpoint].entries()) {
     findings.push(...(await checkInterface(netlink, end, before[index], sent)));
   }
+  const tcpBytes =
+    (await sendOverTcp(client, endpoint, findings)) +
+    (await sendOverTcp(endpoint, client, findings));
   const rtts = [...there.rttsMs, ...back.rttsMs].toSorted((a, b) => a - b);
   return {
     service: pair.service,
     path: report.path ?? [],
     sent,
     received: there.received + back.received,
+    tcpBytes,
     requestMs: report.afterMs,
     clientAddress: client.address,
     endpointAddress: endpoint.address,
@@ -90,6 +100,26 @@ async function pingFrom(from: End, to: End, findings: string[]): ReturnType<type
   } catch (error) {
     findings.push(`${what}: ${describeError(error)}`);
     return { sent: pingsPerWay, received: 0, rttsMs: [] };
+  }
+}
+
+async function sendOverTcp(from: End, to: End, findings: string[]): Promise<number> {
+  const what = `TCP from ${from.workload.name} to ${to.workload.name} (${to.address})`;
+  try {
+    const arrived = await transferOverTcp({
+      from: from.workload.namespace.url,
+      to: to.workload.namespace.url,
+      address: to.address,
+      bytes: tcpBytesPerWay,
+      timeoutMs: tcpTimeoutMs,
+    });
+    if (arrived < tcpBytesPerWay) {
+      findings.push(`${what}: ${arrived} of ${tcpBytesPerWay} bytes`);
+    }
+    return arrived;
+  } catch (error) {
+    findings.push(`${what}: ${describeError(error)}`);
+    return 0;
   }
 }
 

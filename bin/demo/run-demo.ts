@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describeError } from '../../protocols/errors.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import type { OvsPrograms } from '../../transports/process/open-vswitch.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { ClientReport } from './client-reports.ts';
 import { startMesh } from './demo-mesh.ts';
@@ -14,6 +15,7 @@ import { insideCommands, type KeptMesh } from './keep.ts';
 import { lastLogLines } from './last-log-lines.ts';
 import { isAlive, findLeftovers, takeCensus } from './leftovers.ts';
 import type { Mesh } from './mesh.ts';
+import { type DemoSwitches, startSwitches } from './demo-switches.ts';
 import { probeWire, type WireProof } from './probe-wire.ts';
 import { sabotage, type Sabotage } from './sabotage.ts';
 import { createTopology, type DemoPair, type Topology } from './topology.ts';
@@ -22,6 +24,8 @@ export interface DemoOptions {
   readonly natsServer: string;
   readonly bus: 'nats' | 'grpc';
   readonly insecure: boolean;
+  /** The programs of the switch that carries the wires; undefined: the kernel does. */
+  readonly openVSwitch: OvsPrograms | undefined;
   readonly sabotage: Sabotage | undefined;
   /** Resolves when a kept demo is to end; undefined: at once. */
   readonly keep: ((mesh: KeptMesh) => Promise<void>) | undefined;
@@ -29,7 +33,7 @@ export interface DemoOptions {
 }
 
 export interface DemoResult {
-  readonly dataplane: 'kernel' | 'simulated';
+  readonly dataplane: 'kernel' | 'ovs' | 'simulated';
   readonly wires: readonly WireProof[];
   /** What is wrong, each with what was found. */
   readonly findings: readonly string[];
@@ -64,7 +68,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     paths: [stateDir],
   });
   await netlink.close();
-  return { dataplane: 'kernel', wires, findings, leftovers };
+  const dataplane = options.openVSwitch === undefined ? 'kernel' : 'ovs';
+  return { dataplane, wires, findings, leftovers };
 }
 
 interface Run {
@@ -78,8 +83,31 @@ interface Run {
 }
 
 async function runMesh(options: DemoOptions, run: Run): Promise<void> {
+  const { topology, stateDir, findings, netlink } = run;
+  const switches = await startSwitches(options.openVSwitch, { topology, stateDir, netlink });
+  if (switches.pids.length > 0) options.onStep('an Open vSwitch runs on both nodes');
+  for (const pid of switches.pids) run.pids.add(pid);
+  try {
+    await runOnSwitches(options, run, switches);
+  } catch (error) {
+    findings.push(describeError(error), ...lastLogLines(stateDir));
+  } finally {
+    await switches.stop();
+  }
+}
+
+async function runOnSwitches(
+  options: DemoOptions,
+  run: Run,
+  switches: DemoSwitches,
+): Promise<void> {
   const { topology, stateDir, findings } = run;
-  const mesh = await startMesh({ ...options, topology, stateDir });
+  const mesh = await startMesh({
+    ...options,
+    topology,
+    stateDir,
+    envOf: (node) => switches.envOf(node),
+  });
   try {
     const reports = new Map<DemoPair, ClientReport>();
     for (const pair of topology.pairs) {

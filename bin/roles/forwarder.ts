@@ -1,11 +1,11 @@
-// `vwire forwarder`: the kernel forwarder of a node, with the reference's variables. The only role that needs
+// `vwire forwarder`: the forwarder of a node over the kernel or Open vSwitch, with the reference's variables. The only role that needs
 // CAP_NET_ADMIN and CAP_SYS_ADMIN.
 
-import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { loadForwarderConfig } from '../config/load.ts';
 import { composeForwarder } from './compose-forwarder.ts';
+import { openDataplane } from './forwarder-dataplane.ts';
 import { closesAtStop, nodeNameOf, runRoleProcess, stateDirOf } from './role-process.ts';
 import type { RunningRole } from './running-role.ts';
 import { roleStopMs } from './stop-times.ts';
@@ -27,20 +27,17 @@ export async function run(): Promise<number> {
     phases: (platform, log) => [
       {
         name: 'adopt the wires of an earlier life, serve and register',
-        check: 'has the process CAP_NET_ADMIN and CAP_SYS_ADMIN? is the manager running?',
+        check:
+          'has the process CAP_NET_ADMIN and CAP_SYS_ADMIN? do the manager and, for ovs, ovs-vswitchd run?',
         timeoutMs: 60_000,
         start: async () => {
           const { clock } = platform();
           const directory = stateDirOf(config);
           const netlink = createNetlink();
-          const dataplane = createKernelDataplane({
-            netlink,
-            installation: config.installation,
-            forwarder: name,
-            clock,
-          });
+          const opened = await openDataplane(config, { netlink, clock });
+          const { dataplane } = opened;
           const { missing } = await dataplane.probe({ timeoutMs: probeTimeoutMs });
-          for (const feature of missing) log.warn('this kernel lacks a feature', { feature });
+          for (const feature of missing) log.warn('the data plane lacks a feature', { feature });
           const composed = await composeForwarder(platform(), {
             name,
             domain: config.domain,
@@ -61,6 +58,7 @@ export async function run(): Promise<number> {
           role = composed;
           return async () => {
             await composed.stop(roleStopMs);
+            await opened.close();
             await netlink.close();
           };
         },

@@ -8,7 +8,7 @@ import type { FailedNeighbor, LinkEvent, Netlink } from '../../protocols/ports/n
 import type { FilterUse } from './filter-use.ts';
 import type { Inspected } from './inspect-wire.ts';
 import type { Inventory } from './observe.ts';
-import type { WireLocks } from './wire-lock.ts';
+import type { WireLocks } from '../../protocols/wire-locks.ts';
 import type { CurrentWire, Side } from './wire-state.ts';
 import type { WireTable } from './wire-table.ts';
 

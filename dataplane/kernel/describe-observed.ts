@@ -1,7 +1,8 @@
 // What `list` says about the links found under the owner's tags: one line per wire, and whether it is whole.
 
-import type { Budget, ObservedWire } from '../../protocols/ports/dataplane.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type { NodeLinks, ObservedEnds } from '../../protocols/ports/wire-ends.ts';
 import { type JointLink, type JointState, readJoints } from './joints.ts';
 import { missingOf, type SeenEnd } from './missing.ts';
 import type { Inventory, OwnedLink } from './observe.ts';
@@ -13,6 +14,7 @@ import type { Side } from './wire-state.ts';
 export interface Describing {
   readonly netlink: Netlink;
   readonly marks: OwnerMarks;
+  readonly isJoinedOutside: boolean;
   /** Indexes of tunnels for which the filter of outer sources lacks something. */
   readonly unfiltered: ReadonlySet<number>;
   readonly budget: Budget;
@@ -23,11 +25,12 @@ export async function describeObserved(
   describing: Describing,
   inventory: Inventory,
   ids: readonly string[] = [...inventory.byWire.keys()],
-): Promise<ObservedWire[]> {
+): Promise<ObservedEnds[]> {
   const { netlink, budget } = describing;
   const wires = ids.map((id) => [id, inventory.byWire.get(id) ?? []] as const);
   const ends = wires.flatMap(([, owned]) => owned.filter(({ tag }) => tag.role !== 'bridge'));
-  const joints = await readJoints(netlink, ends.map(jointLinkOf), budget);
+  const joined = describing.isJoinedOutside ? [] : ends;
+  const joints = await readJoints(netlink, joined.map(jointLinkOf), budget);
   return wires.map(([id, owned]) => {
     const missing = judge(describing, owned, joints);
     return {
@@ -37,12 +40,19 @@ export async function describeObserved(
       missing,
       readable: true,
       objects: owned.map(({ link }) => link.name),
+      links: linksOfTags(owned),
     };
   });
 }
 
+/** The first of each side, as it is judged. */
+function linksOfTags(owned: readonly OwnedLink[]): NodeLinks {
+  const links = owned.map(({ link: { name, index }, tag }) => [tag.role, { name, index }] as const);
+  return Object.fromEntries(links.toReversed());
+}
+
 /** What a later version of vwire made; nothing more can be said about it. */
-export function describeUnreadable({ unreadable }: Inventory): ObservedWire[] {
+export function describeUnreadable({ unreadable }: Inventory): ObservedEnds[] {
   return [...unreadable].map(([id, owned]) => ({
     id,
     version: Math.max(...owned.map(({ tag }) => tag.version)),
@@ -50,6 +60,7 @@ export function describeUnreadable({ unreadable }: Inventory): ObservedWire[] {
     missing: ['a later version of vwire made it'],
     readable: false,
     objects: owned.map(({ link }) => link.name),
+    links: linksOfTags(owned),
   }));
 }
 
@@ -60,7 +71,7 @@ function jointLinkOf({ link, tag }: OwnedLink): JointLink {
 
 /** One link per side, as it was made, marked as made, up, and joined both ways. */
 function judge(
-  { marks, unfiltered }: Describing,
+  { marks, unfiltered, isJoinedOutside }: Describing,
   owned: readonly OwnedLink[],
   joints: ReadonlyMap<number, JointState>,
 ): string[] {
@@ -87,6 +98,7 @@ function judge(
     ...(seenClient === undefined ? {} : { client: seenClient }),
     ...(seenEndpoint === undefined ? {} : { endpoint: seenEndpoint }),
     ...(bridge === undefined ? {} : { bridge }),
+    isJoinedOutside,
     leftOver: [...oldClients, ...oldEndpoints].map(({ link }) => link.name),
   });
 }

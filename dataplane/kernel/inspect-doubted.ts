@@ -29,5 +29,5 @@ export async function inspectDoubted(
   const isThere = (index: number | undefined): boolean =>
     links.some(({ link }) => link.index === index);
   const gone = sides.filter((side) => !isThere(last?.[side]?.index));
-  return { missing: observed?.missing ?? [], gone };
+  return { missing: observed?.missing ?? [], gone, links: observed?.links ?? {} };
 }

@@ -11,6 +11,7 @@ import type {
   NetlinkStep,
 } from '../../protocols/ports/netlink.ts';
 import type { FilterUse } from './filter-use.ts';
+import type { NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { type JointLink, jointIn, jointRequests } from './joints.ts';
 import { missingOf, type SeenEnd } from './missing.ts';
 import type { OwnerMarks } from './owner.ts';
@@ -22,6 +23,7 @@ import { sides } from './wire-state.ts';
 export interface Inspecting {
   readonly netlink: Netlink;
   readonly marks: OwnerMarks;
+  readonly isJoinedOutside: boolean;
   /** Absent where this kernel cannot filter. */
   readonly filter?: FilterUse;
   readonly budget: Budget;
@@ -33,14 +35,15 @@ export interface Inspected {
   readonly gone: readonly Side[];
   /** What is there of a wire that was known: enough to plan from. */
   readonly actual?: CurrentWire;
+  readonly links: NodeLinks;
 }
 
 export async function inspectWire(context: Inspecting, wire: CurrentWire): Promise<Inspected> {
-  const { filter } = context;
+  const { filter, isJoinedOutside } = context;
   const ends = sides.flatMap((side) => wire[side] ?? []);
   const requests = ends.map((state) => [
     linkRequest(state.index),
-    ...jointRequests(jointOf(state)),
+    ...(isJoinedOutside ? [] : jointRequests(jointOf(state))),
   ]);
   const bridgeRequest = wire.bridge === undefined ? [] : [linkRequest(wire.bridge.index)];
   const steps: NetlinkStep[] = [
@@ -60,9 +63,18 @@ export async function inspectWire(context: Inspecting, wire: CurrentWire): Promi
     position += count;
   }
   if (wire.bridge !== undefined) seen.bridge = linkIn(answers[position]) ?? 'gone';
-  const missing = missingOf({ ...seen, leftOver: [] });
+  const missing = missingOf({ ...seen, isJoinedOutside, leftOver: [] });
   const gone = sides.filter((side) => seen[side]?.link === undefined);
-  return { missing, gone, actual: whatIsThere(wire, seen) };
+  return { missing, gone, actual: whatIsThere(wire, seen), links: linksOfEnds(seen) };
+}
+
+function linksOfEnds(seen: { readonly client?: SeenEnd; readonly endpoint?: SeenEnd }): NodeLinks {
+  return Object.fromEntries(
+    sides.flatMap((side) => {
+      const link = seen[side]?.link;
+      return link === undefined ? [] : [[side, { name: link.name, index: link.index }]];
+    }),
+  );
 }
 
 const linkRequest = (index: number): NetlinkRequest => ({

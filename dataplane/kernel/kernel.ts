@@ -11,12 +11,12 @@ import type {
   Dataplane,
   DataplaneCapabilities,
   DataplaneEvent,
-  ObservedWire,
   VxlanEnd,
   Wire,
   WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkFailure } from '../../protocols/ports/netlink.ts';
+import type { Joined, Joining, ObservedEnds } from '../../protocols/ports/wire-ends.ts';
 import { checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import { bridgeCrossConnect, redirectCrossConnect } from './cross-connect.ts';
@@ -24,11 +24,12 @@ import { createFilterUse } from './filter-use.ts';
 import { inspectDoubted } from './inspect-doubted.ts';
 import { type Inspected, inspectWire } from './inspect-wire.ts';
 import type { Inventory, OwnedLink } from './observe.ts';
-import { bareState, observeWire, takeInventory } from './observe.ts';
+import { bareState } from './observe.ts';
 import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
-import { missingLines, noWayToJoin, probeFeatures } from './probe.ts';
+import { familyOf, missingLines, noWayToJoin, probeFeatures } from './probe.ts';
+import { joinOutside, type OutsideJoint } from './join-outside.ts';
 import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
 import { failureError } from './run.ts';
@@ -37,8 +38,9 @@ import { chooseMtu } from './underlay-mtu.ts';
 import { createDamageWatch } from './damage-watch.ts';
 import { createNeighborWatch } from './neighbor-watch.ts';
 import { describeObserved, describeUnreadable } from './describe-observed.ts';
-import { laterVersionError, takenError, withNamespaceRule } from './refusals.ts';
-import { createWireLocks } from './wire-lock.ts';
+import { createLooks } from './looks.ts';
+import { isInTheWay, stale, takenError, withNamespaceRule } from './refusals.ts';
+import { createWireLocks } from '../../protocols/wire-locks.ts';
 import type { PlanContext } from './wire-plan.ts';
 import { planWire } from './wire-plan.ts';
 import type { CurrentWire, EndState } from './wire-state.ts';
@@ -50,6 +52,7 @@ export interface KernelDataplaneOptions extends Owner {
   readonly clock: Clock;
   /** Absent: redirect where the kernel has it, else bridge. */
   readonly crossConnect?: CrossConnect['kind'];
+  readonly isJoinedOutside?: boolean;
 }
 
 /** Looks at the kernel and plans anew at most so often per call. */
@@ -60,6 +63,15 @@ export function createKernelDataplane(options: KernelDataplaneOptions): Dataplan
   return new KernelDataplane(options);
 }
 
+/** A driver of ends that something else joins; `wire-ends.ts` hands it out. */
+export type KernelWires = InstanceType<typeof KernelDataplane>;
+
+export function createKernelWires(
+  options: Omit<KernelDataplaneOptions, 'crossConnect'>,
+): KernelWires {
+  return new KernelDataplane({ ...options, isJoinedOutside: true });
+}
+
 class KernelDataplane implements Dataplane {
   readonly kind = 'kernel';
   readonly #netlink: Netlink;
@@ -68,6 +80,7 @@ class KernelDataplane implements Dataplane {
   readonly #wires = new WireTable();
   readonly #locks = createWireLocks();
   readonly #removals;
+  readonly #looks;
   readonly #filter;
   readonly #damage;
   readonly #neighbors;
@@ -75,15 +88,18 @@ class KernelDataplane implements Dataplane {
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
   #features: Promise<KernelFeatures> | undefined;
   #stopWatching: (() => void) | undefined;
-  /** The look that has not begun yet, and the end of the one before it. */
-  #nextLook: Promise<Inventory> | undefined;
-  #lastLook: Promise<unknown> = Promise.resolve();
 
   constructor(options: KernelDataplaneOptions) {
     this.#options = options;
     this.#netlink = options.netlink;
     this.#marks = marksOf(options);
     this.#removals = createRemovals({ ...options, marks: this.#marks });
+    this.#looks = createLooks({
+      netlink: options.netlink,
+      marks: this.#marks,
+      known: (index) => this.#wires.watched(index)?.tag,
+      removals: this.#removals,
+    });
     this.#policies = createPolicyUse(options.netlink);
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
     this.#neighbors = createNeighborWatch({
@@ -97,7 +113,7 @@ class KernelDataplane implements Dataplane {
       filter: this.#filter,
       inspect: async (id) =>
         this.#inspected(id, await this.#knownFeatures(probeBudget), probeBudget),
-      inventory: () => this.#inventory(probeBudget),
+      inventory: () => this.#looks.inventory(probeBudget),
       list: () => this.list(probeBudget),
       publish: (event) => this.#publish(event),
       onFailedNeighbor: (neighbor) => this.#neighbors.onFailed(neighbor),
@@ -114,30 +130,34 @@ class KernelDataplane implements Dataplane {
     return { mechanisms, missing: missingLines(features) };
   }
 
-  async ensure(wire: Wire, budget: Budget): Promise<void> {
+  async ensure(wire: Wire, budget: Budget, joining?: Joining): Promise<void> {
     checkWire(wire);
     const features = await this.#knownFeatures(probeBudget);
     const locks = [wire.id, ...this.#policies.locksOf(wire)];
-    await this.#locks.hold(locks, () => this.#ensureLocked(wire, features, budget));
+    const making: Making = { features, ...(joining === undefined ? {} : { joining }) };
+    await this.#locks.hold(locks, () => this.#ensureLocked(wire, making, budget));
   }
 
   async remove(
     ids: readonly string[],
     budget: Budget,
     namespaces?: ReadonlyMap<string, string>,
+    leave: () => Promise<void> = async () => {},
   ): Promise<void> {
     await this.#locks.hold(ids, async () => {
+      const [left] = await Promise.allSettled([leave()]);
       await this.#removeLocked(ids, budget);
       await this.#policies.clear(ids, namespaces, budget);
+      if (left.status === 'rejected') throw left.reason;
     });
   }
 
-  async list(budget: Budget): Promise<readonly ObservedWire[]> {
+  async list(budget: Budget): Promise<readonly ObservedEnds[]> {
     const features = await this.#knownFeatures(probeBudget);
     const forgotten = this.#wires.beginLook();
     try {
       const { mark } = this.#filter;
-      const inventory = await this.#cleanInventory(budget);
+      const inventory = await this.#looks.clean(budget);
       const unfiltered = features.sourceFilter
         ? await this.#filter.prune(inventory, mark, budget)
         : new Set<number>();
@@ -156,15 +176,16 @@ class KernelDataplane implements Dataplane {
   }
 
   async inspect(id: string, budget: Budget): Promise<readonly string[]> {
+    return (await this.inspectEnds(id, budget)).missing;
+  }
+
+  async inspectEnds(id: string, budget: Budget): Promise<Inspected> {
     const features = await this.#knownFeatures(probeBudget);
-    return this.#locks.hold(
-      [id],
-      async () => (await this.#inspected(id, features, budget)).missing,
-    );
+    return this.#locks.hold([id], () => this.#inspected(id, features, budget));
   }
 
   /** Watches what was found, and doubts what is not as it is remembered. */
-  #remember({ id, complete }: ObservedWire, links: readonly OwnedLink[]): void {
+  #remember({ id, complete }: ObservedEnds, links: readonly OwnedLink[]): void {
     // Of an earlier life: an `ensure` that took it for absent would fail first.
     if (!complete || this.#wires.get(id) === undefined) this.#wires.doubt(id);
     for (const { link, tag } of links) {
@@ -185,7 +206,7 @@ class KernelDataplane implements Dataplane {
         wires.set(id, endsOf(known));
         continue;
       }
-      inventory ??= await this.#inventory(budget);
+      inventory ??= await this.#looks.inventory(budget);
       const ends = this.#bareEnds(id, inventory);
       if (ends.length > 0) wires.set(id, ends);
     }
@@ -222,11 +243,11 @@ class KernelDataplane implements Dataplane {
     return this.#features;
   }
 
-  async #ensureLocked(wire: Wire, features: KernelFeatures, budget: Budget): Promise<void> {
+  async #ensureLocked(wire: Wire, making: Making, budget: Budget): Promise<void> {
     const known = this.#wires.get(wire.id);
     const current = known === undefined ? absentWire : this.#fitting(known, wire);
     try {
-      await this.#convergeFrom(current, wire, features, budget);
+      await this.#convergeFrom(current, wire, making, budget);
     } catch (error) {
       throw withNamespaceRule(wire, error);
     }
@@ -235,13 +256,13 @@ class KernelDataplane implements Dataplane {
   async #convergeFrom(
     start: CurrentWire | undefined,
     wire: Wire,
-    features: KernelFeatures,
+    making: Making,
     budget: Budget,
   ): Promise<void> {
     let current = start;
     for (let attempt = 1; ; attempt++) {
-      current ??= await this.#look(wire, budget);
-      const failure = await this.#converge(wire, features, current, budget);
+      current ??= await this.#looks.at(wire, budget);
+      const failure = await this.#converge(wire, making, current, budget);
       if (failure === undefined) return;
       if (isInTheWay(failure) && current.hasForeignFilters !== true) {
         current = { ...current, hasForeignFilters: true };
@@ -272,34 +293,9 @@ class KernelDataplane implements Dataplane {
     return fits ? known : undefined;
   }
 
-  async #look(wire: Wire, budget: Budget): Promise<CurrentWire & { readonly isFresh: true }> {
-    const inventory = await this.#sharedInventory(budget);
-    const [unreadable] = inventory.unreadable.get(wire.id) ?? [];
-    if (unreadable !== undefined) {
-      throw laterVersionError(wire.id, unreadable.tag.version, this.#marks.tagVersion);
-    }
-    return { ...(await observeWire(this.#looking(budget), wire, inventory)), isFresh: true };
-  }
-
-  /** One look for all that ask before it begins: many wires are adopted in few looks. */
-  #sharedInventory(budget: Budget): Promise<Inventory> {
-    if (this.#nextLook !== undefined) return this.#nextLook;
-    const look = this.#lastLook.then(() => {
-      this.#nextLook = undefined;
-      return this.#cleanInventory({ timeoutMs: budget.timeoutMs });
-    });
-    this.#nextLook = look;
-    this.#lastLook = look.catch(() => {});
-    return look;
-  }
-
-  #inventory(budget: Budget): Promise<Inventory> {
-    const known = (index: number) => this.#wires.watched(index)?.tag;
-    return takeInventory(this.#netlink, this.#marks, known, budget);
-  }
-
   #looking(budget: Budget) {
-    return { netlink: this.#netlink, marks: this.#marks, budget };
+    const { isJoinedOutside = false } = this.#options;
+    return { netlink: this.#netlink, marks: this.#marks, isJoinedOutside, budget };
   }
 
   /** What is missing of a wire. Its lock is held. */
@@ -308,45 +304,44 @@ class KernelDataplane implements Dataplane {
     const filter = features.sourceFilter ? { filter: this.#filter } : {};
     const context = { ...this.#looking(budget), ...filter };
     if (known !== undefined && known !== 'unknown') return inspectWire(context, known);
-    const inventory = await this.#sharedInventory(budget);
+    const inventory = await this.#looks.shared(budget);
     return inspectDoubted(context, { id, inventory, last: this.#wires.lastKnown(id) });
-  }
-
-  /** What is there, after what a crash left untagged has been removed. */
-  async #cleanInventory(budget: Budget): Promise<Inventory> {
-    const inventory = await this.#inventory(budget);
-    const leftovers = inventory.halfMade.map(({ index }) => index);
-    await this.#removals.remove(leftovers, budget);
-    return inventory;
   }
 
   async #converge(
     wire: Wire,
-    features: KernelFeatures,
+    { features, joining }: Making,
     current: CurrentWire,
     budget: Budget,
   ): Promise<NetlinkFailure | undefined> {
     const mtu = await chooseMtu(this.#netlink, wire, current, budget);
     const context: PlanContext = {
       marks: this.#marks,
-      crossConnect: this.#crossConnect(features),
+      crossConnect: joining === undefined ? this.#crossConnect(features) : undefined,
+      ...(joining?.needsChecksums === true ? { checksumFamily: familyOf(features) } : {}),
       filtersSources: features.sourceFilter,
       mtu,
       policies: await this.#policies.plan(wire, current.isFresh === true, budget),
     };
     const plan = planWire(context, wire, current);
-    const filtered = features.sourceFilter
-      ? sides.map((side) => wire[side]).filter((end) => end.kind === 'vxlan')
-      : [];
+    const filtered =
+      features.sourceFilter && joining === undefined
+        ? sides.map((side) => wire[side]).filter((end) => end.kind === 'vxlan')
+        : [];
     const outcome = await this.#execute(wire.id, filtered, plan.program.steps, budget);
     if (!outcome.ok) {
       const { undoFailures } = outcome.failure;
       if (undoFailures.length > 0) this.#wires.doubt(wire.id);
       return outcome.failure;
     }
+    const joined =
+      joining &&
+      (await this.#joinOutside(wire.id, joining, { plan, answers: outcome.answers, budget }));
+    if (joined !== undefined && 'errno' in joined) return joined;
     const state = plan.outcome(plan.program.indexesIn(outcome.answers));
     this.#wires.set(wire.id, { ...state, replaced: [], attempt: current.attempt });
     await this.#policies.settle(wire, budget);
+    await this.#settle(wire.id, joined);
     await this.#removeEnds(wire.id, current.replaced, budget);
     await this.#filter.release(endsOf(current), endsOf(state), budget);
     return undefined;
@@ -364,6 +359,25 @@ class KernelDataplane implements Dataplane {
         : await this.#netlink.execute(steps, budget);
     } catch (error) {
       // Nobody knows how far it came.
+      this.#wires.doubt(id);
+      throw error;
+    }
+  }
+
+  /** Whatever goes wrong here has been undone in a way that nobody has looked at. */
+  async #joinOutside(
+    id: string,
+    joining: Joining,
+    made: Pick<OutsideJoint, 'plan' | 'answers' | 'budget'>,
+  ): Promise<Joined | NetlinkFailure> {
+    this.#wires.doubt(id);
+    return joinOutside({ netlink: this.#netlink, joining, ...made });
+  }
+
+  async #settle(id: string, joined: Joined | undefined): Promise<void> {
+    try {
+      await joined?.settle();
+    } catch (error) {
       this.#wires.doubt(id);
       throw error;
     }
@@ -396,7 +410,7 @@ class KernelDataplane implements Dataplane {
         if (known.bridge !== undefined) indexes.push(known.bridge.index);
         continue;
       }
-      inventory ??= await this.#cleanInventory(budget);
+      inventory ??= await this.#looks.clean(budget);
       ends.push(...this.#bareEnds(id, inventory));
       indexes.push(...(inventory.byWire.get(id) ?? []).map(({ link }) => link.index));
     }
@@ -421,7 +435,7 @@ class KernelDataplane implements Dataplane {
   /** The kernel's refusal in the terms of the port. */
   async #explained(wire: Wire, failure: NetlinkFailure, budget: Budget): Promise<NsmError> {
     if (failure.errno !== errno.exists) return failureError(failure, wire.id);
-    return takenError(wire, failure, await this.#inventory(budget));
+    return takenError(wire, failure, await this.#looks.inventory(budget));
   }
 
   #publish(event: DataplaneEvent): void {
@@ -429,16 +443,9 @@ class KernelDataplane implements Dataplane {
   }
 }
 
-/** Refusals that a look at the kernel may explain: what was thought to be (or not) there is not (or is). */
-const stale: readonly number[] = [
-  errno.exists,
-  errno.noDevice,
-  errno.noEntry,
-  errno.invalid,
-  errno.noSuchRoute,
-];
-
-/** A filter of another kind stands where the redirect belongs. */
-function isInTheWay({ what, errno: number }: NetlinkFailure): boolean {
-  return number === errno.invalid && what.startsWith('redirect ');
+/** What an operation is made with. */
+interface Making {
+  readonly features: KernelFeatures;
+  /** Absent: the kernel joins the ends itself. */
+  readonly joining?: Joining;
 }

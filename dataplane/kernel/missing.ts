@@ -25,6 +25,8 @@ export interface SeenWire {
   readonly endpoint?: SeenEnd;
   /** What joins the ends: absent for redirect filters, `gone` where it was a bridge. */
   readonly bridge?: Link | 'gone';
+  /** Something else than the kernel joins the ends: what is not there may not belong there, and joints are not ours. */
+  readonly isJoinedOutside?: boolean;
   /** Ends that an interrupted retarget has left. */
   readonly leftOver: readonly string[];
 }
@@ -35,7 +37,7 @@ export function missingOf(wire: SeenWire): string[] {
   const missing = sides.flatMap((side) => {
     const towards = ` towards the ${names[side]}`;
     const end = wire[side];
-    if (end === undefined) return [`the link${towards} is gone`];
+    if (end === undefined) return wire.isJoinedOutside ? [] : [`the link${towards} is gone`];
     return problemsOf(end, wire, side).map((problem) => `${end.name}${towards} ${problem}`);
   });
   const { bridge, leftOver } = wire;
@@ -61,7 +63,7 @@ function problemsOf(end: SeenEnd, wire: SeenWire, side: Side): string[] {
 /** What is wrong with how the end, which is there, is joined to the other. */
 function unjoined({ link, joint }: SeenEnd, wire: SeenWire, side: Side): string[] {
   const { bridge } = wire;
-  if (bridge === 'gone') return [];
+  if (bridge === 'gone' || wire.isJoinedOutside) return [];
   if (bridge !== undefined) return link?.master === bridge.index ? [] : ['is not on the bridge'];
   if (joint.target === undefined) return ['redirects nowhere'];
   const other = wire[side === 'client' ? 'endpoint' : 'client']?.link;

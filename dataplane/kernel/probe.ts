@@ -3,6 +3,7 @@
 import { NsmError } from '../../protocols/errors.ts';
 import type { EncodedMessage } from '../../protocols/netlink/codec.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
+import { getFamily, parseFamilyId } from '../../protocols/netlink/ethtool.ts';
 import {
   changeLinkByName,
   createImpossibleLink,
@@ -24,6 +25,8 @@ export interface KernelFeatures {
   readonly bridge: boolean;
   readonly redirect: boolean;
   readonly sourceFilter: boolean;
+  /** Number of the ethtool family; undefined where this kernel has none. */
+  readonly checksumFamily: number | undefined;
 }
 
 /** PERMISSION_DENIED where the process may not administer the network at all. */
@@ -39,7 +42,19 @@ export async function probeFeatures(
     vxlan: await knowsKind(netlink, 'vxlan', budget),
     bridge: await knowsKind(netlink, 'bridge', budget),
     sourceFilter: await tryProgram(netlink, filterTrial(marks), budget),
+    checksumFamily: await findFamily(netlink, 'ethtool', budget),
   };
+}
+
+/** Number of a generic netlink family; undefined where this kernel has none of that name. */
+export async function findFamily(
+  netlink: Netlink,
+  name: string,
+  budget: Budget,
+): Promise<number | undefined> {
+  const requests = [{ message: getFamily(name), what: `find the family ${name}` }];
+  const outcome = await netlink.execute([{ protocol: 'generic', requests }], budget);
+  return outcome.ok ? parseFamilyId(outcome.answers[0]?.[0]?.messages[0]) : undefined;
 }
 
 async function tryProgram(
@@ -158,5 +173,16 @@ export function noWayToJoin(): NsmError {
     expected: 'clsact with u32 and mirred, or a bridge',
     found: 'neither',
     remedy: 'load the modules cls_u32, act_mirred and sch_ingress, or bridge',
+  });
+}
+
+/** Errors: UNIMPLEMENTED where the kernel cannot be told. */
+export function familyOf({ checksumFamily }: KernelFeatures): number {
+  if (checksumFamily !== undefined) return checksumFamily;
+  throw new NsmError('UNIMPLEMENTED', 'this kernel has no ethtool over netlink', {
+    rule: 'checksums',
+    expected: 'CONFIG_ETHTOOL_NETLINK',
+    found: 'no such family',
+    remedy: 'use a switch whose datapath is in the kernel, or another forwarder',
   });
 }

@@ -20,6 +20,8 @@ export interface ProgramBuilder {
   /** A link query whose index is kept in the register while the program runs and found under it afterwards. */
   query(what: string, message: EncodedMessage, register: string): void;
   transaction(requests: readonly NetlinkRequest[]): void;
+  /** A request to a generic netlink family, in the namespace that was entered. */
+  addGeneric(what: string, message: EncodedMessage): void;
   append(steps: readonly NetlinkStep[]): void;
   finish(): Program;
 }
@@ -33,7 +35,7 @@ export interface Program {
 export function buildProgram(): ProgramBuilder {
   const steps: {
     namespace?: string;
-    protocol: 'route' | 'netfilter';
+    protocol: NetlinkStep['protocol'];
     requests: NetlinkRequest[];
   }[] = [];
   const queries: { register: string; step: number; request: number }[] = [];
@@ -63,6 +65,11 @@ export function buildProgram(): ProgramBuilder {
     },
     transaction(requests) {
       if (requests.length > 0) steps.push({ protocol: 'netfilter', requests: [...requests] });
+      isFresh = true;
+    },
+    addGeneric(what, message) {
+      const place = namespace === undefined ? {} : { namespace };
+      steps.push({ ...place, protocol: 'generic', requests: [{ what, message }] });
       isFresh = true;
     },
     append(more) {

@@ -2,6 +2,7 @@
 
 import { NsmError } from '../../protocols/errors.ts';
 import { namespaceRules, type Wire } from '../../protocols/ports/dataplane.ts';
+import { errno } from '../../protocols/netlink/errno.ts';
 import type { NetlinkFailure } from '../../protocols/ports/netlink.ts';
 import type { Inventory } from './observe.ts';
 import { sides } from './wire-state.ts';
@@ -52,4 +53,18 @@ export function withNamespaceRule(wire: Wire, error: unknown): unknown {
   if (side === undefined) return error;
   const details = { ...error.details, rule: namespaceRules[side], connectionId: wire.id };
   return new NsmError(error.code, error.message, { ...details, cause: error });
+}
+
+/** Refusals that a look at the kernel may explain: what was thought to be (or not) there is not (or is). */
+export const stale: readonly number[] = [
+  errno.exists,
+  errno.noDevice,
+  errno.noEntry,
+  errno.invalid,
+  errno.noSuchRoute,
+];
+
+/** A filter of another kind stands where the redirect belongs. */
+export function isInTheWay({ what, errno: number }: NetlinkFailure): boolean {
+  return number === errno.invalid && what.startsWith('redirect ');
 }

@@ -9,6 +9,7 @@ import { addVxlanRemote, deleteVxlanRemote } from '../../protocols/netlink/addre
 import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
 import { linkAttribute, operationallyUp } from '../../protocols/netlink/constants.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
+import { computeChecksums } from '../../protocols/netlink/ethtool.ts';
 import { parseIp, parseMac } from '../../protocols/netlink/ip-address.ts';
 import {
   changeLink,
@@ -35,7 +36,10 @@ import { nothingConfigured, sides } from './wire-state.ts';
 
 export interface PlanContext {
   readonly marks: OwnerMarks;
-  readonly crossConnect: CrossConnect;
+  /** Undefined where something else than the kernel joins the links of this wire. */
+  readonly crossConnect: CrossConnect | undefined;
+  /** Set where that something needs checksums from workloads: number of the ethtool family. */
+  readonly checksumFamily?: number;
   /** Whether nf_tables is there. */
   readonly filtersSources: boolean;
   /** For new devices, and for kept ones where the wire asks for one; 0: the kernel's choice. */
@@ -46,10 +50,12 @@ export interface PlanContext {
 
 export interface WirePlan {
   readonly program: Program;
+  /** Where something else joins: what remains to be done after that, given the indexes that the program found. */
+  completion(indexes: ReadonlyMap<string, number>): Program;
   /** The state after success, given the indexes that the program found. */
   outcome(indexes: ReadonlyMap<string, number>): {
-    readonly client: EndState;
-    readonly endpoint: EndState;
+    readonly client?: EndState;
+    readonly endpoint?: EndState;
     readonly bridge?: BridgeState;
   };
 }
@@ -70,17 +76,14 @@ export interface EndPlan {
 
 export function planWire(context: PlanContext, wire: Wire, current: CurrentWire): WirePlan {
   const program = buildProgram();
-  const ends = sides.map((side) => planEnd(context, wire, current, side));
-  const [client, endpoint] = ends as [EndPlan, EndPlan];
+  const { crossConnect } = context;
+  const ends = sides
+    .filter((side) => crossConnect !== undefined || wire[side].kind === 'kernel')
+    .map((side) => planEnd(context, wire, current, side));
   removeConflicts(program, ends, current);
   for (const plan of ends) placeEnd(program, context, plan);
-  const bridge = context.crossConnect.prepare(program, {
-    context,
-    wire,
-    client,
-    endpoint,
-    current,
-  });
+  const joint = { context, wire, current, ...endsBySide(ends) };
+  const bridge = crossConnect?.prepare(program, joint);
   const isFirst = ({ side, kept }: EndPlan): boolean =>
     kept === undefined && !current.replaced.some((each) => each.side === side);
   for (const plan of ends) {
@@ -95,27 +98,54 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
     program.add(`set ${plan.name} up`, changeLink(change));
   }
   awaitCarriers(program, ends);
-  program.enter();
-  context.crossConnect.connect(program, { context, wire, client, endpoint, current });
-  // The client's last: it is the one that speaks first.
-  for (const plan of [endpoint, client]) {
-    if (plan.end.kind !== 'kernel' || !isFirst(plan)) continue;
-    program.enter(plan.end.netns);
-    configurePeer(program, context, plan, plan.end);
+  const complete = (rest: ProgramBuilder, plans: readonly EndPlan[]): void => {
+    // The client's last: it is the one that speaks first.
+    for (const plan of plans.toReversed()) {
+      if (plan.end.kind !== 'kernel' || !isFirst(plan)) continue;
+      rest.enter(plan.end.netns);
+      configurePeer(rest, context, plan, plan.end);
+    }
+    rest.enter();
+    for (const plan of plans) markDone(rest, context, plan);
+  };
+  if (crossConnect !== undefined) {
+    program.enter();
+    crossConnect.connect(program, joint);
+    complete(program, ends);
   }
-  program.enter();
-  for (const plan of ends) markDone(program, context, plan);
   return {
     program: program.finish(),
-    outcome: (indexes) => {
-      const states = {
-        client: stateOf(context, client, indexes),
-        endpoint: stateOf(context, endpoint, indexes),
-      };
+    completion(indexes) {
+      const rest = buildProgram();
+      complete(
+        rest,
+        ends.map((plan) => withIndexes(plan, indexes)),
+      );
+      return rest.finish();
+    },
+    outcome(indexes) {
+      const states = Object.fromEntries(
+        ends.map((plan) => [plan.side, stateOf(context, plan, indexes)]),
+      );
       if (bridge === undefined) return states;
       const index = current.bridge?.index ?? indexes.get('bridge') ?? 0;
       return { ...states, bridge: { ...bridge, index } };
     },
+  };
+}
+
+/** Both are there wherever the kernel joins them. */
+function endsBySide(ends: readonly EndPlan[]): Record<Side, EndPlan> {
+  return Object.fromEntries(ends.map((plan) => [plan.side, plan])) as Record<Side, EndPlan>;
+}
+
+/** For a program of its own, which knows no register of the one before. */
+function withIndexes(plan: EndPlan, indexes: ReadonlyMap<string, number>): EndPlan {
+  const { side, index, peerIndex } = plan;
+  return {
+    ...plan,
+    index: indexes.get(side) ?? index,
+    peerIndex: indexes.get(`${side} peer`) ?? peerIndex,
   };
 }
 
@@ -296,6 +326,10 @@ function placePeer(
       const change = changeLink({ index, mtu: context.mtu });
       program.add(`set MTU ${context.mtu} on ${end.interfaceName}`, change, { undo });
     }
+  }
+  if (context.checksumFamily !== undefined) {
+    const message = computeChecksums(context.checksumFamily, index);
+    program.addGeneric(`have ${end.interfaceName} compute its checksums`, message);
   }
 }
 

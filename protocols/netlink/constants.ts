@@ -4,6 +4,7 @@
 /** Socket protocols. */
 export const netlinkRoute = 0;
 export const netlinkNetfilter = 12;
+export const netlinkGeneric = 16;
 
 export const messageType = {
   error: 2,

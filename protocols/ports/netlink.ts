@@ -34,7 +34,7 @@ export interface NetlinkStep {
   /** `file://` or `inode://` URL; absent: the node's own namespace. */
   readonly namespace?: string;
   /** `netfilter` requests of a step are one transaction between its begin and end marks. */
-  readonly protocol: 'route' | 'netfilter';
+  readonly protocol: 'route' | 'netfilter' | 'generic';
   readonly requests: readonly NetlinkRequest[];
 }
 

@@ -108,8 +108,14 @@ export function dataplaneDamageContract(
         await fixture.driver().ensure(harmed, budget);
         await fixture.harm(harm, harmed, 'endpoint');
         const restarted = fixture.driver();
-        expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: false }]);
-        expect(await restarted.inspect(wire.id, budget)).not.toEqual([]);
+        if (fixture.healedAlone?.includes(harm)) {
+          await eventually('it is put back', 10_000, async () =>
+            expect(await restarted.inspect(wire.id, budget)).toEqual([]),
+          );
+        } else {
+          expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: false }]);
+          expect(await restarted.inspect(wire.id, budget)).not.toEqual([]);
+        }
         await restarted.ensure(harmed, budget);
         expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
         await restarted.remove([wire.id], budget);

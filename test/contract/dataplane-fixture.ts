@@ -43,6 +43,8 @@ export interface DataplaneFixture {
   harm(harm: Harm, wire: Wire, side: 'client' | 'endpoint'): Promise<void>;
   /** The workload deletes its own interface. */
   deleteInterface(namespace: TestNamespace, name: string): Promise<void>;
+  /** Harm that a new driver undoes by itself as soon as it finds it. */
+  readonly healedAlone?: readonly Harm[];
   /** Local address that tunnels may use. */
   readonly tunnelIp: string;
   close(): Promise<void>;

@@ -3,28 +3,20 @@
 import { describe, expect, test } from 'vitest';
 
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
-import { parseAddress, dumpAddresses } from '../../protocols/netlink/address.ts';
-import {
-  changeLinkByName,
-  createVeth,
-  deleteLinkByName,
-  dumpLinks,
-  getLinkByName,
-  parseLink,
-} from '../../protocols/netlink/link.ts';
 import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
-import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { tablesIn } from '../sandbox/mesh-traces.ts';
 import { harmWire, type KernelHarm } from '../sandbox/harm-wire.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
+import { createPlannedFaults } from '../sandbox/planned-faults.ts';
 import { localWire, tunnel } from '../sandbox/wires.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
-import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
+import type { DataplaneFixture } from './dataplane-fixture.ts';
+import { nodeFixture } from './node-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
 
@@ -38,22 +30,12 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelF
   const sandbox = createSandbox();
   const node = sandbox.namespace();
   const real = createNetlink({ namespace: node.url });
-  const netlink = faultyNetlink(real);
+  const faults = createPlannedFaults();
+  const netlink = faultyNetlink(real, faults);
+  const common = nodeFixture(sandbox, real);
   const drivers: Dataplane[] = [];
-  const namespaces = new Map<TestNamespace, NetworkNamespace>();
-
-  const query = async (requests: Parameters<typeof sandbox.program>[1], namespace?: string) => {
-    const place = namespace === undefined ? {} : { namespace };
-    const outcome = await real.execute([{ ...place, protocol: 'route', requests }], budget);
-    if (!outcome.ok) throw new Error(`${outcome.failure.what}: ${outcome.failure.found}`);
-    return (outcome.answers[0] ?? []).map(({ messages }) => messages);
-  };
-  const nodeLinks = async () => {
-    const [messages = []] = await query([{ message: dumpLinks(), what: 'list links' }]);
-    return messages.flatMap((message) => parseLink(message) ?? []);
-  };
-
   return {
+    ...common,
     driver({ installation = 'ours', forwarder = 'first', tagVersion = 1 } = {}) {
       const clock = systemClock;
       const owner = { installation, forwarder, tagVersion };
@@ -61,61 +43,18 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelF
       drivers.push(driver);
       return driver;
     },
-    namespace() {
-      const made = sandbox.namespace();
-      namespaces.set(made, made);
-      return made;
-    },
-    async interfaceIn({ url }, name) {
-      const [links = [], addresses = []] = await query(
-        [
-          { message: getLinkByName(name), what: `find ${name}`, tolerate: [19] },
-          { message: dumpAddresses(), what: 'list addresses' },
-        ],
-        url,
-      );
-      const link = links[0] === undefined ? undefined : parseLink(links[0]);
-      if (link === undefined) return undefined;
-      const found = addresses.flatMap((message) => parseAddress(message) ?? []);
-      const own = found.filter(({ index, prefix }) => {
-        return index === link.index && !prefix.startsWith('fe80');
-      });
-      const { index, macAddress, mtu } = link;
-      return { index, macAddress, mtu, addresses: own.map(({ prefix }) => prefix).sort() };
-    },
-    async setInterfaceUp({ url }, name, isUp) {
-      const message = changeLinkByName(name, { isUp });
-      await query([{ message, what: `set ${name}` }], url);
-    },
     async objectCount() {
-      const links = (await nodeLinks()).filter(
-        ({ name }) => name.startsWith('vw') && name !== 'vwforeign',
-      );
       // One more link per wire belongs to the way in which it is joined.
-      return links.filter(({ kind }) => kind !== 'bridge').length;
-    },
-    async addForeign({ url }) {
-      const namespaceDescriptor = { namespaceDescriptor: url };
-      const peer = { name: 'foreign', namespaceDescriptor };
-      const message = createVeth({ name: 'vwforeign', group: 0, mtu: 0, peer });
-      await query([{ message, what: 'create a foreign link' }]);
-      const rename = changeLinkByName('vwforeign', { alias: 'vwire/1 i=theirs f=x w=y e=client' });
-      await query([{ message: rename, what: 'tag a foreign link' }]);
-    },
-    async foreignCount() {
-      return (await nodeLinks()).filter(({ name }) => name === 'vwforeign').length;
+      return (await common.wireLinks()).filter(({ kind }) => kind !== 'bridge').length;
     },
     harmKernel: (harm: KernelHarm, wire: Wire) =>
       harmWire({ netlink: real, node: node.url }, harm, { wire, side: 'client' }),
     filterTables: () => tablesIn(real, node.url),
-    failAt: (position: number) => netlink.failAt(position),
-    crashAt: (position) => netlink.crashAt(position),
-    hasStruck: () => netlink.hasStruck,
-    heal: () => netlink.heal(),
+    failAt: (position: number) => faults.failAt(position),
+    crashAt: (position) => faults.crashAt(position),
+    hasStruck: () => faults.hasStruck,
+    heal: () => faults.heal(),
     harm: (harm, wire, side) => harmWire({ netlink: real, node: node.url }, harm, { wire, side }),
-    async deleteInterface({ url }, name) {
-      await query([{ message: deleteLinkByName(name), what: `delete ${name}` }], url);
-    },
     tunnelIp: '127.0.0.1',
     async close() {
       for (const driver of drivers) await driver.close();

@@ -24,7 +24,7 @@ const { namespace, ownPorts } = workerData as {
   readonly ownPorts: Uint32Array;
 };
 const node = createNodeSockets(namespace, (protocol, port) => {
-  Atomics.store(ownPorts, protocol === 'route' ? 0 : 1, port);
+  if (protocol !== 'generic') Atomics.store(ownPorts, protocol === 'route' ? 0 : 1, port);
 });
 
 parentPort?.on('message', ({ id, program }: ProgramRequest) => {

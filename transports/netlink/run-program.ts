@@ -8,7 +8,11 @@ import type { NsmError } from '../../protocols/errors.ts';
 import { asNsmError } from '../../protocols/errors.ts';
 import type { EncodedMessage, NetlinkReference } from '../../protocols/netlink/codec.ts';
 import { isLittleEndian, parseAttributes, readU32, viewOf } from '../../protocols/netlink/codec.ts';
-import { netlinkNetfilter, netlinkRoute } from '../../protocols/netlink/constants.ts';
+import {
+  netlinkGeneric,
+  netlinkNetfilter,
+  netlinkRoute,
+} from '../../protocols/netlink/constants.ts';
 import { errno, errnoCode, errnoName } from '../../protocols/netlink/errno.ts';
 import { beginBatch, endBatch } from '../../protocols/netlink/nftables.ts';
 import type {
@@ -39,7 +43,7 @@ export function createNodeSockets(
     socketFor(protocol) {
       const known = sockets.get(protocol);
       if (known !== undefined) return known;
-      const socket = openIn(namespaceUrl, () => openNetlinkSocket(protocolNumber(protocol)));
+      const socket = openIn(namespaceUrl, () => openNetlinkSocket(protocolNumbers[protocol]));
       sockets.set(protocol, socket);
       tellPort(protocol, portOf(socket));
       return socket;
@@ -62,8 +66,11 @@ export function openIn(namespaceUrl: string | undefined, open: () => number): nu
   }
 }
 
-const protocolNumber = (protocol: NetlinkStep['protocol']) =>
-  protocol === 'route' ? netlinkRoute : netlinkNetfilter;
+const protocolNumbers: Readonly<Record<NetlinkStep['protocol'], number>> = {
+  route: netlinkRoute,
+  netfilter: netlinkNetfilter,
+  generic: netlinkGeneric,
+};
 
 /** A failure on its way out of the nested calls. */
 class Stop {
@@ -280,7 +287,7 @@ function socketOf(run: Run, step: NetlinkStep): number {
   const known = run.sockets.get(key);
   if (known !== undefined) return known;
   const socket = inNamespace(descriptorOf(run, step.namespace), () =>
-    openNetlinkSocket(protocolNumber(step.protocol)),
+    openNetlinkSocket(protocolNumbers[step.protocol]),
   );
   run.sockets.set(key, socket);
   return socket;

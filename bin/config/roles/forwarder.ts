@@ -1,8 +1,9 @@
-// Configuration of the kernel forwarder: the variables of the reference's forwarder-vpp and forwarder-ovs that have a
-// meaning without VPP and OVS. The others are accepted silently, so that a manifest written for either works unchanged.
+// Configuration of the forwarder over the kernel or Open vSwitch: the variables of the reference's forwarder-vpp and
+// forwarder-ovs that have a meaning there. The others are accepted silently, so that a manifest written for either works
+// unchanged.
 
 import { clientPolicies, commonVariables, maxTokenLifetime } from '../common.ts';
-import { duration, integer, ipAddress, labels, text, texts, url } from '../kinds.ts';
+import { duration, integer, ipAddress, labels, oneOf, text, texts, url } from '../kinds.ts';
 import { type ConfigOf, optionalVariable, variable } from '../variables.ts';
 
 export const forwarderVariables = {
@@ -45,6 +46,24 @@ export const forwarderVariables = {
     '0',
     'UDP port of VXLAN; 0 stands for 4789',
   ),
+  dataplane: variable(
+    'VWIRE_DATAPLANE',
+    oneOf('kernel', 'ovs'),
+    'kernel',
+    'what carries the wires: the kernel alone, or a bridge of Open vSwitch',
+  ),
+  bridgeName: variable(
+    'NSM_BRIDGE_NAME',
+    text,
+    'br-nsm',
+    'ovs alone: its own bridge, made where it is missing',
+  ),
+  ovsDatabase: variable(
+    'VWIRE_OVS_DATABASE',
+    text,
+    '/var/run/openvswitch/db.sock',
+    'ovs alone: socket of ovsdb-server; those of the bridges are in the same folder',
+  ),
   reconcileIntervalMs: variable(
     'VWIRE_RECONCILE_INTERVAL',
     duration,
@@ -56,7 +75,7 @@ export const forwarderVariables = {
 
 export type ForwarderConfig = ConfigOf<typeof forwarderVariables>;
 
-/** Known to forwarder-vpp or forwarder-ovs, without meaning for the kernel. */
+/** Known to forwarder-vpp or forwarder-ovs, without meaning for the kernel and Open vSwitch. */
 export const forwarderIgnoredNames: readonly string[] = [
   'NSM_PROMETHEUS_LISTEN_ON',
   'NSM_PROMETHEUS_CA_FILE',
@@ -79,6 +98,5 @@ export const forwarderIgnoredNames: readonly string[] = [
   'NSM_CGROUP_PATH',
   'NSM_VFIO_PATH',
   'NSM_MECHANISM_PRIORITY',
-  'NSM_BRIDGE_NAME',
   'NSM_L2_RESOURCE_SELECTOR_FILE',
 ];

@@ -1,4 +1,4 @@
-// One operation at a time per wire, in the order of arrival.
+// One operation at a time per wire, or per whatever else has an id, in the order of arrival. For data planes.
 
 export interface WireLocks {
   /** Runs `action` when everything that came earlier for any of the ids has ended. */

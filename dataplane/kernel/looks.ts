@@ -1,0 +1,70 @@
+// Looking at what is in the kernel before an operation: everything at once, shared by all that ask before a look begins,
+// so that many wires are adopted in few looks.
+
+import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { type Inventory, type KnownTags, observeWire, takeInventory } from './observe.ts';
+import type { OwnerMarks } from './owner.ts';
+import { laterVersionError } from './refusals.ts';
+import type { Removals } from './removals.ts';
+import type { CurrentWire } from './wire-state.ts';
+
+export interface LooksSetup {
+  readonly netlink: Netlink;
+  readonly marks: OwnerMarks;
+  readonly known: KnownTags;
+  readonly removals: Removals;
+}
+
+export interface Looks {
+  inventory(budget: Budget): Promise<Inventory>;
+  /** What is there, after what a crash left untagged has been removed. */
+  clean(budget: Budget): Promise<Inventory>;
+  /** As `clean`: the next look, whoever asked for it. */
+  shared(budget: Budget): Promise<Inventory>;
+  /** What of the wire is there. Errors: FAILED_PRECONDITION where a later version of vwire made it. */
+  at(wire: Wire, budget: Budget): Promise<CurrentWire & { readonly isFresh: true }>;
+}
+
+export function createLooks({ netlink, marks, known, removals }: LooksSetup): Looks {
+  /** The look that has not begun yet, and the end of the one before it. */
+  let nextLook: Promise<Inventory> | undefined;
+  let lastLook: Promise<unknown> = Promise.resolve();
+
+  const inventory: Looks['inventory'] = (budget) => takeInventory(netlink, marks, known, budget);
+
+  const clean: Looks['clean'] = async (budget) => {
+    const found = await inventory(budget);
+    await removals.remove(
+      found.halfMade.map(({ index }) => index),
+      budget,
+    );
+    return found;
+  };
+
+  const shared: Looks['shared'] = (budget) => {
+    if (nextLook !== undefined) return nextLook;
+    const look = lastLook.then(() => {
+      nextLook = undefined;
+      return clean({ timeoutMs: budget.timeoutMs });
+    });
+    nextLook = look;
+    lastLook = look.catch(() => {});
+    return look;
+  };
+
+  return {
+    inventory,
+    clean,
+    shared,
+    async at(wire, budget) {
+      const found = await shared(budget);
+      const [unreadable] = found.unreadable.get(wire.id) ?? [];
+      if (unreadable !== undefined) {
+        throw laterVersionError(wire.id, unreadable.tag.version, marks.tagVersion);
+      }
+      const observed = await observeWire({ netlink, marks, budget }, wire, found);
+      return { ...observed, isFresh: true };
+    },
+  };
+}

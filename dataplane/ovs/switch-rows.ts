@@ -1,0 +1,304 @@
+// What the database says about this owner's bridge, kept up to date by a monitor: the bridge itself, the ports of its
+// wires, its tunnels and who uses them, and which port numbers are taken.
+// Invariants: rows are as of the last event; before the first, and while the server is away, nothing is answered.
+
+import { NsmError } from '../../protocols/errors.ts';
+import type { RowChange } from '../../protocols/ovs/ovsdb-rows.ts';
+import type { OvsdbRow } from '../../protocols/ovs/ovsdb-values.ts';
+import { entriesOf, numberOf, textOf } from '../../protocols/ovs/ovsdb-values.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Ovsdb, OvsdbEvent } from '../../protocols/ports/ovs.ts';
+import type { ExternalIds, Owner, PortEnd, TunnelUse } from './tags.ts';
+import { isOwnedBy, readPortEnd, readTunnelUses } from './tags.ts';
+
+/** One interface of this owner; its port has the same name. */
+export interface PortRow {
+  readonly uuid: string;
+  readonly name: string;
+  /** What flows call it; undefined where the switch has none (yet). */
+  readonly number: number | undefined;
+  readonly requested: number | undefined;
+  readonly error: string | undefined;
+  readonly type: string;
+  readonly options: ReadonlyMap<string, unknown>;
+  /** Set where it is the end of one wire. */
+  readonly end: PortEnd | undefined;
+  /** Of a tunnel. */
+  readonly uses: readonly TunnelUse[];
+}
+
+export interface BridgeRow {
+  readonly uuid: string;
+  readonly ids: ExternalIds;
+  readonly datapathType: string;
+  readonly failMode: string | undefined;
+}
+
+/** What one wire has in the database. */
+export interface WireRows {
+  readonly ports: readonly PortRow[];
+  readonly tunnels: readonly { readonly row: PortRow; readonly use: TunnelUse }[];
+}
+
+const monitored = [
+  { table: 'Open_vSwitch', columns: ['cur_cfg'] },
+  {
+    table: 'Bridge',
+    columns: ['name', 'external_ids', 'datapath_type', 'fail_mode'],
+  },
+  // A port that is taken off its bridge ends, and its interface with it.
+  { table: 'Port', columns: ['name'] },
+  {
+    table: 'Interface',
+    columns: ['name', 'type', 'options', 'ofport', 'ofport_request', 'error', 'external_ids'],
+  },
+];
+
+export interface SwitchRowsOptions {
+  readonly database: Ovsdb;
+  readonly clock: Clock;
+  readonly owner: Owner;
+  readonly bridge: string;
+  /** Wires whose rows have changed. */
+  readonly onChange: (wireIds: ReadonlySet<string>) => void;
+}
+
+export class SwitchRows {
+  readonly #options: SwitchRowsOptions;
+  readonly #ports = new Map<string, PortRow>();
+  readonly #names = new Map<string, string>();
+  readonly #byWire = new Map<string, Set<string>>();
+  readonly #portIds = new Map<string, string>();
+  readonly #bridges = new Map<string, OvsdbRow>();
+  readonly #numbers = new Map<string, readonly number[]>();
+  readonly #waiting = new Set<() => void>();
+  readonly #stop: () => void;
+  #reserved = 0;
+  #configuration = 0;
+  #state: 'unknown' | 'known' = 'unknown';
+  #lost: NsmError | undefined;
+
+  constructor(options: SwitchRowsOptions) {
+    this.#options = options;
+    this.#stop = options.database.monitor(monitored, (event) => this.#onEvent(event));
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  /** Resolves once the rows are known. */
+  ready(budget: Budget): Promise<void> {
+    return this.until('the rows of the database', budget, () => this.#state === 'known');
+  }
+
+  /** Number of the configuration that the switch has applied. */
+  get configuration(): number {
+    return this.#configuration;
+  }
+
+  /** Whoever's it is; undefined where there is none of that name. */
+  get bridge(): BridgeRow | undefined {
+    const found = [...this.#bridges].find(([, row]) => row['name'] === this.#options.bridge);
+    if (found === undefined) return undefined;
+    const [uuid, row] = found;
+    return {
+      uuid,
+      ids: entriesOf(row['external_ids']),
+      datapathType: textOf(row['datapath_type']) ?? '',
+      failMode: textOf(row['fail_mode']),
+    };
+  }
+
+  portId(name: string): string | undefined {
+    return this.#portIds.get(name);
+  }
+
+  named(name: string): PortRow | undefined {
+    return this.#ports.get(this.#names.get(name) ?? '');
+  }
+
+  of(wireId: string): WireRows {
+    const rows = [...(this.#byWire.get(wireId) ?? [])].flatMap(
+      (uuid) => this.#ports.get(uuid) ?? [],
+    );
+    return {
+      ports: rows.filter(({ end }) => end?.wireId === wireId),
+      tunnels: rows.flatMap((row) =>
+        row.uses.filter((use) => use.wireId === wireId).map((use) => ({ row, use })),
+      ),
+    };
+  }
+
+  wireIds(): string[] {
+    return [...this.#byWire.keys()];
+  }
+
+  /** Numbers that no interface has or asks for; the switch takes 1 to 65279 (OFPP_MAX of OpenFlow 1.0). */
+  freeNumbers(count: number): number[] {
+    const taken = new Set([...this.#numbers.values()].flat());
+    const free: number[] = [];
+    for (let tries = 0; free.length < count && tries < numberMax; tries++) {
+      // Not the lowest at once: flows of what has just gone may still be there.
+      this.#reserved = (this.#reserved % numberMax) + 1;
+      if (!taken.has(this.#reserved)) free.push(this.#reserved);
+    }
+    if (free.length === count) return free;
+    throw new NsmError('RESOURCE_EXHAUSTED', 'the switch has no port number left', {
+      rule: 'ports',
+      expected: `at most ${numberMax}`,
+      found: `${taken.size}`,
+    });
+  }
+
+  /** Resolves as soon as it holds; looked at after every event. Errors: DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE. */
+  until(what: string, budget: Budget, holds: () => boolean): Promise<void> {
+    const { timeoutMs, signal } = budget;
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        timer.cancel();
+        this.#waiting.delete(look);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const look = (): void => {
+        if (!holds()) return;
+        end();
+        resolve();
+      };
+      const fail = (code: 'DEADLINE_EXCEEDED' | 'CANCELLED'): void => {
+        end();
+        const found = this.#lost === undefined ? 'not yet' : `${this.#lost.message}`;
+        reject(
+          new NsmError(code, `the switch did not get as far as ${what}`, {
+            rule: 'ovs-vswitchd',
+            expected: `within ${timeoutMs} ms`,
+            found,
+            remedy: 'see whether ovs-vswitchd and ovsdb-server run',
+          }),
+        );
+      };
+      const onAbort = (): void => fail('CANCELLED');
+      const timer = this.#options.clock.after(timeoutMs, () => fail('DEADLINE_EXCEEDED'));
+      if (signal?.aborted === true) return fail('CANCELLED');
+      signal?.addEventListener('abort', onAbort);
+      this.#waiting.add(look);
+      look();
+    });
+  }
+
+  #onEvent(event: OvsdbEvent): void {
+    const changed = new Set<string>();
+    if (event.kind === 'lost') {
+      this.#state = 'unknown';
+      this.#lost = event.error;
+      return;
+    }
+    if (event.kind === 'reset') {
+      for (const id of this.#byWire.keys()) changed.add(id);
+      const { rows } = event;
+      for (const map of [this.#ports, this.#names, this.#byWire, this.#portIds]) map.clear();
+      for (const map of [this.#bridges, this.#numbers]) map.clear();
+      this.#state = 'known';
+      this.#lost = undefined;
+      for (const row of rows) this.#apply(row, changed);
+    } else {
+      for (const change of event.changes) this.#apply(change, changed);
+    }
+    if (changed.size > 0) this.#options.onChange(changed);
+    for (const look of this.#waiting) look();
+  }
+
+  #apply(change: RowChange, changed: Set<string>): void {
+    const { table, uuid } = change;
+    const row = change.kind === 'deleted' ? undefined : change.row;
+    const before = change.kind === 'inserted' ? undefined : change.before;
+    switch (table) {
+      case 'Open_vSwitch':
+        this.#configuration = numberOf(row?.['cur_cfg']) ?? 0;
+        return;
+      case 'Bridge':
+        this.#applyBridge(uuid, row, changed);
+        return;
+      case 'Port':
+        if (row === undefined) this.#portIds.delete(textOf(before?.['name']) ?? '');
+        else this.#portIds.set(textOf(row['name']) ?? '', uuid);
+        return;
+      default:
+        this.#applyInterface(uuid, row, changed);
+    }
+  }
+
+  #applyBridge(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
+    const isOurs = [this.#bridges.get(uuid), row].some(
+      (each) => each?.['name'] === this.#options.bridge,
+    );
+    if (row === undefined) this.#bridges.delete(uuid);
+    else this.#bridges.set(uuid, row);
+    if (isOurs && row === undefined) for (const id of this.#byWire.keys()) changed.add(id);
+  }
+
+  #applyInterface(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
+    const before = this.#ports.get(uuid);
+    const now = row === undefined ? undefined : this.#portRow(uuid, row);
+    if (row === undefined) this.#numbers.delete(uuid);
+    else this.#numbers.set(uuid, numbersOf(row));
+    for (const id of wiresOf(before)) {
+      this.#byWire.get(id)?.delete(uuid);
+      if (this.#byWire.get(id)?.size === 0) this.#byWire.delete(id);
+    }
+    if (before !== undefined && this.#names.get(before.name) === uuid) {
+      this.#names.delete(before.name);
+    }
+    if (now === undefined) this.#ports.delete(uuid);
+    else {
+      this.#ports.set(uuid, now);
+      this.#names.set(now.name, uuid);
+    }
+    for (const id of wiresOf(now)) {
+      this.#byWire.set(id, (this.#byWire.get(id) ?? new Set()).add(uuid));
+    }
+    for (const id of changedWires(before, now)) changed.add(id);
+  }
+
+  /** Undefined for what is not this owner's. */
+  #portRow(uuid: string, row: OvsdbRow): PortRow | undefined {
+    const ids = entriesOf(row['external_ids']);
+    if (!isOwnedBy(this.#options.owner, ids)) return undefined;
+    const number = numberOf(row['ofport']);
+    return {
+      uuid,
+      name: textOf(row['name']) ?? '',
+      number: number !== undefined && number > 0 ? number : undefined,
+      requested: numberOf(row['ofport_request']),
+      error: textOf(row['error']),
+      type: textOf(row['type']) ?? '',
+      options: entriesOf(row['options']),
+      end: readPortEnd(ids),
+      uses: readTunnelUses(ids),
+    };
+  }
+}
+
+const numberMax = 65_279;
+
+const numbersOf = (row: OvsdbRow): number[] =>
+  [numberOf(row['ofport']), numberOf(row['ofport_request'])].flatMap((each) => each ?? []);
+
+function wiresOf(row: PortRow | undefined): readonly string[] {
+  if (row === undefined) return [];
+  return row.end === undefined ? row.uses.map(({ wireId }) => wireId) : [row.end.wireId];
+}
+
+/** A tunnel that got or lost one more user is no news for the others. */
+function changedWires(before: PortRow | undefined, now: PortRow | undefined): Iterable<string> {
+  const isSame =
+    before !== undefined &&
+    now !== undefined &&
+    JSON.stringify([before.name, before.error, before.type, [...before.options]]) ===
+      JSON.stringify([now.name, now.error, now.type, [...now.options]]) &&
+    before.number === now.number;
+  const [old, present] = [new Set(wiresOf(before)), new Set(wiresOf(now))];
+  if (!isSame || now.uses.length === 0) return new Set([...old, ...present]);
+  return [...old].filter((id) => !present.has(id));
+}

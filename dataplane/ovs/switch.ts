@@ -1,0 +1,169 @@
+// This owner's bridge: made where it is missing, changed by transactions that count only once the switch has applied
+// them, and its flows by bundles.
+// Invariants: a bridge of this name that somebody else made is left alone; nothing waits for a switch that is away
+// longer than its caller allows.
+
+import { NsmError } from '../../protocols/errors.ts';
+import type { FlowMod, FlowStatistics } from '../../protocols/ovs/flow.ts';
+import { flowsByCookie } from '../../protocols/ovs/flow-builders.ts';
+import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
+import { mutate, select } from '../../protocols/ovs/ovsdb-operations.ts';
+import { numberOf } from '../../protocols/ovs/ovsdb-values.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
+import type { BridgeAddress } from './port-operations.ts';
+import { addBridge } from './port-operations.ts';
+import type { SwitchRows } from './switch-rows.ts';
+import type { Owner } from './tags.ts';
+import { describeOwner, isOwnedBy, ownerCookie, ownerCookieMask, tagVersionOf } from './tags.ts';
+
+export interface SwitchOptions {
+  readonly database: Ovsdb;
+  /** Of the bridge. */
+  readonly openFlow: OpenFlow;
+  readonly rows: SwitchRows;
+  readonly owner: Owner;
+  readonly bridge: string;
+  /** Of a bridge that is made. */
+  readonly datapathType: DatapathType;
+}
+
+/** In the kernel (module openvswitch), or in user space. */
+export type DatapathType = 'system' | 'netdev';
+
+/** A switch that is there has greeted long before. */
+const greetingTimeoutMs = 2_000;
+
+export class Switch {
+  readonly #options: SwitchOptions;
+  #making: Promise<void> | undefined;
+  #isAway = false;
+
+  constructor(options: SwitchOptions) {
+    this.#options = options;
+    options.openFlow.watch((event) => {
+      if (event.kind === 'connected') this.#isAway = false;
+      if (event.kind === 'lost') this.#isAway = true;
+    });
+  }
+
+  /** False while the switch is away; then it has no flows either. */
+  async isThere({ timeoutMs }: Budget): Promise<boolean> {
+    if (this.#isAway) return false;
+    const budget = { timeoutMs: Math.min(timeoutMs, greetingTimeoutMs) };
+    return this.#options.openFlow.features(budget).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Why the switch could not make the bridge; undefined where it could. */
+  get problem(): string | undefined {
+    return this.#options.rows.named(this.#options.bridge)?.error;
+  }
+
+  get datapathType(): DatapathType {
+    const { rows, datapathType } = this.#options;
+    const there = rows.bridge?.datapathType;
+    if (there === undefined) return datapathType;
+    return there === 'netdev' ? 'netdev' : 'system';
+  }
+
+  /** Where operations go, once the bridge is there. Errors: FAILED_PRECONDITION for somebody else's. */
+  async address(budget: Budget): Promise<BridgeAddress> {
+    const { rows, owner } = this.#options;
+    await rows.ready(budget);
+    if (rows.bridge === undefined) await this.#makeBridge(budget);
+    const { bridge } = rows;
+    if (bridge === undefined) throw noBridge(this.#options.bridge);
+    if (!isOwnedBy(owner, bridge.ids)) throw foreignBridge(this.#options.bridge, bridge.ids);
+    if (this.problem !== undefined) throw brokenBridge(this.#options.bridge, this.problem);
+    return { owner, bridge: bridge.uuid };
+  }
+
+  /** Undefined where there is no bridge of this owner, so that there is nothing to take away. */
+  async addressIfAny(budget: Budget): Promise<BridgeAddress | undefined> {
+    const { rows, owner } = this.#options;
+    await rows.ready(budget);
+    const { bridge } = rows;
+    if (bridge === undefined || !isOwnedBy(owner, bridge.ids)) return undefined;
+    return { owner, bridge: bridge.uuid };
+  }
+
+  /** Commits, and waits until the switch has done it. */
+  async apply(operations: readonly OvsdbOperation[], budget: Budget): Promise<void> {
+    await this.applied(await this.begin(operations, budget), budget);
+  }
+
+  /** Commits; the number says when the switch has done it, to `applied`. The rows have it already. */
+  async begin(operations: readonly OvsdbOperation[], budget: Budget): Promise<number> {
+    if (operations.length === 0) return 0;
+    const { database } = this.#options;
+    const results = await database.transact(
+      [
+        ...operations,
+        mutate('Open_vSwitch', [], [['next_cfg', '+=', 1]]),
+        select('Open_vSwitch', [], ['next_cfg']),
+      ],
+      budget,
+    );
+    return numberOf(results.at(-1)?.rows[0]?.['next_cfg']) ?? 0;
+  }
+
+  async applied(configuration: number, budget: Budget): Promise<void> {
+    const { rows } = this.#options;
+    const isApplied = (): boolean => rows.configuration >= configuration;
+    await rows.until(`configuration ${configuration}`, budget, isApplied);
+  }
+
+  flowsOf(cookie: bigint, budget: Budget): Promise<readonly FlowStatistics[]> {
+    return this.#options.openFlow.flows(flowsByCookie(cookie), budget);
+  }
+
+  /** All of this owner's. */
+  flows(budget: Budget): Promise<readonly FlowStatistics[]> {
+    const { openFlow, owner } = this.#options;
+    return openFlow.flows(flowsByCookie(ownerCookie(owner), ownerCookieMask), budget);
+  }
+
+  commit(changes: readonly FlowMod[], budget: Budget): Promise<void> {
+    return this.#options.openFlow.commit(changes, budget);
+  }
+
+  #makeBridge(budget: Budget): Promise<void> {
+    const { bridge: name, owner, rows } = this.#options;
+    this.#making ??= (async () => {
+      if (rows.bridge !== undefined) return;
+      const version = tagVersionOf(owner);
+      const { datapathType } = this;
+      await this.apply(addBridge({ name, datapathType, owner, version }), budget);
+    })().finally(() => {
+      this.#making = undefined;
+    });
+    return this.#making;
+  }
+}
+
+function foreignBridge(name: string, ids: Parameters<typeof describeOwner>[0]): NsmError {
+  return new NsmError('FAILED_PRECONDITION', `bridge ${name} is somebody else's`, {
+    rule: 'bridge',
+    expected: 'a bridge of this forwarder, or none of that name',
+    found: describeOwner(ids),
+    remedy: 'give this forwarder another NSM_BRIDGE_NAME, or remove that bridge',
+  });
+}
+
+function noBridge(name: string): NsmError {
+  return new NsmError('UNAVAILABLE', `bridge ${name} was removed as soon as it was made`, {
+    rule: 'bridge',
+    remedy: 'see who else changes the database',
+  });
+}
+
+function brokenBridge(name: string, error: string): NsmError {
+  return new NsmError('FAILED_PRECONDITION', `the switch cannot make bridge ${name}`, {
+    rule: 'bridge',
+    expected: 'an interface of that name: /dev/net/tun for the user-space datapath',
+    found: error,
+  });
+}

@@ -1,0 +1,166 @@
+// Who an object in Open vSwitch belongs to, written into external_ids, and which wire a flow is of, written into its
+// cookie. Everything that a wire's flows follow from stands in the database, so that they can be made again from it.
+// Invariants: what does not carry installation and forwarder of this owner is never touched; each use of a shared
+// tunnel has an entry of its own.
+
+import { formats } from '../../protocols/formats.ts';
+import { hashText } from '../../protocols/nsm/derived-mac.ts';
+import type { OvsdbAtom } from '../../protocols/ovs/ovsdb-values.ts';
+import type { VxlanEnd } from '../../protocols/ports/dataplane.ts';
+
+export interface Owner {
+  readonly installation: string;
+  readonly forwarder: string;
+  /** Version of the tags that are written; earlier ones are read and rewritten, later ones left alone. */
+  readonly tagVersion?: number;
+}
+
+export type Side = 'client' | 'endpoint';
+export const sides = ['client', 'endpoint'] as const;
+
+/** A port that is one wire's end. */
+export interface PortEnd {
+  readonly wireId: string;
+  readonly side: Side;
+  readonly version: number;
+  /** Index of the link that was behind it. */
+  readonly link: number;
+  /** False while it is to take over from another. */
+  readonly isJoined: boolean;
+}
+
+/** What one wire has of a tunnel that others may share. */
+export interface TunnelUse {
+  readonly wireId: string;
+  readonly side: Side;
+  readonly version: number;
+  readonly vni: number;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly isJoined: boolean;
+}
+
+export type ExternalIds = ReadonlyMap<string, OvsdbAtom>;
+
+const key = {
+  installation: 'vwire-installation',
+  forwarder: 'vwire-forwarder',
+  version: 'vwire-version',
+  wire: 'vwire-wire',
+  side: 'vwire-side',
+  link: 'vwire-link',
+  state: 'vwire-state',
+} as const;
+const usePrefix = 'vwire-use/';
+
+export const tagVersionOf = (owner: Owner): number => owner.tagVersion ?? formats.wireTag;
+
+export function ownerIds({ installation, forwarder }: Owner): Record<string, string> {
+  return { [key.installation]: installation, [key.forwarder]: forwarder };
+}
+
+export function isOwnedBy({ installation, forwarder }: Owner, ids: ExternalIds): boolean {
+  return ids.get(key.installation) === installation && ids.get(key.forwarder) === forwarder;
+}
+
+/** For people: whose it is. */
+export function describeOwner(ids: ExternalIds): string {
+  const installation = ids.get(key.installation);
+  if (installation === undefined) return 'not made by vwire';
+  return `of forwarder ${String(ids.get(key.forwarder))} of installation ${String(installation)}`;
+}
+
+export function portIds(owner: Owner, end: PortEnd): Record<string, string> {
+  return {
+    ...ownerIds(owner),
+    [key.version]: String(end.version),
+    [key.wire]: end.wireId,
+    [key.side]: end.side,
+    [key.link]: String(end.link),
+    [key.state]: end.isJoined ? 'joined' : 'made',
+  };
+}
+
+export function readPortEnd(ids: ExternalIds): PortEnd | undefined {
+  const wireId = ids.get(key.wire);
+  const side = sides.find((each) => each === ids.get(key.side));
+  if (typeof wireId !== 'string' || side === undefined) return undefined;
+  return {
+    wireId,
+    side,
+    version: Number(ids.get(key.version)),
+    link: Number(ids.get(key.link)),
+    isJoined: ids.get(key.state) === 'joined',
+  };
+}
+
+export function useEntry(use: TunnelUse): { readonly key: string; readonly value: string } {
+  const { version, vni, localPort, remotePort, isJoined } = use;
+  const state = isJoined ? 'joined' : 'made';
+  const value = `${version} ${vni} ${localPort} ${remotePort} ${state}`;
+  return { key: `${usePrefix}${use.side}/${use.wireId}`, value };
+}
+
+export function readTunnelUses(ids: ExternalIds): TunnelUse[] {
+  return [...ids].flatMap(([name, value]) => {
+    const [, sideText, wireId] = /^vwire-use\/([a-z]+)\/(.+)$/s.exec(name) ?? [];
+    const side = sides.find((each) => each === sideText);
+    const numbers = String(value).split(' ');
+    if (side === undefined || wireId === undefined || numbers.length < 5) return [];
+    const [version = 0, vni = 0, localPort = 0, remotePort = 0] = numbers.map(Number);
+    const isJoined = numbers[4] === 'joined';
+    return [{ wireId, side, version, vni, localPort, remotePort, isJoined }];
+  });
+}
+
+/** The tunnel to or from one peer and UDP port; Open vSwitch has one number for both directions. */
+export interface TunnelPlace {
+  readonly localIp: string;
+  readonly remoteIp: string;
+  readonly udpPort: number;
+}
+
+export const receivingTunnel = ({ localIp, remoteIp, localPort }: VxlanEnd): TunnelPlace => ({
+  localIp,
+  remoteIp,
+  udpPort: localPort,
+});
+
+export const sendingTunnel = ({ localIp, remoteIp, remotePort }: VxlanEnd): TunnelPlace => ({
+  localIp,
+  remoteIp,
+  udpPort: remotePort,
+});
+
+const tunnelSeed = 0x7478;
+const ownerSeed = 0x6f77;
+const cookieSeed = 0x636b;
+/** Crockford's digits in lower case: no two look alike. */
+const digits = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** At most 15 bytes, as an interface's name is. */
+export function tunnelName(owner: Owner, { localIp, remoteIp, udpPort }: TunnelPlace): string {
+  const { high, low } = hashText(
+    `${ownerKey(owner)} ${localIp} ${remoteIp} ${udpPort}`,
+    tunnelSeed,
+  );
+  const character = (_: unknown, index: number): string =>
+    digits[((index < 6 ? low : high) >>> ((index % 6) * 5)) & 31] ?? '';
+  return `vwt${Array.from({ length: 12 }, character).join('')}`;
+}
+
+/** Upper 16 bits of a cookie: the owner. */
+export const ownerCookieMask = 0xffff_0000_0000_0000n;
+
+export function ownerCookie(owner: Owner): bigint {
+  // Never 0, which is the cookie of flows that people add by hand.
+  return BigInt((hashText(ownerKey(owner), ownerSeed).low & 0xffff) | 1) << 48n;
+}
+
+export function wireCookie(owner: Owner, wireId: string): bigint {
+  const { high, low } = hashText(wireId, cookieSeed);
+  return ownerCookie(owner) | (BigInt(high & 0xffff) << 32n) | BigInt(low);
+}
+
+const ownerKey = ({ installation, forwarder }: Owner): string =>
+  `${encodeURIComponent(installation)} ${encodeURIComponent(forwarder)}`;
