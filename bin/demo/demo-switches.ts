@@ -8,14 +8,21 @@ import { insert, mutate } from '../../protocols/ovs/ovsdb-operations.ts';
 import { namedUuid, setOf } from '../../protocols/ovs/ovsdb-values.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
-import { createOpenVSwitch, type OvsPrograms } from '../../transports/process/open-vswitch.ts';
+import {
+  createOpenVSwitch,
+  type OpenVSwitch,
+  type OvsPrograms,
+} from '../../transports/process/open-vswitch.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Environment, MeshNode } from './mesh.ts';
-import { linkIn, moveAddress, underlayName } from './namespace-links.ts';
+import { linkIn, moveAddresses, underlayName } from './namespace-links.ts';
 import type { Topology } from './topology.ts';
 
 export interface DemoSwitches {
   readonly pids: readonly number[];
+  /** By the node's name. */
+  readonly byNode: ReadonlyMap<string, OpenVSwitch>;
   /** What the forwarder of a node is told. */
   envOf(node: MeshNode): Environment;
   stop(): Promise<void>;
@@ -27,7 +34,7 @@ export interface SwitchPlace {
   readonly netlink: Netlink;
 }
 
-const none: DemoSwitches = { pids: [], envOf: () => ({}), stop: async () => {} };
+const none: DemoSwitches = { pids: [], byNode: new Map(), envOf: () => ({}), stop: async () => {} };
 const budget = { timeoutMs: 10_000 };
 const underlayBridge = 'br-underlay';
 
@@ -56,15 +63,19 @@ export async function startSwitches(
     for (const node of topology.nodes) {
       const each = switches.get(node.name);
       await each?.start('database');
-      await initialise(each?.databaseSocket ?? '');
+      await initialiseDatabase(each?.databaseSocket ?? '');
       await each?.start('switch');
-      if (!isInKernel) await holdUnderlay(netlink, node, each?.databaseSocket ?? '');
+      if (isInKernel) continue;
+      const { namespace, tunnelIp } = node;
+      const held = { namespace, addresses: [`${tunnelIp}/24`] };
+      await holdUnderlay(netlink, held, each?.databaseSocket ?? '');
     }
   } catch (error) {
     await stop();
     throw error;
   }
   return {
+    byNode: switches,
     pids: [...switches.values()].flatMap(({ pids }) => [...pids.values()]),
     envOf: ({ name }) => ({
       VWIRE_DATAPLANE: 'ovs',
@@ -75,7 +86,7 @@ export async function startSwitches(
 }
 
 /** What ovs-vsctl's init does. */
-async function initialise(socketPath: string): Promise<void> {
+export async function initialiseDatabase(socketPath: string): Promise<void> {
   const database = createOvsdbClient({ socketPath });
   try {
     await database.transact([insert('Open_vSwitch', {})], budget);
@@ -84,9 +95,13 @@ async function initialise(socketPath: string): Promise<void> {
   }
 }
 
-/** Puts the underlay's link on a bridge of its own, whose internal port takes over the address. */
-async function holdUnderlay(netlink: Netlink, node: MeshNode, socketPath: string): Promise<void> {
-  const { namespace, tunnelIp } = node;
+/** Puts the underlay's link on a bridge of its own, whose internal port takes over the addresses. */
+export async function holdUnderlay(
+  netlink: Netlink,
+  held: { readonly namespace: NetworkNamespace; readonly addresses: readonly string[] },
+  socketPath: string,
+): Promise<void> {
+  const { namespace, addresses } = held;
   const database = createOvsdbClient({ socketPath });
   try {
     await database.transact(
@@ -112,8 +127,8 @@ async function holdUnderlay(netlink: Netlink, node: MeshNode, socketPath: string
     await database.close();
   }
   await linkIn(netlink, namespace.url, underlayBridge, budget);
-  await moveAddress(netlink, namespace.url, {
-    address: `${tunnelIp}/24`,
+  await moveAddresses(netlink, namespace.url, {
+    addresses,
     from: underlayName,
     to: underlayBridge,
   });

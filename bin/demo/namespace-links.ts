@@ -81,22 +81,20 @@ export async function linkIn(
 }
 
 /** From one link to another, which comes up. */
-export async function moveAddress(
+export async function moveAddresses(
   netlink: Netlink,
   namespace: string,
-  move: { readonly address: string; readonly from: string; readonly to: string },
+  move: { readonly addresses: readonly string[]; readonly from: string; readonly to: string },
 ): Promise<void> {
   const links = await linksOf(netlink, namespace);
   const indexOf = (name: string): number => links.find((link) => link.name === name)?.index ?? 0;
-  const prefix = parsePrefix(move.address);
-  const to = indexOf(move.to);
+  const [from, to] = [indexOf(move.from), indexOf(move.to)];
   await run(netlink, namespace, [
-    {
-      message: deleteAddress(indexOf(move.from), prefix),
-      what: `take ${move.address} off ${move.from}`,
-    },
     { message: changeLink({ index: to, isUp: true }), what: `set ${move.to} up` },
-    { message: addAddress(to, prefix), what: `add ${move.address} to ${move.to}` },
+    ...move.addresses.flatMap((address) => [
+      { message: deleteAddress(from, parsePrefix(address)), what: `take ${address} off` },
+      { message: addAddress(to, parsePrefix(address)), what: `add ${address} to ${move.to}` },
+    ]),
   ]);
 }
 

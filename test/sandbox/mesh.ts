@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
 
+import { type DemoSwitches, startSwitches } from '../../bin/demo/demo-switches.ts';
 import { lastLogLines } from '../../bin/demo/last-log-lines.ts';
 import { findLeftovers, takeCensus } from '../../bin/demo/leftovers.ts';
 import { type Environment, Mesh, type MeshNode } from '../../bin/demo/mesh.ts';
@@ -20,9 +21,11 @@ import {
   createNetworkNamespace,
   type NetworkNamespace,
 } from '../../transports/netlink/network-namespace.ts';
+import { findOvsPrograms } from '../../transports/process/open-vswitch.ts';
 import { tracesIn } from './mesh-traces.ts';
 import { Workloads } from './mesh-workloads.ts';
 import { whyNoNamespaces } from './namespaces.ts';
+import { whyNoOvs } from './ovs.ts';
 
 const repository = join(import.meta.dirname, '../..');
 
@@ -31,6 +34,8 @@ export interface TestMeshOptions {
   readonly env?: Environment;
   /** Without identities. */
   readonly insecure?: boolean;
+  /** An Open vSwitch on each node carries the wires of its forwarder, which the tests share. */
+  readonly withOpenVSwitch?: boolean;
 }
 
 /** One vwire on the nodes: its processes and its workloads. */
@@ -48,6 +53,8 @@ export interface TestMesh extends Installation {
   readonly namespace: () => NetworkNamespace;
   /** Another installation on the same nodes, with a bus and a registry of its own. */
   readonly addInstallation: (name: string, busPort: number) => Promise<Installation>;
+  /** Where the mesh has some. */
+  readonly switches: DemoSwitches;
   /** What vwire, of any installation, has in the nodes' namespaces; one line per object. */
   readonly traces: () => Promise<readonly string[]>;
 }
@@ -58,8 +65,9 @@ export function describeMesh(
   body: (mesh: () => TestMesh) => void,
   options: TestMeshOptions = {},
 ): void {
-  const reason = whyNoNamespaces();
-  const shown = reason === undefined ? title : `${title} (needs network namespaces: ${reason})`;
+  const reason = options.withOpenVSwitch === true ? whyNoOvs() : whyNoNamespaces();
+  const shown =
+    reason === undefined ? title : `${title} (needs what this machine lacks: ${reason})`;
   describe.skipIf(reason !== undefined)(shown, () => body(useMesh(options)));
 }
 
@@ -95,6 +103,8 @@ class Stage {
   readonly #namespaces: NetworkNamespace[] = [];
   readonly #installations: Installation[] = [];
   readonly #nodes = [this.#node(1), this.#node(2)] as const;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'vwire-e2e-'));
+  #switches: DemoSwitches | undefined;
   #before: Awaited<ReturnType<typeof takeCensus>> = { links: [] };
 
   static async create(): Promise<Stage> {
@@ -113,7 +123,13 @@ class Stage {
   async populate(options: TestMeshOptions): Promise<TestMesh> {
     const netlink = this.#netlink;
     const nodes = this.#nodes;
+    const found = options.withOpenVSwitch === true ? findOvsPrograms(process.env) : undefined;
+    if (typeof found === 'string') throw new Error(found);
+    const place = { topology: { nodes }, stateDir: this.#folder, netlink };
+    const switches = await startSwitches(found, place);
+    this.#switches = switches;
     return {
+      switches,
       ...(await this.#install(`e2e-${process.pid}`, 4222, options)),
       netlink,
       nodes,
@@ -138,12 +154,16 @@ class Stage {
   async close(): Promise<readonly string[]> {
     await this.endWorkloads();
     await Promise.all(this.#installations.map(({ processes }) => processes.stop()));
-    const paths = this.#installations.map(({ stateDir }) => stateDir);
+    await this.#switches?.stop();
+    const paths = [this.#folder, ...this.#installations.map(({ stateDir }) => stateDir)];
     for (const path of paths) rmSync(path, { recursive: true, force: true });
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
-      pids: this.#installations.flatMap(({ processes }) => [...processes.pids]),
+      pids: [
+        ...(this.#switches?.pids ?? []),
+        ...this.#installations.flatMap(({ processes }) => [...processes.pids]),
+      ],
       namespaces: this.#namespaces,
       paths,
     });
@@ -168,7 +188,8 @@ class Stage {
     this.#installations.push(installation);
     await processes.startBus();
     await processes.startRegistry();
-    await Promise.all(this.#nodes.map((node) => processes.startNode(node)));
+    const envOf = (node: MeshNode): Environment => this.#switches?.envOf(node) ?? {};
+    await Promise.all(this.#nodes.map((node) => processes.startNode(node, envOf(node))));
     return installation;
   }
 

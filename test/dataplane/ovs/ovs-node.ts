@@ -1,0 +1,71 @@
+// A node for the tests of the Open vSwitch data plane that need packets: its switch, a driver, and the underlay on a
+// bridge of its own, as a datapath in user space needs it.
+
+import { createWireEnds } from '../../../dataplane/kernel/wire-ends.ts';
+import { createOvsDataplane } from '../../../dataplane/ovs/ovs.ts';
+import { initialiseDatabase, holdUnderlay } from '../../../bin/demo/demo-switches.ts';
+import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
+import type { Netlink } from '../../../protocols/ports/netlink.ts';
+import { createNetlink } from '../../../transports/netlink/netlink.ts';
+import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
+import { createOpenFlowClient } from '../../../transports/openflow/openflow-client.ts';
+import { createOvsdbClient } from '../../../transports/ovsdb/ovsdb-client.ts';
+import { systemClock } from '../../../transports/process/system-clock.ts';
+import type { Sandbox } from '../../sandbox/namespaces.ts';
+import { type OvsSandbox, startOvs } from '../../sandbox/ovs.ts';
+
+export const owner = { installation: 'end-to-end', forwarder: 'node' };
+export const bridge = 'br-nsm';
+
+export interface OvsNode {
+  readonly namespace: NetworkNamespace;
+  readonly netlink: Netlink;
+  readonly ovs: OvsSandbox;
+  readonly dataplane: Dataplane;
+  /** Another driver, as after a restart of the forwarder. */
+  driver(): Dataplane;
+  /** Puts the link named `underlay` on a bridge, which takes over its addresses. */
+  holdUnderlay(addresses: readonly string[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function ovsNode(sandbox: Sandbox): Promise<OvsNode> {
+  const ovs = await startOvs({ withSwitch: true, sandbox, node: sandbox.namespace() });
+  await initialiseDatabase(ovs.databaseSocket);
+  const namespace = ovs.node;
+  const netlink = createNetlink({ namespace: namespace.url });
+  const closes: (() => Promise<void>)[] = [];
+  const driver = (): Dataplane => {
+    const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
+    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) });
+    const made = createOvsDataplane({
+      ...owner,
+      clock: systemClock,
+      bridge,
+      datapathType: 'netdev',
+      ends: createWireEnds({ netlink, clock: systemClock, ...owner }),
+      database,
+      openFlow,
+    });
+    closes.push(async () => {
+      await made.close();
+      await openFlow.close();
+      await database.close();
+    });
+    return made;
+  };
+  return {
+    namespace,
+    netlink,
+    ovs,
+    driver,
+    dataplane: driver(),
+    holdUnderlay: (addresses) =>
+      holdUnderlay(netlink, { namespace, addresses }, ovs.databaseSocket),
+    async close() {
+      for (const close of closes) await close();
+      await netlink.close();
+      await ovs.close();
+    },
+  };
+}
