@@ -96,7 +96,11 @@ function show({ wires, findings, leftovers }: DemoResult, label: string): void {
       { title: 'ENDPOINT', cell: ({ endpointAddress }) => endpointAddress },
       { title: 'REQUEST MS', cell: ({ requestMs }) => requestMs.toFixed(1), align: 'right' },
       { title: 'PINGS', cell: ({ sent, received }) => `${received}/${sent}`, align: 'right' },
-      { title: 'TCP KIB', cell: ({ tcpBytes }) => (tcpBytes / 1024).toFixed(0), align: 'right' },
+      {
+        title: 'TCP KIB',
+        cell: ({ tcpBytes }) => (tcpBytes === undefined ? undefined : (tcpBytes / 1024).toFixed(0)),
+        align: 'right',
+      },
       { title: 'RTT MS', cell: ({ rttMs }) => rttMs?.toFixed(3), align: 'right' },
     ],
     paint,

@@ -18,8 +18,8 @@ export interface WireProof {
   /** Echo requests of both directions. */
   readonly sent: number;
   readonly received: number;
-  /** That arrived over TCP, of both directions. */
-  readonly tcpBytes: number;
+  /** That arrived over TCP, of both directions; undefined where nothing is sent. */
+  readonly tcpBytes: number | undefined;
   /** From the client's first try to its connection. */
   readonly requestMs: number;
   readonly clientAddress: string;

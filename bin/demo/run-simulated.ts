@@ -98,7 +98,7 @@ function walkWire(pair: SimulatedPair, { connection, afterMs }: Connected): Wire
     path: path.map(({ name }) => name),
     sent,
     received: broken === undefined ? sent : 0,
-    tcpBytes: 0,
+    tcpBytes: undefined,
     requestMs: Math.round(afterMs * 10) / 10,
     clientAddress: hostOf(ip?.srcIpAddrs),
     endpointAddress: hostOf(ip?.dstIpAddrs),

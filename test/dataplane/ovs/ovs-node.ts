@@ -23,7 +23,7 @@ export interface OvsNode {
   readonly ovs: OvsSandbox;
   readonly dataplane: Dataplane;
   /** Another driver, as after a restart of the forwarder. */
-  driver(): Dataplane;
+  readonly driver: () => Dataplane;
   /** Puts the link named `underlay` on a bridge, which takes over its addresses. */
   holdUnderlay(addresses: readonly string[]): Promise<void>;
   close(): Promise<void>;
