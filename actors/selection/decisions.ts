@@ -10,7 +10,7 @@ import type { WallClock } from '../../protocols/ports/clock.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 
 /** Decisions that a process remembers. */
-export const decisionsMax = 1_000;
+export const decisionsMax = 500;
 
 /** What was decided, before anybody was tried. */
 export interface DecisionFacts {
@@ -90,7 +90,7 @@ export function createDecisions({ wallClock, random }: DecisionsSetup): Decision
       const { networkService: service, labels, path, id } = facts.connection;
       const segments = path?.pathSegments ?? [];
       const { noteOf, order } = facts;
-      // The connection itself is not kept: a thousand of them would be worth megabytes. Field by field, since this is
+      // The connection itself is not kept: hundreds of them would be worth megabytes. Field by field, since this is
       // on the way of every Request and a spread object costs several times as much.
       const decision: Recorded = {
         id: `${life}-${count}`,

@@ -13,6 +13,8 @@ export type ReadToken = PathTokenClaims | { readonly unreadable: string };
 export type VerifySignature = (token: string, leaf: Uint8Array) => unknown;
 
 interface Known {
+  /** The token itself, copied: as it comes it may be a slice of all the headers, and would keep them. */
+  readonly text: string;
   readonly read: ReadToken;
   /** By whose key it is signed, once that was asked. */
   signer: Uint8Array | undefined;
@@ -26,7 +28,7 @@ export class TokenReader {
   /** Goes on where it was: from the front it would walk over all that was ever taken from there. */
   readonly #oldest = this.#known.keys();
 
-  constructor(verify: VerifySignature, keptMax = 4096) {
+  constructor(verify: VerifySignature, keptMax = 1_024) {
     this.#verify = verify;
     this.#keptMax = keptMax;
   }
@@ -55,15 +57,18 @@ export class TokenReader {
 
   #look(token: string): Known {
     const found = this.#known.get(token);
-    const known = found ?? { read: readToken(token), signer: undefined };
+    const known = found ?? { text: copyOf(token), read: readToken(token), signer: undefined };
     // Whatever is too long is refused anyway, and must not fill the memory.
     if (token.length > limits.tokenLength) return known;
     if (found !== undefined) this.#known.delete(token);
-    this.#known.set(token, known);
+    this.#known.set(known.text, known);
     if (this.#known.size > this.#keptMax) this.#known.delete(this.#oldest.next().value ?? '');
     return known;
   }
 }
+
+/** Tokens are ASCII; what is not is none, and is kept as what it is read as. */
+const copyOf = (token: string): string => Buffer.from(token).toString();
 
 function readToken(token: string): ReadToken {
   try {
