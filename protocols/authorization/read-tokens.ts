@@ -68,7 +68,9 @@ export class TokenReader {
 }
 
 /** Tokens are ASCII; what is not is none, and is kept as what it is read as. */
-const copyOf = (token: string): string => Buffer.from(token).toString();
+const copyOf = (token: string): string => decoder.decode(encoder.encode(token));
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 function readToken(token: string): ReadToken {
   try {
