@@ -7,6 +7,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { ActorContext } from '../runtime/api.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, LocalPartRule } from './hop.ts';
+import type { Keeper } from './keeping.ts';
 
 const localPartRule: LocalPartRule = 'local-part';
 
@@ -16,7 +17,12 @@ export interface ClosingSetup {
   readonly table: ConnectionTable;
   /** Time for an operation that nobody outside waits for: closing after expiry. */
   readonly ownCallTimeoutMs: number;
+  /** Present where what expires may be kept: here, and so at the next hop as well. */
+  readonly keeper?: Keeper;
 }
+
+/** How long after its expiry a next hop that may keep the connection is told of its end. */
+const toldMsMax = 3_600_000;
 
 /** Over for everybody here, but not yet everywhere. */
 export interface Closing {
@@ -46,8 +52,9 @@ export async function tryToClose(
     const isOurs = error.details.rule === localPartRule;
     // A caller that does not wait for the Close has not taken it back, and the next hop may not have heard of it.
     const mayHelp = retryable || call.signal.aborted;
-    // From `closeAtMs` on the next hop has closed it by itself.
-    if (isOurs || (mayHelp && clock.nowMs() < intent.closeAtMs)) return { kind: 'again', error };
+    // From then on the next hop has closed it by itself.
+    const endsAtMs = intent.closeAtMs + (setup.keeper === undefined ? 0 : toldMsMax);
+    if (isOurs || (mayHelp && clock.nowMs() < endsAtMs)) return { kind: 'again', error };
     if (!mayHelp) refusal = error;
   }
   try {

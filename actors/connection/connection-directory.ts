@@ -9,6 +9,7 @@ import type { ActorSystem } from '../runtime/api.ts';
 import { connectionBehavior, type ConnectionMessage, type ConnectionSetup } from './connection.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
 import type { Call, Hop, HopMemory } from './hop.ts';
+import type { Keeper } from './keeping.ts';
 import { LiveConnection } from './live-connection.ts';
 import type { Monitor } from './monitor.ts';
 import type { NextHopMonitors } from './next-hop-monitors.ts';
@@ -30,6 +31,8 @@ export interface DirectorySetup {
   /** Absent at the last hop. */
   readonly nextHopMonitors?: NextHopMonitors;
   readonly ownCallTimeoutMs: number;
+  /** As in `KeepingSetup`. */
+  readonly keeper?: Keeper;
 }
 
 /** A Request that has stepped into this hop's view of the path. */
@@ -60,13 +63,8 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
   const live = new Map<string, LiveConnection>();
   let spawned = 0;
 
-  const follow = (id: string, memory: HopMemory | undefined): void =>
-    setup.nextHopMonitors?.follow(id, memory?.nextUrl, (message) =>
-      live.get(id)?.ref.tell(message),
-    );
-
   // The same for all connections: each inherits it, so that it costs the memory of one.
-  const { name: hopName, log, hop, tokens, table, monitor, ownCallTimeoutMs } = setup;
+  const { name: hopName, log, hop, tokens, table, monitor, ownCallTimeoutMs, keeper } = setup;
   const shared = {
     name: hopName,
     log,
@@ -75,8 +73,12 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
     table,
     monitor,
     ownCallTimeoutMs,
+    ...(keeper && { keeper }),
     expect: (id: string): void => setup.nextHopMonitors?.expect(id),
-    follow,
+    follow: (id: string, memory: HopMemory | undefined): void =>
+      setup.nextHopMonitors?.follow(id, memory?.nextUrl, (message) =>
+        live.get(id)?.ref.tell(message),
+      ),
     closeOther: (id: string, call: Call): Promise<void> => close(id, call),
   };
 

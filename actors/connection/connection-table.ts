@@ -8,12 +8,14 @@ import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_p
 import {
   type ConnectionRecord,
   ConnectionRecordSchema,
+  KeepingSchema,
   LeftHopSchema,
 } from '../../protocols/nsm/gen/vwire_journal_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { HopMemory } from './hop.ts';
+import type { Keeping } from './keeping.ts';
 import { SegmentIndex } from './segment-index.ts';
 
 /** A connection that this hop has established, or has begun to. */
@@ -23,6 +25,8 @@ export interface Intent {
   readonly memory: HopMemory;
   /** When this hop closes it by itself, on the monotonic clock. */
   readonly closeAtMs: number;
+  /** Absent where this hop closes whatever expires. */
+  readonly keeping?: Keeping;
   readonly established: boolean;
 }
 
@@ -116,7 +120,28 @@ function encodeIntent(intent: Intent, bootId: string): Uint8Array {
     record.leaving = create(LeftHopSchema, { url: leaving.url });
     record.leaving.connection = leaving.connection;
   }
+  if (intent.keeping !== undefined) record.keeping = keepingRecord(intent.keeping);
   return toBinary(ConnectionRecordSchema, record);
+}
+
+function keepingRecord({ periodMs, periods, packets, isDoubtful }: Keeping) {
+  return create(KeepingSchema, {
+    periodMs: BigInt(Math.round(periodMs)),
+    periods,
+    packets: packets === undefined ? '' : String(packets),
+    doubtful: isDoubtful === true,
+  });
+}
+
+function keepingOf(record: ConnectionRecord): Keeping | undefined {
+  if (record.keeping === undefined) return undefined;
+  const { periodMs, periods, packets, doubtful } = record.keeping;
+  return {
+    periodMs: Number(periodMs),
+    periods,
+    ...(packets === '' ? {} : { packets: BigInt(packets) }),
+    ...(doubtful ? { isDoubtful: true } : {}),
+  };
 }
 
 function decodeIntent(
@@ -154,6 +179,7 @@ function intentFromRecord(
 ): Intent {
   const { nextUrl, nextName } = record.memory;
   const { leaving: left } = record;
+  const keeping = keepingOf(record);
   const sameBoot = record.bootId === setup.bootId;
   return {
     connection,
@@ -167,6 +193,7 @@ function intentFromRecord(
         : { leaving: { url: left.url, connection: left.connection } }),
     },
     closeAtMs: sameBoot ? Number(record.closeAtMs) : setup.clock.nowMs() + setup.lifetimeMsMax,
+    ...(keeping && { keeping }),
     established: record.established,
   };
 }

@@ -11,7 +11,6 @@ import {
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import { withoutFarEnd } from '../../protocols/nsm/far-end.ts';
-import { viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
 import {
@@ -25,17 +24,17 @@ import {
 import { compact } from './compact.ts';
 import type { Intent } from './connection-table.ts';
 import type { Call, HopMemory } from './hop.ts';
+import { isClosedBehind, type KeepingSetup, keepLonger, refreshedFor } from './keeping.ts';
 import type { Monitor } from './monitor.ts';
 import { type Repair, repairAt } from './repair.ts';
 import { promise, record, type RecordingSetup } from './recording.ts';
 import { isReselect, speaksOfWire, toItsEnd } from './request-kind.ts';
 import { supersede, type SupersedeSetup } from './supersede.ts';
 import { type TokenSource, withTokens } from './tokens.ts';
+import { inState, type NextHopNews, viewAfter, wishedFor } from './views.ts';
 
-export interface NextHopChanged {
+export interface NextHopChanged extends NextHopNews {
   readonly type: 'nextHopChanged';
-  readonly entry: Connection;
-  readonly event: ConnectionEventType;
 }
 
 /** What others may tell a connection. */
@@ -78,7 +77,11 @@ type ConnectionState =
   | Closing
   | { readonly phase: 'closed' };
 
-export interface ConnectionSetup extends ClosingSetup, SupersedeSetup, RecordingSetup {
+export interface ConnectionSetup
+  extends ClosingSetup,
+    SupersedeSetup,
+    RecordingSetup,
+    KeepingSetup {
   /** Component name. */
   readonly name: string;
   readonly tokens: TokenSource;
@@ -111,7 +114,7 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
         case 'request':
           return onRequest(setup, context, state, message);
         case 'nextHopChanged':
-          return change(setup, context, state, (stored) => viewAfter(stored, message));
+          return onNextHopChanged(setup, context, state, message);
         case 'nextHopLost':
           return change(setup, context, state, (stored) => inState(stored, State.DOWN));
         case 'farEndGone':
@@ -123,7 +126,7 @@ export function connectionBehavior(setup: ConnectionSetup): Behavior<ConnectionS
         case 'repair':
           return repairAt(setup.hop, state, message);
         case 'expired':
-          return end(setup, context, state, 'expired');
+          return onExpired(setup, context, state);
         case 'close':
           return onClose(setup, context, state, message);
         case 'closeDue':
@@ -193,6 +196,9 @@ async function build(
   message: Extract<Message, { type: 'request' }>,
 ): Promise<Intent> {
   const { preferences, closeAtMs, call } = message;
+  const keeping = setup.keeper && {
+    keeping: refreshedFor(closeAtMs - context.clock.nowMs()),
+  };
   const connection = await withTokens(message.connection, call, setup.tokens);
   const previous = state.phase === 'established' ? state.intent : undefined;
   const reselect = isReselect(connection);
@@ -210,6 +216,7 @@ async function build(
         preferences,
         memory,
         closeAtMs,
+        ...keeping,
         established: previous !== undefined,
       }),
   });
@@ -220,6 +227,7 @@ async function build(
     preferences: compact(preferences, setup.id),
     memory: result.memory,
     closeAtMs,
+    ...keeping,
     established: true,
   };
 }
@@ -291,19 +299,16 @@ function change(
   return view === undefined ? state : withConnection(setup, context, state, view);
 }
 
-function viewAfter(stored: Connection, { entry, event }: NextHopChanged): Connection | undefined {
-  const isDeleted = event === ConnectionEventType.DELETE;
-  const isInitial = event === ConnectionEventType.INITIAL_STATE_TRANSFER;
-  return viewOfNextHopEvent(stored, entry, isDeleted, isInitial);
-}
-
-/** One that is DOWN is being healed, which asks for more than a wish does. */
-function wishedFor(stored: Connection, wished: State): Connection | undefined {
-  return stored.state === State.DOWN ? undefined : inState(stored, wished);
-}
-
-function inState(stored: Connection, state: State): Connection | undefined {
-  return stored.state === state ? undefined : { ...stored, state };
+function onNextHopChanged(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+  message: NextHopChanged,
+): ConnectionState | Promise<ConnectionState> {
+  if (state.phase === 'established' && isClosedBehind(state.intent, message)) {
+    return end(setup, context, state, 'expired, and the next hop has closed it');
+  }
+  return change(setup, context, state, (stored) => viewAfter(stored, message));
 }
 
 /**
@@ -325,6 +330,19 @@ async function onClose(
   if (outcome.kind === 'over' && outcome.refusal !== undefined) replyTo.fail(outcome.refusal);
   else replyTo.tell(undefined);
   return next;
+}
+
+async function onExpired(
+  setup: ConnectionSetup,
+  context: Context,
+  state: ConnectionState,
+): Promise<ConnectionState> {
+  if (state.phase !== 'established') return state;
+  const kept = await keepLonger(setup, context, state.intent);
+  if (kept.intent === undefined) return end(setup, context, state, kept.reason);
+  armExpiry(context, kept.intent);
+  await record(setup, kept.intent);
+  return { phase: 'established', intent: kept.intent };
 }
 
 /** Ends the connection on this hop's own account. */

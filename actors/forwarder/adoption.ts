@@ -24,6 +24,8 @@ export interface AdoptionSetup {
   /** Time for one wire. */
   readonly wireTimeoutMs: number;
   readonly quarantine: Quarantine;
+  /** Expired ones are adopted as well: each looks then whether its wire is alive. */
+  readonly keepsExpired: boolean;
 }
 
 export interface Adoption {
@@ -56,14 +58,14 @@ async function settleAll(
   intents: readonly Intent[],
   signal: AbortSignal,
 ): Promise<readonly Intent[]> {
-  const { clock, log, table } = setup;
+  const { clock, log, table, keepsExpired } = setup;
   const over: Intent[] = [];
   const queue = intents.values();
   const work = async (): Promise<void> => {
     for (const intent of queue) {
       if (signal.aborted) return;
-      const isDue = intent.closeAtMs > clock.nowMs();
-      if (isDue && intent.established && (await isAdopted(setup, intent, signal))) continue;
+      const mayLive = keepsExpired || intent.closeAtMs > clock.nowMs();
+      if (mayLive && intent.established && (await isAdopted(setup, intent, signal))) continue;
       over.push(intent);
     }
   };

@@ -18,15 +18,17 @@ export interface TakeUpSetup {
   readonly records: ReadonlyMap<string, Uint8Array>;
   /** URL of the namespace that the wires end in now. */
   readonly netns: string;
+  /** Expired ones keep their addresses as well: each looks then whether its wire is alive. */
+  readonly keepsExpired: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** Returns what the connection actors are to resume from, expired ones included: they end those as usual. */
 export async function takeUp(setup: TakeUpSetup): Promise<readonly Intent[]> {
-  const { table, leases, netns, clock } = setup;
+  const { table, leases, netns, clock, keepsExpired } = setup;
   const intents = await table.load();
-  const isOver = ({ closeAtMs }: Intent): boolean => closeAtMs <= clock.nowMs();
+  const isOver = ({ closeAtMs }: Intent): boolean => !keepsExpired && closeAtMs <= clock.nowMs();
   for (const intent of intents.filter((each) => !isOver(each))) {
     const { connection } = intent;
     if (!leases.restoreLive(connection)) {

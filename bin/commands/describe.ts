@@ -52,7 +52,7 @@ function describedText(view: Description, paint: Paint): string {
     ['client', view.client],
     ['endpoint', endpointText(view.endpoint, endpointEntry)],
     ['age', view.ageMs === null ? 'longer than its manager runs' : spanText(view.ageMs)],
-    ['closes in', `${spanText(view.closesInMs)}, unless it is refreshed`],
+    ['closes in', closesText(view)],
     ['mechanism', mechanism === null ? '-' : `${mechanism.class} ${mechanism.type}`],
     ...Object.entries(mechanism?.parameters ?? {}).map(
       ([key, value]) => [`  ${key}`, value] as const,
@@ -78,6 +78,12 @@ function describedText(view: Description, paint: Paint): string {
     paint,
   );
   return `${paint('bold', `connection ${printable(view.id)}`)}\n${lines.join('\n')}\n\n${hops}`;
+}
+
+function closesText({ closesInMs, keptPeriods }: ConnectionView): string {
+  const text = `${spanText(closesInMs)}, unless it is refreshed`;
+  if (keptPeriods === 0) return text;
+  return `${text} or alive then: it has expired and is kept, period ${keptPeriods}`;
 }
 
 function endpointText(name: string, entry: EndpointView | null): string {

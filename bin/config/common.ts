@@ -19,6 +19,13 @@ export const maxTokenLifetime = variable(
   'lifetime of the tokens that this role issues; connections and registrations expire with them',
 );
 
+export const expiry = variable(
+  'VWIRE_EXPIRY',
+  oneOf('close', 'keep-while-alive'),
+  'close',
+  'what becomes of a connection that nobody has refreshed when it expires: closed, or kept for another period while its wire is alive',
+);
+
 export const commonVariables = {
   logLevel: variable(
     'NSM_LOG_LEVEL',

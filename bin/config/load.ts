@@ -1,7 +1,7 @@
 // The typed configuration of each role, read from an environment. Only bin/ reads the environment.
 // Errors: ConfigError naming every wrong variable. Unknown names are no error: `warnings` lists them.
 
-import { commonVariables } from './common.ts';
+import { commonVariables, expiry } from './common.ts';
 import {
   type ForwarderConfig,
   forwarderIgnoredNames,
@@ -41,6 +41,7 @@ const inheritedNames: readonly string[] = [
   'VWIRE_CLOSE_AT_STOP',
   'VWIRE_SUPPLIED',
   'VWIRE_EXCLUDED_PREFIXES_FILE',
+  expiry.name,
   ...Object.values(identityVariables)
     .map(({ name }) => name)
     .filter((name) => name.startsWith('VWIRE_IDENTITY_')),

@@ -53,6 +53,8 @@ export interface ConnectionView {
   readonly expiresInMs: number | null;
   /** Until the manager that told this closes it. */
   readonly closesInMs: number | null;
+  /** Periods for which that manager has kept it beyond its expiry, since its wire is alive. */
+  readonly keptPeriods: number;
 }
 
 export function connectionView(
@@ -84,10 +86,11 @@ export function connectionView(
 
 function detailOf(
   detail: ConnectionDetail | undefined,
-): Pick<ConnectionView, 'ageMs' | 'closesInMs'> {
+): Pick<ConnectionView, 'ageMs' | 'closesInMs' | 'keptPeriods'> {
   return {
     ageMs: detail?.ageMs === undefined ? null : Number(detail.ageMs),
     closesInMs: detail === undefined ? null : Number(detail.closesInMs),
+    keptPeriods: detail?.keptPeriods ?? 0,
   };
 }
 

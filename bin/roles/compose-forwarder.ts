@@ -9,6 +9,7 @@ import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery } from '../../actors/discovery/discovery.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { type RegistryClients, registryClients } from '../../actors/registry/registry-clients.ts';
+import { packetsThrough } from '../../actors/forwarder/packets-through.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
@@ -51,6 +52,8 @@ export interface ForwarderOptions {
   readonly reconcileIntervalMs?: number;
   /** Takes its wires down when it stops, instead of leaving them to the next life. */
   readonly closesAtStop?: boolean;
+  /** Wires that nobody refreshes are kept as long as they are alive. */
+  readonly keepsWhileAlive?: boolean;
 }
 
 /** Time for ending one connection, or undoing, on the forwarder's own account. */
@@ -63,7 +66,7 @@ export async function composeForwarder(
   options: ForwarderOptions,
 ): Promise<RunningRole> {
   const { clock, wallClock, log, dialer, random } = platform;
-  const { name, dataplane, maxTokenLifetimeMs } = options;
+  const { name, dataplane, maxTokenLifetimeMs, keepsWhileAlive = false } = options;
   const counted = withLoads(
     createConnectionTable({
       clock,
@@ -83,9 +86,10 @@ export async function composeForwarder(
     vnis,
     quarantineMs: maxTokenLifetimeMs,
     reconcileIntervalMs: options.reconcileIntervalMs ?? reconcileIntervalMsDefault,
+    keepsExpired: keepsWhileAlive,
   });
   const clients = registryClients(dialer.dial(options.connectTo));
-  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
+  const { nextHop, nextHopMonitors, behind } = nextHopsOf(platform, name);
   const onNodeAway = (managerUrl: string): void => nextHopMonitors.lost(managerUrl);
   const discovery = createDiscovery({ clients, clock, wallClock, random, log, onNodeAway });
   const hop = forwarderHop({
@@ -110,6 +114,7 @@ export async function composeForwarder(
     tokens: platform.tokens ?? emptyTokens(wallClock, maxTokenLifetimeMs),
     nextHopMonitors,
     ownCallTimeoutMs,
+    ...(keepsWhileAlive && { keeper: { behind, dataplane: packetsThrough(dataplane, clock) } }),
   });
   return serveForwarder(platform, options, {
     connections,

@@ -7,12 +7,14 @@ import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { attendedHop, type AttendedSetup } from '../../actors/nse/attended-hop.ts';
 import { endpointHop, type EndpointHooks } from '../../actors/nse/endpoint-hop.ts';
 import { Leases } from '../../actors/nse/leases.ts';
+import { packetsReceived } from '../../actors/nse/packets-received.ts';
 import { takeUp } from '../../actors/nse/take-up.ts';
 import type { Prefix } from '../../protocols/ipam/address.ts';
 import type { DNSConfig, PolicyRoute } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { PointToPointPools } from '../../protocols/ipam/point-to-point.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
+import type { ReceivedPackets } from '../../protocols/ports/received-packets.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import { type Connection, type Mechanism, State } from '../../protocols/nsm/gen/connection_pb.ts';
 import {
@@ -64,6 +66,8 @@ export interface NseOptions extends EndpointHooks, EndpointRegistering {
   readonly openAddressStore?: () => Promise<RegistryStore>;
   /** Told when nobody has been connected for that time; from then on nobody new is let in. Default: never. */
   readonly idle?: NonNullable<AttendedSetup['idle']>;
+  /** Given: connections that nobody refreshes are kept as long as packets come in on their interfaces. */
+  readonly receivedPackets?: ReceivedPackets;
 }
 
 /** Time for ending one connection on the Endpoint's own account. */
@@ -71,7 +75,7 @@ const ownCallTimeoutMs = 15_000;
 
 export async function composeNse(platform: Platform, options: NseOptions): Promise<RunningRole> {
   const { log, clock, wallClock, listener } = platform;
-  const { journal, leaseJournal, netns } = options;
+  const { journal, leaseJournal, netns, receivedPackets } = options;
   const pools = new PointToPointPools(options.cidrPrefixes);
   const leases = leasesOf(platform, options, pools);
   const records = (await leaseJournal?.load()) ?? new Map<string, Uint8Array>();
@@ -82,7 +86,15 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     log,
     ...(journal === undefined ? {} : { journal }),
   });
-  const intents = await takeUp({ table, leases, records, netns, clock, log });
+  const intents = await takeUp({
+    table,
+    leases,
+    records,
+    netns,
+    clock,
+    log,
+    keepsExpired: receivedPackets !== undefined,
+  });
   const shared = await sharedPoolsOf(platform, options, { leases, pools, records });
   const hop = attendedHop(hopOf(platform, options, leases), {
     name: options.name,
@@ -91,8 +103,15 @@ export async function composeNse(platform: Platform, options: NseOptions): Promi
     ...(options.idle === undefined ? {} : { idle: options.idle }),
   });
   const tokens = platform.tokens ?? emptyTokens(wallClock, options.maxTokenLifetimeMs);
-  const setup = { ...platform, name: options.name, hop, table, tokens, ownCallTimeoutMs };
-  const connections = createConnections(setup);
+  const connections = createConnections({
+    ...platform,
+    name: options.name,
+    hop,
+    table,
+    tokens,
+    ownCallTimeoutMs,
+    ...(receivedPackets && { keeper: { dataplane: packetsReceived(receivedPackets, netns) } }),
+  });
   connections.directory.adopt(intents);
   const askToRefresh = (id: string): void => {
     connections.directory.tell(id, { type: 'wish', wished: State.REFRESH_REQUESTED });

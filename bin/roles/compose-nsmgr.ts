@@ -43,6 +43,8 @@ export interface NsmgrOptions extends MovingOptions {
   readonly endpointGraceMs?: number;
   /** Closes its connections when it stops, instead of leaving them to the next life. */
   readonly closesAtStop?: boolean;
+  /** Connections that nobody refreshes are kept as long as their forwarders hold them. */
+  readonly keepsWhileAlive?: boolean;
 }
 
 const ownCallTimeoutMs = 15_000;
@@ -60,7 +62,7 @@ export async function composeNsmgr(
   platform: Platform,
   options: NsmgrOptions,
 ): Promise<RunningRole> {
-  const { nextHop, nextHopMonitors } = nextHopsOf(platform, options.name);
+  const { nextHop, nextHopMonitors, behind } = nextHopsOf(platform, options.name);
   const parts = await managerParts(platform, options, () => connections);
   const { discovery, registry, moving, table } = parts;
   const { serviceMonitor } = moving;
@@ -78,6 +80,7 @@ export async function composeNsmgr(
     tokens: platform.tokens ?? emptyTokens(platform.wallClock, options.maxTokenLifetimeMs),
     nextHopMonitors,
     ownCallTimeoutMs,
+    ...(options.keepsWhileAlive === true && { keeper: { behind } }),
   });
   const intents = await table.load();
   connections.directory.adopt(intents);

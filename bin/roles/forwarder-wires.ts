@@ -25,6 +25,7 @@ export interface WiresSetup {
   /** Longest that a wire without a record may still be worth something. */
   readonly quarantineMs: number;
   readonly reconcileIntervalMs: number;
+  readonly keepsExpired: boolean;
 }
 
 export interface ForwarderWires {
@@ -43,10 +44,10 @@ const wireTimeoutMs = 10_000;
 /** Resolves as soon as it is known what there is. */
 export async function findWires(platform: Platform, setup: WiresSetup): Promise<ForwarderWires> {
   const { clock, log } = platform;
-  const { name, table, dataplane, vnis, quarantineMs } = setup;
+  const { name, table, dataplane, vnis, quarantineMs, keepsExpired } = setup;
   const shared = { table, dataplane, clock, log, wireTimeoutMs };
   const quarantine = createQuarantine({ ...shared, quarantineMs });
-  const adoption = await adoptWires({ ...shared, name, vnis, quarantine });
+  const adoption = await adoptWires({ ...shared, name, vnis, quarantine, keepsExpired });
   return new Wires(platform, setup, { quarantine, adoption });
 }
 

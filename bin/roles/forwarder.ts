@@ -47,6 +47,7 @@ export async function run(): Promise<number> {
             connectTo,
             listenOn,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+            keepsWhileAlive: config.expiry === 'keep-while-alive',
             tunnelIp: config.tunnelIp ?? '',
             vxlanPort: config.vxlanPort,
             underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),

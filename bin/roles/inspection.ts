@@ -56,11 +56,12 @@ export function inspectionService(setup: InspectionSetup): ServedService {
     },
     connections() {
       const nowMs = platform.clock.nowMs();
-      const connections = [...table.all()].map(({ connection: { id }, closeAtMs }) => {
+      const connections = [...table.all()].map(({ connection: { id }, closeAtMs, keeping }) => {
         const ageMs = table.ageMs(id);
         return {
           id,
           closesInMs: milliseconds(closeAtMs - nowMs),
+          keptPeriods: keeping?.periods ?? 0,
           ...(ageMs === undefined ? {} : { ageMs: milliseconds(ageMs) }),
         };
       });

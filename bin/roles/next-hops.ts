@@ -1,7 +1,9 @@
 // How a component calls its next hops and hears of them: the same for every role that has any.
 
 import type { JudgeAnswer } from '../../actors/authorization/answer-judge.ts';
+import { heldBehind } from '../../actors/connection/held-behind.ts';
 import type { NextHop } from '../../actors/connection/hop.ts';
+import type { Look } from '../../actors/connection/keeping.ts';
 import { createNextHop } from '../../actors/connection/next-hop.ts';
 import {
   createNextHopMonitors,
@@ -14,7 +16,11 @@ export function nextHopsOf(
   platform: Platform,
   name: string,
   judge?: JudgeAnswer,
-): { readonly nextHop: NextHop; readonly nextHopMonitors: NextHopMonitors } {
+): {
+  readonly nextHop: NextHop;
+  readonly nextHopMonitors: NextHopMonitors;
+  readonly behind: Look;
+} {
   const { dialer, clock, wallClock, log, random } = platform;
   const nextOperation = createOperations(platform);
   const nextHop = createNextHop({
@@ -32,5 +38,6 @@ export function nextHopsOf(
     monitors.close();
     nextHop.stopLeaving();
   };
-  return { nextHop, nextHopMonitors: { ...monitors, close } };
+  const behind = heldBehind({ name, dialer, clock });
+  return { nextHop, nextHopMonitors: { ...monitors, close }, behind };
 }

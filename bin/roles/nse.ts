@@ -6,8 +6,10 @@ import { join, resolve } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
 import { DNSConfigSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
+import { receivedPackets } from '../../transports/process/received-packets.ts';
 import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { loadNseConfig } from '../config/load.ts';
+import { ConfigError } from '../config/variables.ts';
 import { addressStoreFor } from './address-store.ts';
 import { composeNse } from './compose-nse.ts';
 import { openEndpointJournals } from './endpoint-journals.ts';
@@ -26,6 +28,7 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
     });
   }
   const config = loadNseConfig(process.env);
+  if (kind === 'passthrough' && config.expiry !== 'close') throw noKeepingPassthrough();
   const listenOn = `unix://${join(resolve(config.baseDir), `${config.name}.sock`)}`;
   let role: RunningRole | undefined;
   return runRoleProcess({
@@ -50,6 +53,13 @@ export async function run([kind = kinds[0]]: readonly string[]): Promise<number>
     ],
     readyUrls: () => role?.urls ?? [],
   });
+}
+
+function noKeepingPassthrough(): ConfigError {
+  return new ConfigError(
+    'the configuration of nse passthrough is wrong:\n' +
+      '  VWIRE_EXPIRY: expected close, since a passthrough does not judge whether the wires that it joins are alive; found "keep-while-alive"',
+  );
 }
 
 async function startResponder({
@@ -92,6 +102,7 @@ async function startResponder({
     ...(config.idleTimeoutMs === 0
       ? {}
       : { idle: { timeoutMs: config.idleTimeoutMs, onIdle: () => end() } }),
+    ...(config.expiry === 'keep-while-alive' ? { receivedPackets } : {}),
     ...journals,
     ...(openAddressStore === undefined ? {} : { openAddressStore }),
   });

@@ -13,10 +13,14 @@ import { nearestName } from '../../bin/commands/nearest-name.ts';
 const repository = join(import.meta.dirname, '../..');
 
 function vwire(...args: readonly string[]) {
+  return vwireWith({}, ...args);
+}
+
+function vwireWith(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--import', 'tsx', join(repository, 'bin/vwire.ts'), ...args],
-    { encoding: 'utf8', env: { PATH: process.env['PATH'] }, timeout: 20_000 },
+    { encoding: 'utf8', env: { PATH: process.env['PATH'], ...env }, timeout: 20_000 },
   );
   return { status, stdout, stderr };
 }
@@ -86,6 +90,13 @@ describe('a mistake on the command line', () => {
       { numRuns: 2000 },
     );
   });
+});
+
+it('a passthrough refuses the expiry policy that it cannot follow, before it opens anything', () => {
+  const env = { VWIRE_EXPIRY: 'keep-while-alive' };
+  const { status, stderr } = vwireWith(env, 'nse', 'passthrough');
+  expect(status).toBe(64);
+  expect(stderr).toContain('VWIRE_EXPIRY: expected close');
 });
 
 it('suggests the nearest name within a third of the letters', () => {

@@ -84,6 +84,8 @@ type SupplierExtras = Partial<SupplierOptions> & Pick<SupplierOptions, 'supplier
 export interface MeshOptions {
   /** Managers show their nodes in the registry. */
   readonly leases?: boolean;
+  /** Roles whose expiry policy is keep-while-alive; of an Endpoint its `receivedPackets` say so. */
+  readonly keeping?: readonly ('nsmgr' | 'forwarder')[];
 }
 
 export async function createMesh(nodeCount = 1, options: MeshOptions = {}): Promise<Mesh> {
@@ -143,6 +145,7 @@ export class Mesh extends MeshCalls {
         excludedPrefixes: () => [],
         journal,
         drainJournal,
+        keepsWhileAlive: this.#options.keeping?.includes('nsmgr') === true,
         ...(this.#options.leases === true ? { node: name } : {}),
       }),
     );
@@ -178,6 +181,7 @@ export class Mesh extends MeshCalls {
           ...(fault === undefined ? {} : { fault }),
         }),
         journal,
+        keepsWhileAlive: this.#options.keeping?.includes('forwarder') === true,
         ...rest,
       }),
     );

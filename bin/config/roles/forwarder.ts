@@ -2,7 +2,7 @@
 // forwarder-ovs that have a meaning there. The others are accepted silently, so that a manifest written for either works
 // unchanged.
 
-import { clientPolicies, commonVariables, maxTokenLifetime } from '../common.ts';
+import { clientPolicies, commonVariables, expiry, maxTokenLifetime } from '../common.ts';
 import { duration, integer, ipAddress, labels, oneOf, text, texts, url } from '../kinds.ts';
 import { type ConfigOf, optionalVariable, variable } from '../variables.ts';
 
@@ -28,6 +28,7 @@ export const forwarderVariables = {
   ),
   listenOn: variable('NSM_LISTEN_ON', url, 'unix:///listen.on.socket', 'where it serves'),
   maxTokenLifetimeMs: maxTokenLifetime,
+  expiry,
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
     texts,

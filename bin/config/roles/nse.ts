@@ -1,6 +1,12 @@
 // Configuration of the icmp-responder Endpoint, with the reference's names and defaults.
 
-import { clientPolicies, commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
+import {
+  clientPolicies,
+  commonVariables,
+  connectToDefault,
+  expiry,
+  maxTokenLifetime,
+} from '../common.ts';
 import {
   boolean,
   cidrGroups,
@@ -19,6 +25,7 @@ export const nseVariables = {
   baseDir: variable('NSM_BASE_DIR', text, './', 'directory of its socket'),
   connectTo: variable('NSM_CONNECT_TO', url, connectToDefault, 'the manager of its node'),
   maxTokenLifetimeMs: maxTokenLifetime,
+  expiry,
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
     texts,

@@ -4,6 +4,7 @@ import {
   clientPolicies,
   commonVariables,
   connectToDefault,
+  expiry,
   maxTokenLifetime,
   serverPolicies,
 } from '../common.ts';
@@ -25,6 +26,7 @@ export const nsmgrVariables = {
     'the registry; set but empty: one of its own, in memory',
   ),
   maxTokenLifetimeMs: maxTokenLifetime,
+  expiry,
   registryServerPolicies: variable(
     'NSM_REGISTRY_SERVER_POLICIES',
     texts,

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_journal.proto.
  */
 export const file_vwire_journal: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIoYDChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgSJwoHbGVhdmluZxgJIAEoCzIWLnZ3aXJlLmpvdXJuYWwuTGVmdEhvcBotCgtNZW1vcnlFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKB0xlZnRIb3ASCwoDdXJsGAEgASgJEioKCmNvbm5lY3Rpb24YAiABKAsyFi5jb25uZWN0aW9uLkNvbm5lY3Rpb24irAEKC0xlYXNlUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SCwoDa2V5GAIgASgJEhEKCWNsaWVudF9pZBgDIAEoCRIVCg1zcmNfYWRkcmVzc2VzGAQgAygJEhUKDWRzdF9hZGRyZXNzZXMYBSADKAkSFgoOZXh0cmFfcHJlZml4ZXMYBiADKAkSDwoHYm9vdF9pZBgHIAEoCRIVCg1rZWVwX3VudGlsX21zGAggASgEInQKC0Jsb2NrUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SDQoFb3duZXIYAiABKAkSCwoDa2V5GAMgASgJEg8KB2Jvb3RfaWQYBCABKAkSFQoNcmVuZXdlZF9hdF9tcxgFIAEoBBIQCghyZXZpc2lvbhgGIAEoBCJhCgxBZGRyZXNzQ2xhaW0SDwoHdmVyc2lvbhgBIAEoDRINCgVvd25lchgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIOCgZjbGllbnQYBCABKAkSDwoHaG9sZF9tcxgFIAEoBGIGcHJvdG8z", [file_connection]);
+  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIq8DChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgSJwoHbGVhdmluZxgJIAEoCzIWLnZ3aXJlLmpvdXJuYWwuTGVmdEhvcBInCgdrZWVwaW5nGAogASgLMhYudndpcmUuam91cm5hbC5LZWVwaW5nGi0KC01lbW9yeUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiUAoHS2VlcGluZxIRCglwZXJpb2RfbXMYASABKAQSDwoHcGVyaW9kcxgCIAEoDRIPCgdwYWNrZXRzGAMgASgJEhAKCGRvdWJ0ZnVsGAQgASgIIkIKB0xlZnRIb3ASCwoDdXJsGAEgASgJEioKCmNvbm5lY3Rpb24YAiABKAsyFi5jb25uZWN0aW9uLkNvbm5lY3Rpb24irAEKC0xlYXNlUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SCwoDa2V5GAIgASgJEhEKCWNsaWVudF9pZBgDIAEoCRIVCg1zcmNfYWRkcmVzc2VzGAQgAygJEhUKDWRzdF9hZGRyZXNzZXMYBSADKAkSFgoOZXh0cmFfcHJlZml4ZXMYBiADKAkSDwoHYm9vdF9pZBgHIAEoCRIVCg1rZWVwX3VudGlsX21zGAggASgEInQKC0Jsb2NrUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SDQoFb3duZXIYAiABKAkSCwoDa2V5GAMgASgJEg8KB2Jvb3RfaWQYBCABKAkSFQoNcmVuZXdlZF9hdF9tcxgFIAEoBBIQCghyZXZpc2lvbhgGIAEoBCJhCgxBZGRyZXNzQ2xhaW0SDwoHdmVyc2lvbhgBIAEoDRINCgVvd25lchgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIOCgZjbGllbnQYBCABKAkSDwoHaG9sZF9tcxgFIAEoBGIGcHJvdG8z", [file_connection]);
 
 /**
  * One connection as one hop intends it to be.
@@ -80,6 +80,13 @@ export type ConnectionRecord = Message<"vwire.journal.ConnectionRecord"> & {
    * @generated from field: vwire.journal.LeftHop leaving = 9;
    */
   leaving?: LeftHop | undefined;
+
+  /**
+   * Set where the hop keeps what nobody refreshes while its wire is alive.
+   *
+   * @generated from field: vwire.journal.Keeping keeping = 10;
+   */
+  keeping?: Keeping | undefined;
 };
 
 /**
@@ -88,6 +95,46 @@ export type ConnectionRecord = Message<"vwire.journal.ConnectionRecord"> & {
  */
 export const ConnectionRecordSchema: GenMessage<ConnectionRecord> = /*@__PURE__*/
   messageDesc(file_vwire_journal, 0);
+
+/**
+ * How far a connection has been kept beyond its expiry. `close_at_ms` is the end of the present period then.
+ *
+ * @generated from message vwire.journal.Keeping
+ */
+export type Keeping = Message<"vwire.journal.Keeping"> & {
+  /**
+   * @generated from field: uint64 period_ms = 1;
+   */
+  periodMs: bigint;
+
+  /**
+   * Periods so far; 0: it is refreshed as usual.
+   *
+   * @generated from field: uint32 periods = 2;
+   */
+  periods: number;
+
+  /**
+   * Packets that the data plane had counted at the last look, in decimal; empty: none were counted.
+   *
+   * @generated from field: string packets = 3;
+   */
+  packets: string;
+
+  /**
+   * The last look could not tell whether the wire is alive.
+   *
+   * @generated from field: bool doubtful = 4;
+   */
+  doubtful: boolean;
+};
+
+/**
+ * Describes the message vwire.journal.Keeping.
+ * Use `create(KeepingSchema)` to create a new message.
+ */
+export const KeepingSchema: GenMessage<Keeping> = /*@__PURE__*/
+  messageDesc(file_vwire_journal, 1);
 
 /**
  * @generated from message vwire.journal.LeftHop
@@ -111,7 +158,7 @@ export type LeftHop = Message<"vwire.journal.LeftHop"> & {
  * Use `create(LeftHopSchema)` to create a new message.
  */
 export const LeftHopSchema: GenMessage<LeftHop> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 1);
+  messageDesc(file_vwire_journal, 2);
 
 /**
  * Addresses that an Endpoint keeps for a client whose connection has ended. Those of a live connection are in its record.
@@ -175,7 +222,7 @@ export type LeaseRecord = Message<"vwire.journal.LeaseRecord"> & {
  * Use `create(LeaseRecordSchema)` to create a new message.
  */
 export const LeaseRecordSchema: GenMessage<LeaseRecord> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 2);
+  messageDesc(file_vwire_journal, 3);
 
 /**
  * A block of addresses that an Endpoint leased ahead, as it remembers it itself.
@@ -227,7 +274,7 @@ export type BlockRecord = Message<"vwire.journal.BlockRecord"> & {
  * Use `create(BlockRecordSchema)` to create a new message.
  */
 export const BlockRecordSchema: GenMessage<BlockRecord> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 3);
+  messageDesc(file_vwire_journal, 4);
 
 /**
  * What replicas tell each other through their shared store: a block of addresses is one's own, or an address is used by a
@@ -275,5 +322,5 @@ export type AddressClaim = Message<"vwire.journal.AddressClaim"> & {
  * Use `create(AddressClaimSchema)` to create a new message.
  */
 export const AddressClaimSchema: GenMessage<AddressClaim> = /*@__PURE__*/
-  messageDesc(file_vwire_journal, 4);
+  messageDesc(file_vwire_journal, 5);
 

@@ -9,6 +9,7 @@ import {
   createConnectionTable,
 } from '../../../actors/connection/connection-table.ts';
 import type { Hop } from '../../../actors/connection/hop.ts';
+import type { Keeper } from '../../../actors/connection/keeping.ts';
 import type { NextHopMessage } from '../../../actors/connection/next-hop-monitors.ts';
 import { emptyTokens } from '../../../actors/connection/tokens.ts';
 import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
@@ -68,6 +69,7 @@ export interface HopFixture {
 export async function hopFixture(
   behave: Partial<Hop> = {},
   log: Log = silentLog,
+  keeper?: Keeper,
 ): Promise<HopFixture> {
   const clock = createManualClock();
   const random = seededRandom(1);
@@ -105,6 +107,7 @@ export async function hopFixture(
       table,
       tokens: emptyTokens(clock, lifetimeMs),
       ownCallTimeoutMs: 1_000,
+      ...(keeper && { keeper }),
       nextHopMonitors: {
         expect: (id) => void expected.add(id),
         follow(id, url, say) {

@@ -32,12 +32,14 @@ let vnis: VniTable;
 let table: ConnectionTable;
 let dataplane: Dataplane;
 let journal: ReturnType<typeof createMemoryJournal>;
+let keepsExpired: boolean;
 
 beforeEach(() => {
   clock = createManualClock();
   world = new SimulatedWorld();
   vnis = createVniTable();
   journal = createMemoryJournal();
+  keepsExpired = false;
   table = newTable();
   dataplane = newDataplane();
 });
@@ -75,7 +77,8 @@ async function leave(left: Intent, parts: { recorded?: boolean; made?: boolean }
 
 function setupOf(plane: Dataplane) {
   const shared = { table, dataplane: plane, clock, log: silentLog, wireTimeoutMs: 1_000 };
-  return { ...shared, name: 'f', vnis, quarantine: createQuarantine({ ...shared, quarantineMs }) };
+  const quarantine = createQuarantine({ ...shared, quarantineMs });
+  return { ...shared, name: 'f', vnis, quarantine, keepsExpired };
 }
 
 async function adopt() {
@@ -219,6 +222,14 @@ describe('adoption', () => {
     };
     await (await adoptWires(setupOf(telling))).finished;
     expect(told).toEqual([['a', 'b'], new Map([['a', netnsOf('a')]])]);
+  });
+
+  it('leaves what expired meanwhile to its connection where that may be kept', async () => {
+    keepsExpired = true;
+    await leave(intent('a', { closeAtMs: 5_000 }));
+    await clock.advance(5_000);
+    expect(adoptedIds(await adopt())).toEqual([['a', true]]);
+    expect(world.objectCount()).toBe(2);
   });
 
   it('takes the VNIs of what it adopts', async () => {

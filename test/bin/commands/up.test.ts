@@ -123,6 +123,7 @@ describe.skipIf(whyNot !== undefined)('a mesh of vwire up', () => {
       ageMs: expect.any(Number),
       expiresInMs: expect.any(Number),
       closesInMs: expect.any(Number),
+      keptPeriods: 0,
     });
     const described = await ask('describe', 'connection', 'cli', '-o', 'yaml');
     expect(parse(described.stdout)).toMatchObject({
