@@ -49,7 +49,7 @@ export async function register(
       });
     }
   }
-  return setup.registry.endpoints.register(endpoint, options);
+  return setup.registry.endpoints.register(endpoint, { ...options, passesSocket: true });
 }
 
 /** Resolves with the reason once the registry ends the watch or tells a deletion: it stopped or lost its data. */
@@ -76,7 +76,8 @@ export async function unregister(
   endpoint: NetworkServiceEndpoint,
   timeoutMs: number,
 ): Promise<void> {
-  await setup.registry.endpoints.unregister(endpoint, { ...callOptions(setup), timeoutMs });
+  const options = { ...callOptions(setup), timeoutMs, passesSocket: true };
+  await setup.registry.endpoints.unregister(endpoint, options);
 }
 
 function callOptions(setup: RegistryCallsSetup): { timeoutMs: number; headers: Headers } {

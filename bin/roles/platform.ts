@@ -134,7 +134,9 @@ async function createPlatformWith(
   const nats = bus && natsBinding(bus, own, refusals);
   const bindings = { memory, grpc, ...(nats === undefined ? {} : { nats }) };
   const system = createActorSystem({ name, clock, random: systemRandom, log });
-  const dialer = withSentFiles(dialByScheme(bindings), files);
+  const byScheme = dialByScheme(bindings);
+  // Connections in plaintext carry no descriptors.
+  const dialer = own === undefined ? byScheme : withSentFiles(byScheme, files);
   const listener = listenByScheme(bindings);
   return {
     system,

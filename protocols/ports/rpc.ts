@@ -43,6 +43,11 @@ export interface UnaryOptions {
   readonly operation?: Operation;
   /** Copies of these are sent ahead of the call where its connection can carry them; they stay the caller's. */
   readonly descriptors?: readonly Descriptor[];
+  /**
+   * Of an Endpoint that is registered under a path of this process: where the connection can carry it, its socket goes
+   * along as a descriptor, for a peer that has not that path.
+   */
+  readonly passesSocket?: boolean;
   /** Receives the response's headers before the call returns. */
   readonly onHeaders?: (headers: Headers) => void;
   /** Receives who answered before the call returns. */

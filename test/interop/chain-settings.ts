@@ -22,13 +22,15 @@ export const managerUrl = (folder: string): string => `unix://${join(folder, 'ns
 export const identityUrl = (folder: string, position: Position): string =>
   `unix://${join(folder, 'identity', `${position}.sock`)}`;
 
-/** Unix sockets of positions that are ours, beside whatever else they listen on. */
-export const ownSockets = (folder: string): Readonly<Partial<Record<Position, string>>> => ({
-  registry: `unix://${join(folder, 'registry.sock')}`,
-  nsmgr: managerUrl(folder),
-  forwarder: forwarderUrl(folder),
-  nse: `unix://${join(folder, 'nse-1.sock')}`,
-});
+/** Of registry, manager and forwarder, beside whatever else they listen on. */
+export const ownSockets = (folder: string): readonly string[] => [
+  `unix://${join(folder, 'registry.sock')}`,
+  managerUrl(folder),
+  forwarderUrl(folder),
+];
+
+/** Where the Endpoint puts its socket: a folder that nobody else sees. */
+export const endpointFolder = '/mnt';
 
 const forwarderUrl = (folder: string): string => `unix://${join(folder, 'forwarder.sock')}`;
 
@@ -65,7 +67,7 @@ function settingsOf(folder: string, onBus: OnBus): Readonly<Record<Position, Var
     nse: {
       NSM_NAME: 'nse-1',
       NSM_CONNECT_TO: manager,
-      NSM_BASE_DIR: folder,
+      NSM_BASE_DIR: endpointFolder,
       NSM_SERVICE_NAMES: networkService,
       NSM_CIDR_PREFIX: `${endpointAddress}/24`,
       NSM_UNREGISTER_ITSELF: 'true',
@@ -87,4 +89,6 @@ export const ownSettings = (folder: string, position: Position): Variables => ({
   VWIRE_INSTALLATION: `interop-${process.pid}`,
 });
 
-export const goSettings = (folder: string): Variables => ({ TMPDIR: folder });
+export const goSettings = (folder: string, position: Position): Variables => ({
+  TMPDIR: position === 'nse' ? endpointFolder : folder,
+});

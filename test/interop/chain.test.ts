@@ -37,11 +37,6 @@ const combinations: readonly Combination[] = [
   ...positions.map((each) => ({ title: `ours at ${each}, else Go`, go: othersThan(each) })),
   { title: 'Go everywhere', go: positions },
   {
-    title: 'ours, forwarder over NATS',
-    go: [],
-    onBus: new Set(['forwarder']),
-  },
-  {
     title: 'ours, registry and forwarder over NATS',
     go: [],
     onBus: new Set(['registry', 'forwarder']),

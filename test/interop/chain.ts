@@ -25,6 +25,8 @@ import { createSandbox, type Sandbox } from '../sandbox/namespaces.ts';
 import { type OvsSandbox, startOvs } from '../sandbox/ovs.ts';
 import {
   commonSettings,
+  endpointFolder,
+  ownSockets,
   goSettings,
   identityUrl,
   type OnBus,
@@ -35,6 +37,15 @@ import { goBinary, type Position, positions } from './positions.ts';
 const executable = join(import.meta.dirname, '../../dist/bin/vwire.js');
 const stopTimeoutMs = 20_000;
 const logLinesShown = 30;
+
+/** Below /mnt nobody else sees the files of such a process, as those of a container: its socket goes by descriptor. */
+const withOwnFiles = [
+  'unshare',
+  '--mount',
+  'sh',
+  '-c',
+  'mount -t tmpfs own /mnt && exec "$0" "$@"',
+] as const;
 
 const ownRoles: Readonly<Record<Position, readonly string[]>> = {
   registry: ['registry-memory'],
@@ -103,7 +114,7 @@ export class Chain {
       return;
     }
     if (position === 'forwarder') await this.#makeBridge();
-    const own = { ...goSettings(this.folder), ...this.#ovsSettings() };
+    const own = { ...goSettings(this.folder, position), ...this.#ovsSettings() };
     this.#spawn(position, [goBinary(position)], { ...settings, ...own });
   }
 
@@ -122,6 +133,15 @@ export class Chain {
     await eventually(`the ${position} is up`, 30_000, () => {
       expect(readFileSync(join(this.folder, `${position}.log`), 'utf8')).toContain('"phase":"2/');
     });
+  }
+
+  /** Where each position of ours that runs serves on a unix socket, as seen from here. */
+  ownSockets(): readonly string[] {
+    const endpoint = this.#running.get('nse')?.pid;
+    return [
+      ...ownSockets(this.folder),
+      `unix:///proc/${endpoint}/root${endpointFolder}/nse-1.sock`,
+    ];
   }
 
   /** One line per link that was not there before the first process started. */
@@ -188,7 +208,7 @@ export class Chain {
     command: readonly string[],
     env: Readonly<Record<string, string>>,
   ): void {
-    const [file = '', ...args] = command;
+    const [file = '', ...args] = name === 'nse' ? [...withOwnFiles, ...command] : command;
     const log = openSync(join(this.folder, `${name}.log`), 'a', 0o600);
     try {
       const child = this.#sandbox.spawn(this.#placeOf(name), [file, ...args], {

@@ -6,7 +6,6 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../sandbox/eventually.ts';
 import { whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { Chain } from './chain.ts';
-import { ownSockets } from './chain-settings.ts';
 import { ChainWatch } from './chain-watch.ts';
 import { positions } from './positions.ts';
 
@@ -35,8 +34,7 @@ describe.skipIf(reason !== undefined)(`a chain of separate processes ${reason ??
       }
       if (last !== 'nobody') await chain.start(last);
       await watch.pings('once all are there');
-      const sockets = ownSockets(chain.folder);
-      await watch.areHealthy(Object.values(sockets));
+      await watch.areHealthy(chain.ownSockets());
       await chain.stop('nsc');
       const ended = chain;
       await eventually('nothing is left of the wire', 15_000, async () => {

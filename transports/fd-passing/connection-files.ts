@@ -19,7 +19,7 @@ import type {
   UnaryOptions,
 } from '../../protocols/ports/rpc.ts';
 import { serve } from '../../protocols/ports/rpc.ts';
-import { findingClient } from './found-sockets.ts';
+import { socketPassingClient } from './found-sockets.ts';
 import type { HeldDescriptors } from './held-descriptors.ts';
 import type { KeptSocketsSetup } from './kept-sockets.ts';
 import { KeptSockets } from './kept-sockets.ts';
@@ -119,7 +119,7 @@ export function withSentFiles(dialer: Dialer, setup: KeptSocketsSetup): Dialer {
           [NetworkService, sendingClient(channel.client(NetworkService), setup.held, answered)],
           [
             NetworkServiceEndpointRegistry,
-            findingClient(channel.client(NetworkServiceEndpointRegistry), sockets),
+            socketPassingClient(channel.client(NetworkServiceEndpointRegistry), sockets),
           ],
         ]);
         passing = {

@@ -1,11 +1,12 @@
 // Sockets of Endpoints that came as descriptors, each kept for the life of its entry in a registry. Meanwhile it is
-// reached by a path that stays the same.
+// reached by its own path where that is seen here, and else by that of the descriptor.
 
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
 import type { Clock, Timer, WallClock } from '../../protocols/ports/clock.ts';
 import type { PeerDescriptors } from '../../protocols/ports/descriptors.ts';
 import type { HeldDescriptors } from './held-descriptors.ts';
+import { visiblePathOf } from './socket-files.ts';
 
 export interface KeptSocketsSetup {
   readonly held: HeldDescriptors;
@@ -13,9 +14,15 @@ export interface KeptSocketsSetup {
   readonly wallClock: WallClock;
 }
 
-interface Kept {
+export interface ReceivedSocket {
+  /** As the peer names it: `inode://<dev>/<ino>`. */
   readonly url: string;
+  /** To dial, until the release. */
+  readonly dialled: string;
   readonly release: () => void;
+}
+
+interface Kept extends ReceivedSocket {
   readonly expiry: Timer | undefined;
 }
 
@@ -33,14 +40,17 @@ export class KeptSockets {
     this.#setup = setup;
   }
 
-  /** How to let go of the socket that has come, or is here already; undefined where it is neither. */
-  receive(url: string, descriptors: PeerDescriptors | undefined): (() => void) | undefined {
+  /** The socket that has come, or is here already; undefined where it is neither. */
+  receive(url: string, descriptors: PeerDescriptors | undefined): ReceivedSocket | undefined {
     const { held } = this.#setup;
     const descriptor = descriptors?.take(url) ?? held.open(url);
-    return descriptor === undefined ? undefined : held.adopt(url, descriptor);
+    if (descriptor === undefined) return undefined;
+    const release = held.adopt(url, descriptor);
+    const path = held.pathOf(url) ?? '';
+    return { url, release, dialled: `unix://${visiblePathOf(path, url) ?? path}` };
   }
 
-  keep({ name, expirationTime }: NetworkServiceEndpoint, url: string, release: () => void): void {
+  keep({ name, expirationTime }: NetworkServiceEndpoint, socket: ReceivedSocket): void {
     const { clock, wallClock } = this.#setup;
     this.forget(name);
     const [oldest] = this.#kept.keys();
@@ -49,7 +59,7 @@ export class KeptSockets {
       expirationTime && timestampToEpochMs(expirationTime) - wallClock.epochMs() + afterExpiryMs;
     // One without an expiry ends when the registry says so.
     const expiry = leftMs && clock.after(Math.max(0, leftMs), () => this.forget(name));
-    this.#kept.set(name, { url, release, expiry: expiry || undefined });
+    this.#kept.set(name, { ...socket, expiry: expiry || undefined });
   }
 
   forget(name: string): void {
@@ -60,14 +70,8 @@ export class KeptSockets {
     known.release();
   }
 
-  /** The inode URL under which it came. */
-  urlOf(name: string): string | undefined {
-    return this.#kept.get(name)?.url;
-  }
-
-  /** To dial, while it is held. */
-  dialled(url: string): string {
-    return `unix://${this.#setup.held.pathOf(url) ?? ''}`;
+  of(name: string): ReceivedSocket | undefined {
+    return this.#kept.get(name);
   }
 
   close(): void {

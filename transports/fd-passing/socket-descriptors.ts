@@ -19,9 +19,9 @@ export interface DescriptorBounds {
   readonly unclaimedMs: number;
 }
 
-/** The reference sends at most 64 with one write. */
+/** One answer may name every Endpoint of a node. */
 export const descriptorBoundsDefault: DescriptorBounds = {
-  waitingMax: 64,
+  waitingMax: 256,
   strangerMax: 4,
   totalMax: 1_024,
   unclaimedMs: 15_000,

@@ -15,6 +15,12 @@ import {
   NetworkService,
   NetworkServiceRequestSchema,
 } from '../../../protocols/nsm/gen/networkservice_pb.ts';
+import {
+  NetworkServiceEndpointQuerySchema,
+  NetworkServiceEndpointRegistry,
+  NetworkServiceEndpointResponseSchema,
+  NetworkServiceEndpointSchema,
+} from '../../../protocols/nsm/gen/registry_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { parameter, parameterKey } from '../../../protocols/nsm/mechanism.ts';
 import type { Identity } from '../../../protocols/ports/identity.ts';
@@ -24,6 +30,7 @@ import {
   withReceivedFiles,
   withSentFiles,
 } from '../../../transports/fd-passing/connection-files.ts';
+import { withRegisteredSockets } from '../../../transports/fd-passing/registered-files.ts';
 import { createFdPassing } from '../../../transports/fd-passing/fd-passing.ts';
 import { HeldDescriptors } from '../../../transports/fd-passing/held-descriptors.ts';
 import type { PassingSocket } from '../../../transports/fd-passing/passing-socket.ts';
@@ -256,7 +263,7 @@ describe.skipIf(whyNoNamespaces() !== undefined)('calls', () => {
     });
     cleanUps.push(() => held.close());
     cleanUps.push(() => dialer.close());
-    return { client: dialer.dial(url).client(NetworkService), held };
+    return { client: dialer.dial(url).client(NetworkService), held, dialer };
   }
 
   it('carry namespaces both ways between processes that cannot see each other', async () => {
@@ -308,6 +315,63 @@ describe.skipIf(whyNoNamespaces() !== undefined)('calls', () => {
     held.release('keeps');
     expect(held.has(own.inodeUrl)).toBe(false);
     expect(openDuring).toEqual([true, true, true]);
+  });
+
+  it('find the Endpoints of a node by their sockets, as many as there are, and register one so', async () => {
+    const count = 200;
+    const paths = Array.from({ length: count }, (_, at) => `${folder}/e-${at}.sock`);
+    for (const path of paths) {
+      const endpoint = createServer();
+      await new Promise<void>((resolve) => endpoint.listen(path, resolve));
+      cleanUps.push(() => endpoint.close());
+    }
+    const entry = (path: string) =>
+      create(NetworkServiceEndpointSchema, { name: path, url: `unix://${path}` });
+    const registered: string[] = [];
+    const service = serve(NetworkServiceEndpointRegistry, {
+      register: (endpoint) => (registered.push(endpoint.url), Promise.resolve(endpoint)),
+      unregister: (endpoint) => (
+        registered.push(endpoint.url), Promise.resolve(create(EmptySchema))
+      ),
+      async *find() {
+        for (const path of paths) {
+          yield create(NetworkServiceEndpointResponseSchema, {
+            networkServiceEndpoint: entry(path),
+          });
+        }
+      },
+    });
+    const held = new HeldDescriptors(nothingFound);
+    cleanUps.push(() => held.close());
+    const files = { held, clock, wallClock: systemWallClock };
+    const { listener } = grpcOf(await home.source('manager'));
+    const listening = await listener.listen(
+      `unix://${folder}/m.sock`,
+      withRegisteredSockets([service], files),
+    );
+    cleanUps.push(() => listening.close(0));
+    const identity = await home.source('caller');
+    const raw = grpcOf(identity).dialer;
+    cleanUps.push(() => raw.close());
+    const seen: string[] = [];
+    const plain = raw.dial(listening.url).client(NetworkServiceEndpointRegistry);
+    const query = create(NetworkServiceEndpointQuerySchema);
+    for await (const { networkServiceEndpoint } of plain.find(query, budget)) {
+      seen.push(networkServiceEndpoint?.url ?? '');
+    }
+    expect(seen.filter((url) => url.startsWith('inode://'))).toHaveLength(count);
+    const { dialer } = caller(identity, listening.url, namespace());
+    const registry = dialer.dial(listening.url).client(NetworkServiceEndpointRegistry);
+    const found: string[] = [];
+    for await (const { networkServiceEndpoint } of registry.find(query, budget)) {
+      found.push(networkServiceEndpoint?.url ?? '');
+    }
+    expect(found).toEqual(paths.map((path) => `unix://${path}`));
+    const own = entry(paths[0] ?? '');
+    const passing = { ...budget, passesSocket: true };
+    expect(await registry.register(own, passing)).toMatchObject({ url: own.url });
+    await registry.unregister(own, passing);
+    expect(registered).toEqual([own.url, own.url]);
   });
 
   it('go on without a file that never comes', async () => {

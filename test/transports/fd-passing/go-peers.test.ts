@@ -85,7 +85,9 @@ async function startGo(variable: string, name: string, env: Readonly<Record<stri
     SPIFFE_ENDPOINT_SOCKET: await identities.socketOf(name),
     ...env,
   };
-  const child = sandbox.spawn(namespace, [process.env[variable] ?? ''], {
+  // Its files below /mnt are nobody else's, as those of a container.
+  const alone = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs own /mnt && exec "$0"'] as const;
+  const child = sandbox.spawn(namespace, [...alone, process.env[variable] ?? ''], {
     cwd: folder,
     env: settings,
     stdio: 'ignore',
@@ -184,6 +186,7 @@ function findEndpoint(platform: Platform, url: string): Promise<NetworkServiceEn
 const startEndpoint = (connectTo: string) =>
   startGo('VWIRE_GO_NSE', 'nse-1', {
     NSM_CONNECT_TO: connectTo,
+    TMPDIR: '/mnt',
     NSM_SERVICE_NAMES: 'any',
     NSM_CIDR_PREFIX: '172.16.1.0/24',
     ...noRegistryPolicies,

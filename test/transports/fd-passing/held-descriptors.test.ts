@@ -33,7 +33,11 @@ import {
 } from '../../../transports/fd-passing/connection-files.ts';
 import { HeldDescriptors } from '../../../transports/fd-passing/held-descriptors.ts';
 import { withRegisteredSockets } from '../../../transports/fd-passing/registered-files.ts';
-import { inodeUrlOf, openPath } from '../../../transports/fd-passing/socket-descriptors.ts';
+import {
+  copyDescriptor,
+  inodeUrlOf,
+  openPath,
+} from '../../../transports/fd-passing/socket-descriptors.ts';
 import { createManualClock } from '../../sandbox/manual-clock.ts';
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length;
@@ -189,9 +193,8 @@ describe('registered', () => {
     >;
     const socket = openPath(path);
     const url = inodeUrlOf(socket);
-    closeSync(socket);
     const call = (comes: boolean): CallContext => {
-      const take = () => (comes ? openPath(path) : undefined);
+      const take = () => (comes ? copyDescriptor(socket) : undefined);
       const descriptors: PeerDescriptors = { take, send: () => {} };
       return {
         peer: { binding: 'grpc', descriptors },
@@ -202,12 +205,16 @@ describe('registered', () => {
       };
     };
     const endpoint = (name: string) => create(NetworkServiceEndpointSchema, { name, url });
-    const close = () => new Promise<void>((resolve) => server.close(() => resolve()));
-    return { handler, held, seen, url, clock, call, endpoint, close };
+    const close = () => {
+      closeSync(socket);
+      return new Promise<void>((resolve) => server.close(() => resolve()));
+    };
+    return { handler, held, seen, path, url, clock, call, endpoint, close };
   }
 
   it('a socket by descriptor is dialled under one path until its registration ends', async () => {
-    const { handler, held, seen, url, clock, call, endpoint, close } = await registry();
+    const { handler, held, seen, path, url, clock, call, endpoint, close } = await registry();
+    rmSync(path);
     const answer = await handler.register(endpoint('e'), call(true));
     expect(answer).toMatchObject({ name: 'e-1', url });
     await handler.register({ ...answer, name: 'e' }, call(true));
@@ -218,6 +225,22 @@ describe('registered', () => {
     await handler.register(endpoint('e'), call(true));
     await clock.advance(71_000);
     expect(held.has(url)).toBe(false);
+    await close();
+  });
+
+  it('is dialled under its own path where that is seen: nobody`s restart changes it', async () => {
+    const { handler, seen, path, call, endpoint, close } = await registry();
+    const answer = await handler.register(endpoint('e'), call(true));
+    rmSync(path);
+    const another = createServer();
+    await new Promise<void>((resolve) => another.listen(path, resolve));
+    await handler.register(endpoint('f'), call(true));
+    await handler.unregister(answer, call(false));
+    await handler.unregister(endpoint('f-1'), call(false));
+    expect(seen[0]).toBe(`unix://${path}`);
+    // What is there now is another socket.
+    expect(seen[1]).toMatch(/^unix:\/\/\/proc\/\d+\/fd\/\d+$/);
+    await new Promise<void>((resolve) => another.close(() => resolve()));
     await close();
   });
 
