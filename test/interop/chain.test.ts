@@ -41,6 +41,11 @@ const combinations: readonly Combination[] = [
     go: [],
     onBus: new Set(['registry', 'forwarder']),
   },
+  {
+    title: 'Go at nse and nsc, ours over NATS',
+    go: ['nse', 'nsc'],
+    onBus: new Set(['registry', 'forwarder']),
+  },
 ];
 
 describe.each(combinations)('a chain with $title', ({ go, onBus = new Set() }) => {

@@ -2,7 +2,7 @@
 // recorded to send are read to the last one, their tokens hold against their certificates, and our manager and registry
 // serve the calls as they came.
 
-import { createRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, createRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { EmptySchema, timestampMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseRegistryPath } from '../../protocols/registry/registry-path.ts';
@@ -30,8 +30,14 @@ import {
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
 import { parsePathToken } from '../../protocols/spiffe/path-token.ts';
+import type { ServiceClient, StreamOptions } from '../../protocols/ports/rpc.ts';
+import { socketPassingClient } from '../../transports/fd-passing/found-sockets.ts';
+import { HeldDescriptors } from '../../transports/fd-passing/held-descriptors.ts';
+import { KeptSockets } from '../../transports/fd-passing/kept-sockets.ts';
+import { openPath } from '../../transports/fd-passing/socket-descriptors.ts';
 import { verifyPathToken } from '../../transports/spiffe-ts/spiffe.ts';
 import { createMesh, type Mesh, type Node } from '../sandbox/in-process-mesh.ts';
+import { createManualClock } from '../sandbox/manual-clock.ts';
 import { type Exchange, exchange, exchanges } from './golden/exchanges.ts';
 
 const types = createRegistry(file_connection, file_networkservice, file_registry, EmptySchema);
@@ -126,6 +132,27 @@ it('tells a deletion by the last entry known', () => {
     deleted: true,
     networkServiceEndpoint: { name: 'nse-1', networkServiceNames: ['interop'] },
   });
+});
+
+it('names an Endpoint of its node by the inode of its socket, whose descriptor went ahead', async () => {
+  const { bytes } = exchange('nsmgr', 'answer to a Find, with the socket by descriptor');
+  const sent = fromBinary(NetworkServiceEndpointResponseSchema, bytes);
+  expect(sent.networkServiceEndpoint).toMatchObject({ name: 'nse-1', url: 'inode://40/3' });
+  const held = new HeldDescriptors({ find: () => undefined });
+  const descriptors = { take: () => openPath('/dev/null'), send: () => {} };
+  const manager = {
+    async *find(_: unknown, options: StreamOptions) {
+      options.onPeer?.({ binding: 'grpc', descriptors });
+      yield sent;
+    },
+  } as unknown as ServiceClient<typeof NetworkServiceEndpointRegistry>;
+  const clock = createManualClock();
+  const sockets = new KeptSockets({ held, clock, wallClock: clock });
+  const query = create(NetworkServiceEndpointQuerySchema);
+  for await (const found of socketPassingClient(manager, sockets).find(query)) {
+    expect(found.networkServiceEndpoint?.url).toBe(`unix://${held.pathOf('inode://40/3')}`);
+  }
+  sockets.close();
 });
 
 describe('our manager', () => {
