@@ -7,6 +7,7 @@ export const suites: Readonly<Record<string, () => Promise<RunSuite>>> = {
   transports: async () => (await import('./transports/transports.ts')).run,
   requests: async () => (await import('./requests/requests.ts')).run,
   'requests-nats': async () => (await import('./requests/requests-nats.ts')).run,
+  'requests-grpc': async () => (await import('./requests/requests-grpc.ts')).run,
   manager: async () => (await import('./manager/manager.ts')).run,
   registry: async () => (await import('./registry/registry.ts')).run,
   authorization: async () => (await import('./authorization/authorization.ts')).run,

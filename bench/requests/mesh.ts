@@ -58,6 +58,19 @@ export function natsSite(node: 'a' | 'b'): Site {
   };
 }
 
+/** On unix sockets of that folder. */
+export function grpcSite(folder: string): Site {
+  const url = (component: string): string => `unix://${folder}/${component}.sock`;
+  return {
+    node: 'a',
+    registry: url('registry'),
+    manager: url('manager'),
+    forwarder: url('forwarder'),
+    endpoint: url('endpoint'),
+    tunnelIp: '127.0.0.1',
+  };
+}
+
 export function benchPlatform(name: string, natsUrl: string | undefined): Promise<Platform> {
   return createPlatform({ name, log: silentLog, natsUrl, insecure: true });
 }
@@ -147,7 +160,8 @@ let started = 0;
 export function benchClients(platform: Platform, site: Site): BenchClients {
   const { clock, dialer, wallClock, system } = platform;
   const name = 'client';
-  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name);
+  const judge = platform.authorization?.answerJudge(name);
+  const { nextHop, nextHopMonitors } = nextHopsOf(platform, name, judge);
   const tokens = platform.tokens ?? emptyTokens(wallClock, lifetimeMs);
   const clients: BenchClient[] = [];
 

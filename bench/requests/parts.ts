@@ -1,4 +1,4 @@
-// Starts parts of a mesh as processes of their own, beside a nats-server of their own, and ends them all.
+// Starts parts of a mesh as processes of their own, as a rule beside a nats-server of their own, and ends them all.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,22 +11,23 @@ export interface PartProcess {
 }
 
 export interface PartProcesses {
+  /** Empty where there is no bus. */
   readonly natsUrl: string;
   start(order: Omit<PartOrder, 'natsUrl'>): Promise<PartProcess>;
   stop(): Promise<void>;
 }
 
-export async function startParts(): Promise<PartProcesses> {
-  const server = await startNatsServer();
+export async function startParts({ hasBus = true } = {}): Promise<PartProcesses> {
+  const server = hasBus ? await startNatsServer() : undefined;
   const children: ChildProcess[] = [];
   return {
-    natsUrl: server.url,
+    natsUrl: server?.url ?? '',
     async start(order) {
       const entry = fileURLToPath(new URL('./part-process.js', import.meta.url));
       // Forked children inherit the flags of this process, the profiler's among them.
       const child = fork(entry);
       children.push(child);
-      child.send({ ...order, natsUrl: server.url } satisfies PartOrder);
+      child.send({ ...order, ...(server && { natsUrl: server.url }) } satisfies PartOrder);
       await heard(child);
       return {
         async ask(question) {
@@ -39,7 +40,7 @@ export async function startParts(): Promise<PartProcesses> {
       const ends = children.map((child) => once(child, 'exit'));
       for (const child of children) child.disconnect();
       await Promise.all(ends);
-      await server.stop();
+      await server?.stop();
     },
   };
 }

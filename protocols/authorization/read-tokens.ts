@@ -23,11 +23,11 @@ interface Known {
 export class TokenReader {
   readonly #verify: VerifySignature;
   readonly #keptMax: number;
-  /** Latest used last. */
-  readonly #known = new Map<string, Known>();
-  /** Goes on where it was: from the front it would walk over all that was ever taken from there. */
-  readonly #oldest = this.#known.keys();
+  /** Used since the last change of generations. A hit costs no change here, as it would where the latest must be last. */
+  #recent = new Map<string, Known>();
+  #before = new Map<string, Known>();
 
+  /** `keptMax`: tokens that are kept at most; the half of them used last, at least. */
   constructor(verify: VerifySignature, keptMax = 1_024) {
     this.#verify = verify;
     this.#keptMax = keptMax;
@@ -56,16 +56,25 @@ export class TokenReader {
   }
 
   #look(token: string): Known {
-    const found = this.#known.get(token);
-    const known = found ?? { text: copyOf(token), read: readToken(token), signer: undefined };
+    const recent = this.#recent.get(token);
+    if (recent !== undefined) return recent;
+    const known = this.#before.get(token) ?? unknown(token);
     // Whatever is too long is refused anyway, and must not fill the memory.
     if (token.length > limits.tokenLength) return known;
-    if (found !== undefined) this.#known.delete(token);
-    this.#known.set(known.text, known);
-    if (this.#known.size > this.#keptMax) this.#known.delete(this.#oldest.next().value ?? '');
+    this.#recent.set(known.text, known);
+    if (this.#recent.size >= this.#keptMax / 2) {
+      this.#before = this.#recent;
+      this.#recent = new Map();
+    }
     return known;
   }
 }
+
+const unknown = (token: string): Known => ({
+  text: copyOf(token),
+  read: readToken(token),
+  signer: undefined,
+});
 
 /** Tokens are ASCII; what is not is none, and is kept as what it is read as. */
 const copyOf = (token: string): string => decoder.decode(encoder.encode(token));

@@ -160,11 +160,17 @@ describe('what is kept of tokens', () => {
 
   it('keeps the latest ones alone', () => {
     let verified = 0;
-    const kept = new TokenReader(() => (verified += 1), 2);
+    const kept = new TokenReader(() => (verified += 1), 4);
     const leaf = leafOf('any');
-    const ask = (name: string) => kept.isSignedBy(token(name, []), leaf);
-    for (const name of ['a', 'b', 'a', 'c', 'a', 'b']) expect(ask(name)).toBe(true);
-    // `a` was used again and stays; `b` had to go for `c`.
+    const tokens = new Map('abcdef'.split('').map((name) => [name, token(name, [])]));
+    const ask = (names: string): void => {
+      for (const name of names) expect(kept.isSignedBy(tokens.get(name) ?? '', leaf)).toBe(true);
+    };
+    ask('abacad');
+    // `a` was used all the time and is kept.
     expect(verified).toBe(4);
+    ask('efb');
+    // `b` had to go.
+    expect(verified).toBe(7);
   });
 });
