@@ -277,7 +277,7 @@ export class Scene {
 async function emptied(look: () => Promise<readonly string[]>): Promise<readonly string[]> {
   const deadline = performance.now() + settleTimeoutMs;
   for (;;) {
-    const left = await look();
+    const left = await look().catch((error: unknown) => [`not to be seen: ${String(error)}`]);
     if (left.length === 0 || performance.now() > deadline) return left;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -27,6 +27,10 @@ import { createUnderlay, type Underlay } from './underlay.ts';
 export interface StageOptions {
   readonly nodes: 2 | 3;
   readonly busServers: 1 | 3;
+  /** Between the parts, nats by default; over gRPC there is no bus. */
+  readonly partsMeetOver?: 'nats' | 'grpc';
+  /** Of those that this process gives out, 1 h by default. */
+  readonly svidLifetimeMs?: number;
   /** For every process. */
   readonly env?: Environment;
   /** Of the tokens of processes and of workloads in this one; 10 minutes by default. */
@@ -121,10 +125,12 @@ class Room {
       installation: this.#domain,
       hub: this.#hub,
       busPort: 4222,
+      bus: options.partsMeetOver ?? 'nats',
       stateDir,
       natsServer,
       insecure,
       ...(this.#identity === undefined ? {} : { identities: this.#identity }),
+      ...(options.svidLifetimeMs === undefined ? {} : { svidLifetimeMs: options.svidLifetimeMs }),
       env: {
         VWIRE_NATS_URL: this.#bus.url,
         ...(lifetimeMs === undefined ? {} : { NSM_MAX_TOKEN_LIFETIME: `${lifetimeMs}ms` }),
@@ -142,7 +148,8 @@ class Room {
 
   async start(): Promise<Stage> {
     const underlay = await createUnderlay(this.#netlink, this.#hub, this.#nodes);
-    await Promise.all([this.#bus.startAll(), this.#identity?.start()]);
+    const hasBus = this.#options.partsMeetOver !== 'grpc';
+    await Promise.all([hasBus ? this.#bus.startAll() : undefined, this.#identity?.start()]);
     await this.#mesh.startRegistry();
     const startRole = this.#options.rolesApart === true ? this.#startRole.bind(this) : undefined;
     await Promise.all(this.#nodes.map((node) => this.#startNode(node)));
