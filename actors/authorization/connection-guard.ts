@@ -18,9 +18,11 @@ import {
   type PathSegment,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
-import { isUnanswered, previousSegment } from '../../protocols/nsm/path.ts';
+import { earliest, timestampFromEpochMs } from '../../protocols/nsm/expiry.ts';
+import { isUnanswered, previousSegment, withSegment } from '../../protocols/nsm/path.ts';
 import type { CallContext, ServiceHandler } from '../../protocols/ports/rpc.ts';
 import type { ConnectionTable } from '../connection/connection-table.ts';
+import type { TokenSource } from '../connection/tokens.ts';
 import type { Authority, Subject } from './authority.ts';
 import { present, type Presented } from './presented.ts';
 
@@ -51,7 +53,9 @@ export function guardNetworkService(
       if (authority.isOwn(context)) return inner.request(message, context);
       const presented = presentedBy(message.connection, context);
       judgeRequest(setup, presented, context);
-      return inner.request({ ...message, connection: presented.connection }, presented.context);
+      const request = { ...message, connection: presented.connection };
+      const answer = await inner.request(request, presented.context);
+      return signedForCaller(answer, context, authority.setup.tokens);
     },
     close: async (message, context) => {
       if (authority.isOwn(context)) return inner.close(message, context);
@@ -60,6 +64,23 @@ export function guardNetworkService(
       return inner.close(presented.connection, presented.context);
     },
   };
+}
+
+/**
+ * The hop's own segment comes back with the token that it had for the next hop, signed with the key of the moment. A caller
+ * whose connection is from before a renewal could not verify that.
+ */
+function signedForCaller(
+  answer: Connection,
+  { peer }: CallContext,
+  tokens: TokenSource,
+): Connection {
+  const own = (answer.path?.index ?? 0) + 1;
+  const { token = '', expires } = answer.path?.pathSegments[own] ?? {};
+  const signed = token === '' ? undefined : tokens.resign?.(token, peer);
+  if (signed === undefined) return answer;
+  const ends = earliest(expires, timestampFromEpochMs(signed.expiresAtEpochMs));
+  return withSegment(answer, own, { token: signed.token, ...(ends && { expires: ends }) });
 }
 
 function judgeRequest(

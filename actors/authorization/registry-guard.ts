@@ -167,7 +167,7 @@ class Desk {
     const keeps = client === peer.spiffeId && recorded.includes(client);
     const pathIds = keeps ? [...recorded] : ids;
     return this.#during(name, claim.client, async () => {
-      const own = await this.#authority.setup.tokens.token(peer.spiffeId);
+      const own = await this.#authority.setup.tokens.token(context.peer);
       return work({ ...entry, pathIds }, step.with(own.token));
     });
   }

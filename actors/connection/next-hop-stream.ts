@@ -4,7 +4,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import { describeError } from '../../protocols/errors.ts';
-import { isConnectionReplaced } from '../../protocols/messages/replaced-connection.ts';
+import { Replacements } from '../../protocols/messages/replaced-connection.ts';
 import {
   type ConnectionEvent,
   MonitorConnection,
@@ -33,8 +33,10 @@ export interface NextHopMonitorsSetup {
 const reopenAfterMs = 100;
 const reopenAfterMsMax = 2_000;
 
-/** How long a new stream has to tell of the connections that the replaced one followed. */
+/** How long a new stream has to tell of the connections that the replaced one followed, once it has begun to. */
 const retellMs = 1_000;
+/** And how long it has to begin: it may have to wait for a handshake. */
+const openMs = 10_000;
 
 export class NextHopStream {
   readonly url: string;
@@ -48,6 +50,9 @@ export class NextHopStream {
   #reopen: Timer | undefined;
   #settle: Timer | undefined;
   #failures = 0;
+  readonly #replacements = new Replacements();
+  /** The stream before was replaced, and this one has not said anything yet. */
+  #isTakingOver = false;
 
   constructor(
     setup: NextHopMonitorsSetup,
@@ -60,10 +65,14 @@ export class NextHopStream {
   }
 
   open(): void {
+    const openedMs = this.#setup.clock.nowMs();
     void this.#read().then(
       (reason) => this.#ended(reason),
-      (error: unknown) =>
-        isConnectionReplaced(error) ? this.#replaced() : this.#ended(describeError(error)),
+      (error: unknown) => {
+        const livedMs = this.#setup.clock.nowMs() - openedMs;
+        if (this.#replacements.mayReopen(error, livedMs)) this.#replaced();
+        else this.#ended(describeError(error));
+      },
     );
   }
 
@@ -92,6 +101,8 @@ export class NextHopStream {
     const selector = create(MonitorScopeSelectorSchema, { pathSegments: [{ name }] });
     const client = dialer.dial(this.url).client(MonitorConnection);
     for await (const event of client.monitorConnections(selector, { signal: this.#abort.signal })) {
+      if (this.#isTakingOver) this.#settleIn(retellMs);
+      this.#isTakingOver = false;
       this.#failures = 0;
       this.#onEvent(event);
     }
@@ -100,24 +111,24 @@ export class NextHopStream {
 
   #replaced(): void {
     if (this.#abort.signal.aborted) return;
-    if (this.#failures > 0) {
-      this.#ended('the connection is replaced again and again');
-      return;
-    }
+    this.#isTakingOver = true;
     for (const id of this.listeners.keys()) this.#untold.add(id);
-    this.#settle?.cancel();
-    this.#settle = this.#setup.clock.after(retellMs, () => this.#tellUntold());
-    // Counts as a failure until the new stream says something.
-    this.#failures = 1;
+    this.#settleIn(openMs);
     this.open();
+  }
+
+  #settleIn(ms: number): void {
+    this.#settle?.cancel();
+    this.#settle = this.#setup.clock.after(ms, () => this.#tellUntold());
   }
 
   #ended(reason: string): void {
     if (this.#abort.signal.aborted) return;
     const { clock, log, random } = this.#setup;
     log.warn('lost the monitor of a next hop', { url: this.url, reason });
-    if (this.#failures === 0) this.tellLost();
+    if (this.#failures === 0 && !this.#isTakingOver) this.tellLost();
     else this.#tellUntold();
+    this.#isTakingOver = false;
     this.#failures += 1;
     this.#reopen = clock.after(reopenDelayMs(this.#failures, random), () => this.open());
   }

@@ -10,12 +10,18 @@ import { withSegment } from '../../protocols/nsm/path.ts';
 import { parseTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
 import { tokenExpiresHeader, tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
+import type { TokenPeer } from '../../protocols/ports/rpc.ts';
 import type { Call } from './hop.ts';
 
 /** Makes this process's own path tokens. */
 export interface TokenSource {
-  /** `audience` is the SPIFFE ID of the peer, where one is known. */
-  token(audience: string | undefined): Promise<{ token: string; expiresAtEpochMs: number }>;
+  /** `peer`: whom it is for, where that is known. It ends no later than trust in that peer. */
+  token(peer: TokenPeer | undefined): Promise<{ token: string; expiresAtEpochMs: number }>;
+  /** Of an own token: what a peer that knows this process by an older key is given in its place, where it has to be. */
+  readonly resign?: (
+    token: string,
+    peer: TokenPeer,
+  ) => { readonly token: string; readonly expiresAtEpochMs: number } | undefined;
 }
 
 /** Tokens of a process without identity: empty, and as long-lived as configured. */
@@ -76,7 +82,7 @@ export async function withTokens(
   const index = connection.path?.index ?? 0;
   const callerToken = call.headers[tokenHeader];
   const callerExpires = call.headers[tokenExpiresHeader];
-  const own = await tokens.token(call.peer?.spiffeId);
+  const own = await tokens.token(call.peer);
   const signed = withSegment(connection, index, {
     token: own.token,
     expires: timestampFromEpochMs(own.expiresAtEpochMs),

@@ -12,7 +12,7 @@ import {
   NetworkServiceEndpointQuerySchema,
   NetworkServiceQuerySchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import { isConnectionReplaced } from '../../protocols/messages/replaced-connection.ts';
+import { Replacements } from '../../protocols/messages/replaced-connection.ts';
 import type { Clock, Timer, WallClock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
@@ -37,6 +37,8 @@ export class ServiceWatch {
   #abort: AbortController | undefined;
   #retry: Timer | undefined;
   #failures = 0;
+  readonly #replacements = new Replacements();
+  #openedMs = 0;
   #isClosed = false;
   #isWarm = false;
   #confirming: Promise<void> | undefined;
@@ -86,6 +88,7 @@ export class ServiceWatch {
   async #follow(): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
+    this.#openedMs = this.#setup.clock.nowMs();
     try {
       const streams = [this.#watchService(abort.signal), this.#watchEndpoints(abort.signal)];
       const lost = Promise.race(streams);
@@ -153,8 +156,7 @@ export class ServiceWatch {
   #lose(error: unknown): void {
     if (this.#isClosed) return;
     const { log, clock, random, backoffMs, backoffMsMax } = this.#setup;
-    if (isConnectionReplaced(error) && this.#failures === 0) {
-      this.#failures = 1;
+    if (this.#replacements.mayReopen(error, clock.nowMs() - this.#openedMs)) {
       void this.#follow();
       return;
     }

@@ -337,8 +337,11 @@ function watchOwnName(
   context: Context,
 ): State['watch'] {
   const abort = new AbortController();
-  void untilLost(setup, setup.endpoint.name, abort.signal).then((why) => {
-    if (!abort.signal.aborted) context.self.tell({ type: 'registryLost', generation, why });
+  const { signal } = abort;
+  const onReplaced = (): void => context.self.tell({ type: 'registerDue', withServices: false });
+  const watch = { name: setup.endpoint.name, signal, onReplaced };
+  void untilLost({ ...setup, clock: context.clock }, watch).then((why) => {
+    if (!signal.aborted) context.self.tell({ type: 'registryLost', generation, why });
   });
   return { abort, generation };
 }

@@ -8,6 +8,8 @@ import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointQuerySchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { Replacements } from '../../protocols/messages/replaced-connection.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Headers } from '../../protocols/ports/rpc.ts';
 import type { RegistryClients } from '../registry/registry-clients.ts';
@@ -52,23 +54,41 @@ export async function register(
   return setup.registry.endpoints.register(endpoint, { ...options, passesSocket: true });
 }
 
+export interface WatchSetup extends RegistryCallsSetup {
+  readonly clock: Pick<Clock, 'nowMs'>;
+}
+
+export interface OwnWatch {
+  readonly name: string;
+  readonly signal: AbortSignal;
+  /** The connection was replaced and the watch opened again: what happened between the two was not seen. */
+  readonly onReplaced: () => void;
+}
+
 /** Resolves with the reason once the registry ends the watch or tells a deletion: it stopped or lost its data. */
-export async function untilLost(
-  setup: RegistryCallsSetup,
-  name: string,
-  signal: AbortSignal,
-): Promise<string> {
+export async function untilLost(setup: WatchSetup, watch: OwnWatch): Promise<string> {
+  const { clock } = setup;
+  const replacements = new Replacements();
+  for (;;) {
+    const openedMs = clock.nowMs();
+    try {
+      return await untilEnd(setup, watch);
+    } catch (error) {
+      const mayReopen = replacements.mayReopen(error, clock.nowMs() - openedMs);
+      if (watch.signal.aborted || !mayReopen) return describeError(error);
+    }
+    watch.onReplaced();
+  }
+}
+
+async function untilEnd(setup: RegistryCallsSetup, { name, signal }: OwnWatch): Promise<string> {
   const query = create(NetworkServiceEndpointQuerySchema, {
     networkServiceEndpoint: { name },
     watch: true,
   });
-  try {
-    const stream = setup.registry.endpoints.find(query, { signal, headers: headersOf(setup) });
-    for await (const { deleted } of stream) if (deleted) return 'the registry deleted it';
-    return 'the registry ended its watch';
-  } catch (error) {
-    return describeError(error);
-  }
+  const stream = setup.registry.endpoints.find(query, { signal, headers: headersOf(setup) });
+  for await (const { deleted } of stream) if (deleted) return 'the registry deleted it';
+  return 'the registry ended its watch';
 }
 
 export async function unregister(

@@ -8,7 +8,7 @@ import { formatTokenExpiry } from '../../protocols/nsm/token-expiry.ts';
 import { tokenExpiresHeader, tokenHeader } from '../../protocols/nsm/token-metadata.ts';
 import type { Identity, SignedPathToken } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { CallHeaders, Headers, Peer } from '../../protocols/ports/rpc.ts';
+import type { CallHeaders, Headers, Peer, TokenPeer } from '../../protocols/ports/rpc.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { systemRandom } from '../../transports/process/system-random.ts';
 import { createIdentitySource, endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
@@ -52,14 +52,25 @@ export async function obtainIdentity(options: {
       cause,
     });
   }
-  const sign = (audience: string | undefined): SignedPathToken =>
-    identity.signPathToken(audience, maxTokenLifetimeMs);
+  // As in the reference, what is said about the token's end heeds the peer's certificate, and the claim within does not.
+  const sign = (peer: TokenPeer | undefined): SignedPathToken => {
+    const { token, expiresAtMs } = identity.signPathToken(
+      peer?.spiffeId,
+      maxTokenLifetimeMs,
+      peer?.ownLeaf,
+    );
+    return { token, expiresAtMs: Math.min(expiresAtMs, peer?.trustedUntilMs ?? Infinity) };
+  };
   return {
     identity,
     tokens: {
-      token: (audience) => {
-        const { token, expiresAtMs } = sign(audience);
+      token: (peer) => {
+        const { token, expiresAtMs } = sign(peer);
         return Promise.resolve({ token, expiresAtEpochMs: expiresAtMs });
+      },
+      resign: (token, { ownLeaf }) => {
+        const signed = ownLeaf && identity.resignPathToken(token, ownLeaf);
+        return signed && { token: signed.token, expiresAtEpochMs: signed.expiresAtMs };
       },
     },
     callHeaders: callHeadersOf(sign, log),
@@ -68,12 +79,12 @@ export async function obtainIdentity(options: {
 }
 
 function callHeadersOf(
-  sign: (audience: string | undefined) => SignedPathToken,
+  sign: (peer: TokenPeer | undefined) => SignedPathToken,
   log: Log,
 ): CallHeaders {
-  const make = (peerId: string | undefined): Headers => {
+  const make = (peer: TokenPeer | undefined): Headers => {
     try {
-      const { token, expiresAtMs } = sign(peerId);
+      const { token, expiresAtMs } = sign(peer);
       const expires = formatTokenExpiry(timestampFromEpochMs(expiresAtMs));
       return { [tokenHeader]: token, [tokenExpiresHeader]: expires };
     } catch (error) {

@@ -37,23 +37,6 @@ export function earliest(...timestamps: readonly (Timestamp | undefined)[]): Tim
   return first;
 }
 
-/** What bounds the life of a token; certificates only where they are known. */
-export interface TokenBounds {
-  readonly nowEpochMs: number;
-  readonly lifetimeMs: number;
-  readonly ownCertificateEndsEpochMs?: number;
-  readonly peerCertificateEndsEpochMs?: number;
-}
-
-/** The end of a token's life: the earliest of configured lifetime and both certificates (nsm-wire 6.2). */
-export function tokenExpiryEpochMs(bounds: TokenBounds): number {
-  return Math.min(
-    bounds.nowEpochMs + bounds.lifetimeMs,
-    bounds.ownCertificateEndsEpochMs ?? Infinity,
-    bounds.peerCertificateEndsEpochMs ?? Infinity,
-  );
-}
-
 /**
  * Milliseconds until the first client of a connection refreshes it: a share of the shortest remaining life of all
  * segments, 1/3 where there is one segment, otherwise 0.2 + 0.2 * index / segments. 0 (at once) where a segment has

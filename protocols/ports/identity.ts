@@ -76,10 +76,20 @@ export interface Identity {
   /** Verifies with the bundle of the subject's trust domain. Errors: UNAUTHENTICATED, and those of `ready`. */
   validateJwtSvid(token: string, audience: string, budget: Budget): Promise<JwtSvidClaims>;
   /**
-   * Signs a path token with the key of the current default SVID. `audience`: the SPIFFE ID of the peer.
+   * Signs a path token with the key of the current default SVID. `audience`: the SPIFFE ID of the peer; `ownLeaf`: the
+   * certificate of a snapshot before, for a peer that knows this process by that one.
    * Errors: UNAUTHENTICATED (no identity), FAILED_PRECONDITION (the key is not ECDSA P-256).
    */
-  signPathToken(audience: string | undefined, lifetimeMs: number): SignedPathToken;
+  signPathToken(
+    audience: string | undefined,
+    lifetimeMs: number,
+    ownLeaf?: Uint8Array,
+  ): SignedPathToken;
+  /**
+   * For a peer that knows this process by the certificate `ownLeaf` of a snapshot before: the claims of an own path token,
+   * signed with the key of that one. Undefined where the peer can verify the token as it is, or it is not an own one.
+   */
+  resignPathToken(token: string, ownLeaf: Uint8Array): SignedPathToken | undefined;
   /** Verifies that the holder of that leaf signed the token, and nothing else. Errors: UNAUTHENTICATED. */
   verifyPathToken(token: string, leaf: Uint8Array): PathTokenClaims;
   close(): Promise<void>;

@@ -30,6 +30,13 @@ export interface Peer {
   readonly spiffeId?: string;
   /** DER of the certificate that proved it: whoever holds its key signs the peer's path tokens. */
   readonly leaf?: Uint8Array;
+  /** Wall-clock ms at which trust in it ends: its certificates, as far as they are known. */
+  readonly trustedUntilMs?: number;
+  /**
+   * DER of the certificate with which this process has proven itself to it. After a renewal it may be an older one, and the
+   * peer knows no other key until it connects anew.
+   */
+  readonly ownLeaf?: Uint8Array;
   /** Where the connection can carry descriptors: over unix sockets with TLS. */
   readonly descriptors?: PeerDescriptors;
 }
@@ -61,11 +68,14 @@ export interface UnaryOptions {
 export interface CallHeaders {
   readonly names: readonly string[];
   /**
-   * `peerId`: the SPIFFE ID of whom the call goes to, undefined where the binding cannot know. Never throws: a callee
-   * refuses what it misses.
+   * `peer`: whom the call goes to, undefined where the binding cannot know. Never throws: a callee refuses what it
+   * misses.
    */
-  make(peerId: string | undefined): Headers;
+  make(peer: TokenPeer | undefined): Headers;
 }
+
+/** What counts of a peer for a token that is meant for it. */
+export type TokenPeer = Pick<Peer, 'spiffeId' | 'trustedUntilMs' | 'ownLeaf'>;
 
 /** What a caller says about a stream. A watch has no deadline of its own: it lives until its signal is aborted. */
 export interface StreamOptions {

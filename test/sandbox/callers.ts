@@ -69,7 +69,7 @@ export class Caller {
     this.#says = this.#honest;
     this.#dialer = dialerWith({
       names: [tokenHeader, tokenExpiresHeader],
-      make: (peerId) => this.#says(peerId),
+      make: (peer) => this.#says(peer?.spiffeId),
     });
   }
 

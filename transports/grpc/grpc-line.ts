@@ -29,6 +29,8 @@ export interface LineCall {
   end(reason: NsmError): void;
 }
 
+type OwnTls = MutualTls & { readonly own: OwnSide };
+
 export interface LineInit {
   readonly url: string;
   /** As grpc-js wants it. */
@@ -36,7 +38,7 @@ export interface LineInit {
   readonly channelOptions: ChannelOptions;
   readonly clock: Clock;
   /** Undefined for plaintext. */
-  readonly tls: (MutualTls & { readonly own: OwnSide }) | undefined;
+  readonly tls: OwnTls | undefined;
   readonly callHeaders: CallHeaders | undefined;
   /** Of a unix socket that may carry descriptors. */
   readonly fdPassing: FdPassing | undefined;
@@ -45,8 +47,11 @@ export interface LineInit {
   readonly onClosed: () => void;
 }
 
-/** A peer that has renewed its SVID, at half of its life, is met anew at this part of what is left of the old one. */
-const retireAtPart = 0.8;
+/**
+ * A peer renews its SVID at half of its life (SPIRE, and `vwire identity`) and is met anew at this part of what was left of
+ * the old one. What is said on a connection, tokens included, ends with the peer's certificate: it must not come close.
+ */
+const retireAtPart = 0.4;
 /** A peer that does not renew must not be asked in an ever faster row. */
 const retireAfterMsMin = 1_000;
 
@@ -128,7 +133,7 @@ export class Line {
     if (callHeaders === undefined) return channel;
     // They are asked for once a connection is there, so the peer is known.
     const perCall = CallCredentials.createFromMetadataGenerator((_, answer) =>
-      answer(null, toMetadata(callHeaders.make(this.#peer.spiffeId))),
+      answer(null, toMetadata(callHeaders.make(this.#peer))),
     );
     return credentials.combineChannelCredentials(channel, perCall);
   }
@@ -150,7 +155,7 @@ export class Line {
     }
   }
 
-  #judge(tls: MutualTls, certificate: PeerCertificate): Error | undefined {
+  #judge(tls: OwnTls, certificate: PeerCertificate): Error | undefined {
     try {
       const verified = tls.identity.verifyPeer(presentedChain(certificate));
       this.#refusal = undefined;
@@ -162,8 +167,15 @@ export class Line {
     }
   }
 
-  #meet(tls: MutualTls, { spiffeId, leaf, notAfterMs }: VerifiedPeer): void {
-    this.#peer = Object.freeze({ binding: 'grpc', spiffeId, leaf });
+  #meet(tls: OwnTls, { spiffeId, leaf, notAfterMs }: VerifiedPeer): void {
+    const { leaf: ownLeaf } = tls.own;
+    this.#peer = Object.freeze({
+      binding: 'grpc',
+      spiffeId,
+      leaf,
+      trustedUntilMs: notAfterMs,
+      ...(ownLeaf && { ownLeaf }),
+    });
     this.#followEnd(tls, notAfterMs);
   }
 

@@ -31,6 +31,7 @@ export function contextOptions(material: TlsMaterial | undefined): SecureContext
 /** The TLS context that new connections of a dialer are made with. */
 export interface OwnSide {
   readonly context: SecureContext;
+  readonly leaf: Uint8Array | undefined;
   /** Wall-clock ms. */
   readonly notAfterMs: number;
 }
@@ -79,6 +80,7 @@ export class OwnSides {
         ? undefined
         : {
             context: createSecureContext(contextOptions(material)),
+            leaf: snapshot.svid.chain[0],
             notAfterMs: snapshot.svid.notAfterMs,
           };
     return true;

@@ -19,6 +19,7 @@ export class RefusalLog {
   #lines = 0;
   #more = 0;
   #window: Timer | undefined;
+  #isClosed = false;
 
   constructor(setup: RefusalLogSetup) {
     this.#setup = setup;
@@ -26,15 +27,21 @@ export class RefusalLog {
 
   write(error: NsmError): void {
     const { clock, log, url } = this.#setup;
-    this.#window ??= clock.after(windowMs, () => this.close());
+    if (this.#isClosed) return;
+    this.#window ??= clock.after(windowMs, () => this.#endWindow());
     if (this.#lines < linesMax) {
       this.#lines += 1;
       log.warn('refused a connection', { url, error: describeError(error) });
     } else this.#more += 1;
   }
 
-  /** Ends the window. */
+  /** Says what was only counted so far, and nothing more. */
   close(): void {
+    this.#isClosed = true;
+    this.#endWindow();
+  }
+
+  #endWindow(): void {
     const { log, url } = this.#setup;
     this.#window?.cancel();
     this.#window = undefined;

@@ -47,6 +47,7 @@ export interface TlsDoorInit {
   readonly onRefused: ((error: NsmError) => void) | undefined;
 }
 
+const ownLeavesMax = 4;
 /** How long the last words of ended calls have to leave before the connection is cut. */
 const lastWordsMs = 200;
 
@@ -60,6 +61,8 @@ export class TlsDoor {
   readonly #loads: PeerLoads;
   readonly #handshakes: Handshakes;
   readonly #refusals: RefusalLog;
+  /** Own certificates, the newest first: a handshake may have begun with the one before. */
+  #ownLeaves: readonly Uint8Array[] = [];
   readonly #unwatch: () => void;
 
   constructor(init: TlsDoorInit) {
@@ -106,6 +109,8 @@ export class TlsDoor {
 
   #context() {
     const snapshot = this.#init.tls.identity.current();
+    const leaf = snapshot?.svid.chain[0];
+    if (leaf !== undefined) this.#ownLeaves = [leaf, ...this.#ownLeaves].slice(0, ownLeavesMax);
     return contextOptions(snapshot && tlsMaterial(snapshot));
   }
 
@@ -142,12 +147,14 @@ export class TlsDoor {
 
   #admit(
     socket: TLSSocket,
-    { presented, chain, verified }: Omit<TlsConnectionInit, 'socket'>,
+    { presented, chain, verified }: Omit<TlsConnectionInit, 'socket' | 'ownLeaf'>,
   ): void {
     const { clock, server, tls, url, gateOf } = this.#init;
     const { spiffeId } = verified;
     const load = this.#loads.enter(spiffeId);
-    const connection = new TlsConnection({ socket, presented, chain, verified });
+    const own = socket.getX509Certificate()?.raw;
+    const ownLeaf = own && this.#ownLeaves.find((leaf) => own.equals(leaf));
+    const connection = new TlsConnection({ socket, presented, chain, verified, ownLeaf });
     // One object for all calls, instead of a certificate that is read anew for each.
     socket.getPeerCertificate = (() => presented) as TLSSocket['getPeerCertificate'];
     this.#connections.set(presented, connection);
@@ -194,6 +201,8 @@ interface TlsConnectionInit {
   readonly presented: PeerCertificate;
   readonly chain: readonly Uint8Array[];
   readonly verified: VerifiedPeer;
+  /** With which this process has proven itself. */
+  readonly ownLeaf: Uint8Array | undefined;
 }
 
 export class TlsConnection {
@@ -205,7 +214,8 @@ export class TlsConnection {
   #ended: NsmError | undefined;
   #cut: Timer | undefined;
 
-  constructor({ socket, chain, verified: { spiffeId, leaf } }: TlsConnectionInit) {
+  constructor({ socket, chain, verified, ownLeaf }: TlsConnectionInit) {
+    const { spiffeId, leaf, notAfterMs } = verified;
     this.#socket = socket;
     this.chain = chain;
     const descriptors = admitBeneath(socket);
@@ -213,6 +223,8 @@ export class TlsConnection {
       binding: 'grpc',
       spiffeId,
       leaf,
+      trustedUntilMs: notAfterMs,
+      ...(ownLeaf && { ownLeaf }),
       ...(descriptors === undefined ? {} : { descriptors }),
     });
   }

@@ -33,5 +33,5 @@ export interface MemoryCaller {
 /** The headers that a call arrives with. */
 export function headersOf(caller: MemoryCaller, own: Headers | undefined, peer: Peer): Headers {
   if (caller.callHeaders === undefined) return own ?? noHeaders;
-  return { ...own, ...caller.callHeaders.make(peer.spiffeId) };
+  return { ...own, ...caller.callHeaders.make(peer) };
 }

@@ -12,12 +12,14 @@ import type {
   IdentitySnapshot,
   JwtSvid,
   JwtSvidRequest,
+  X509Svid,
 } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import { readHeldJwtSvids } from './held-jwt-svids.ts';
 import { Latest } from './latest.ts';
-import { signPathToken, verifyPathToken } from './path-tokens.ts';
+import { resignPathToken, verifyPathToken } from './path-tokens.ts';
+import { SignedTokens } from './signed-tokens.ts';
 import type { X509State } from './read-responses.ts';
 import { readJwtBundles, readX509Svids } from './read-responses.ts';
 import type { JwtBundles } from './verify-jwt-svid.ts';
@@ -56,6 +58,9 @@ class IdentitySource implements Identity {
   readonly #jwt: Latest<JwtBundles>;
   readonly #x509Watch: { stop(): void };
   #jwtWatch: { stop(): void } | undefined;
+  /** As long as somebody is known to know this process by it. */
+  readonly #byLeaf = new WeakMap<Uint8Array, X509Svid>();
+  readonly #signed = new SignedTokens();
   #generation = 0;
   #withdrawal: Timer | undefined;
   #expiry: Timer | undefined;
@@ -117,7 +122,7 @@ class IdentitySource implements Identity {
     return verifyJwtSvid(token, audience, bundles, this.#options.wallClock.epochMs());
   }
 
-  signPathToken(audience: string | undefined, lifetimeMs: number) {
+  signPathToken(audience: string | undefined, lifetimeMs: number, ownLeaf?: Uint8Array) {
     const snapshot = this.current();
     if (snapshot === undefined) {
       throw new Failure('UNAUTHENTICATED', 'this process has no identity', {
@@ -127,7 +132,16 @@ class IdentitySource implements Identity {
       });
     }
     const expiresAtMs = this.#options.wallClock.epochMs() + lifetimeMs;
-    return signPathToken(snapshot.svid, { audience, expiresAtMs });
+    const known = ownLeaf && this.#byLeaf.get(ownLeaf);
+    return this.#signed.token(known ?? snapshot.svid, { audience, expiresAtMs });
+  }
+
+  resignPathToken(token: string, ownLeaf: Uint8Array) {
+    const { svid } = this.current() ?? {};
+    const known = this.#byLeaf.get(ownLeaf);
+    // Whoever knows the newest certificate came after it was there, and so did its call.
+    if (known === undefined || svid === undefined || svid.chain[0] === ownLeaf) return undefined;
+    return resignPathToken(token, known);
   }
 
   verifyPathToken(token: string, leaf: Uint8Array) {
@@ -151,6 +165,7 @@ class IdentitySource implements Identity {
     this.#withdrawal = undefined;
     this.#generation += 1;
     this.#warnAtExpiry(state);
+    for (const svid of state.svids) if (svid.chain[0]) this.#byLeaf.set(svid.chain[0], svid);
     log.info('received an identity', {
       spiffeId: state.svid.spiffeId,
       expiresAtMs: state.svid.notAfterMs,

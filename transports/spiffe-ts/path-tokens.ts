@@ -33,14 +33,20 @@ export function signPathToken(svid: X509Svid, request: PathTokenRequest): Signed
       remedy: 'let the identity source issue ec-p256 keys to workloads',
     });
   }
-  const endMs = Math.min(request.expiresAtMs, svid.notAfterMs);
-  // The claim has whole seconds, and what is said about the token must agree with it.
-  const expiresAtMs = Math.floor(endMs / 1000) * 1000;
+  const expiresAtMs = pathTokenEndMs(svid, request);
   const audience = request.audience === undefined ? [] : [request.audience];
   const claims = pathTokenClaims({ subject: svid.spiffeId, audience, expiresAtMs });
   const input = jwtSigningInput(pathTokenHeader, claims);
   const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
   return { token: joinJwt(input, signature), expiresAtMs };
+}
+
+/** The claim has whole seconds, and what is said about the token must agree with it. */
+export function pathTokenEndMs(
+  { notAfterMs }: X509Svid,
+  { expiresAtMs }: PathTokenRequest,
+): number {
+  return Math.floor(Math.min(expiresAtMs, notAfterMs) / 1000) * 1000;
 }
 
 /**
@@ -53,6 +59,15 @@ export function verifyPathToken(token: string, leaf: Uint8Array): PathToken {
     throw refuseToken('token-signature', "a signature by the peer's SVID key", 'another');
   }
   return parsed;
+}
+
+/** The claims of a token of the same hop, signed with the key of this SVID; undefined where it is so signed, or another's. */
+export function resignPathToken(token: string, svid: X509Svid): SignedPathToken | undefined {
+  const [leaf] = svid.chain;
+  const { subject, audience, expiresAtMs, jwt } = parsePathToken(token);
+  if (leaf === undefined || subject !== svid.spiffeId) return undefined;
+  if (verifiesJwt(jwt, 'ES256', publicKeyOf(leaf))) return undefined;
+  return signPathToken(svid, { audience: audience[0], expiresAtMs });
 }
 
 const privateKeys = new WeakMap<Uint8Array, KeyObject>();

@@ -5,6 +5,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import { describeError } from '../../../protocols/errors.ts';
+import { Replacements } from '../../../protocols/messages/replaced-connection.ts';
 import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointQuerySchema,
@@ -35,6 +36,7 @@ export class Presence {
   #abort = new AbortController();
   #retry: Timer | undefined;
   #failures = 0;
+  readonly #replacements = new Replacements();
   #isFirst = true;
   /** Names to register as soon as there is room, and those under way. */
   #due = new Set<string>();
@@ -52,7 +54,9 @@ export class Presence {
   }
 
   async #follow(): Promise<void> {
-    const { upstream, publicUrl, log } = this.#setup;
+    const { upstream, publicUrl, log, clock } = this.#setup;
+    const openedMs = clock.nowMs();
+    let mayReopen = false;
     const query = create(NetworkServiceEndpointQuerySchema, {
       networkServiceEndpoint: { url: publicUrl },
       watch: true,
@@ -74,8 +78,13 @@ export class Presence {
       }
     } catch (error) {
       why = describeError(error);
+      mayReopen = this.#replacements.mayReopen(error, clock.nowMs() - openedMs);
     }
     if (this.#abort.signal.aborted) return;
+    if (mayReopen) {
+      void this.#follow();
+      return;
+    }
     this.#failures += 1;
     if (this.#failures === 1) log.warn('manager lost its registry', { why });
     this.#armRetry();

@@ -216,6 +216,19 @@ describe('a stream whose connection is replaced', () => {
     expect(streams).toHaveLength(2);
   });
 
+  it('loses nobody where both sides renew at the same time', async () => {
+    await follow('a');
+    for (const at of [0, 1, 2]) {
+      streams[at]?.replace();
+      await settle();
+    }
+    expect(streams).toHaveLength(4);
+    streams[3]?.say(event('a', State.UP));
+    await settle();
+    await clock.advance(10_000);
+    expect(told).toEqual({ a: [`${ConnectionEventType.UPDATE} ${State.UP}`] });
+  });
+
   it('is lost, once, where it cannot be opened again', async () => {
     for (const id of ['a', 'b']) await follow(id);
     const closing = listening.get('memory:next');

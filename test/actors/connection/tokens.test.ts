@@ -97,8 +97,8 @@ describe('the tokens of the path', () => {
   it('are asked for with the caller as their audience', async () => {
     const audiences: (string | undefined)[] = [];
     const source: typeof tokens = {
-      async token(audience) {
-        audiences.push(audience);
+      async token(peer) {
+        audiences.push(peer?.spiffeId);
         return { token: 'own', expiresAtEpochMs: nowMs + 1 };
       },
     };

@@ -13,6 +13,7 @@ import { createActorSystem } from '../../../actors/runtime/actor-system.ts';
 import type { ActorSystem } from '../../../actors/runtime/api.ts';
 import { NsmError } from '../../../protocols/errors.ts';
 import { timestampFromEpochMs, timestampToEpochMs } from '../../../protocols/nsm/expiry.ts';
+import { connectionReplaced } from '../../../protocols/messages/replaced-connection.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { systemRandom } from '../../../transports/process/system-random.ts';
 import { createManualClock, type ManualClock, settle } from '../../sandbox/manual-clock.ts';
@@ -131,6 +132,28 @@ describe('an endpoint registration', () => {
     refusal = new NsmError('UNAVAILABLE', 'away');
     await clock.advance(6_000);
     expect(await names()).toEqual([]);
+  });
+
+  it('opens its watch again at once whenever certificates are renewed, and looks whether it is there', async () => {
+    const replace: ((error: NsmError) => void)[] = [];
+    const registered = clients();
+    const find: RegistryClients['endpoints']['find'] = async function* () {
+      yield* await new Promise<never[]>((_, reject) => replace.push(reject));
+    };
+    const registration = spawn({
+      registry: { ...registered, endpoints: { ...registered.endpoints, find } },
+    });
+    await settle();
+    for (let renewal = 1; renewal <= 12; renewal += 1) {
+      await clock.advance(5_000);
+      const before = calls.length;
+      replace.at(-1)?.(connectionReplaced('unix:///nsmgr', 'one from before a renewal'));
+      await settle();
+      expect(replace).toHaveLength(renewal + 1);
+      expect(calls.slice(before)).toEqual(['register']);
+      expect(registration.status.phase).toBe('registered');
+    }
+    await registration.stop(1_000);
   });
 
   it('is there again at once after the registry was replaced by an empty one', async () => {

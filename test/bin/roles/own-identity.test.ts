@@ -39,7 +39,7 @@ it.each([
   const endpoint = await identities(svidLifetimeMs).socketOf('nsmgr');
   const own = await obtainIdentity({ endpoint, maxTokenLifetimeMs, log });
   cleanUps.push(() => own.identity.close());
-  const headers = own.callHeaders.make('spiffe://home.test/nse');
+  const headers = own.callHeaders.make({ spiffeId: 'spiffe://home.test/nse' });
   expect(Object.keys(headers)).toEqual(own.callHeaders.names);
   const leaf = own.peer().leaf ?? new Uint8Array();
   const token = own.identity.verifyPathToken(headers['nsm-client-token'] ?? '', leaf);
@@ -52,6 +52,21 @@ it.each([
   expect(token.expiresAtMs).toBeLessThanOrEqual(end);
   // Whole seconds, and what an SVID was issued before the test looked.
   expect(token.expiresAtMs).toBeGreaterThan(end - 20_000);
+});
+
+it('a token ends where trust in whom it is for does, and says as before who signed it', async () => {
+  const endpoint = await identities().socketOf('nsmgr');
+  const own = await obtainIdentity({ endpoint, maxTokenLifetimeMs: 600_000, log });
+  cleanUps.push(() => own.identity.close());
+  const trustedUntilMs = Date.now() + 7_500;
+  const nse = { spiffeId: 'spiffe://home.test/nse', trustedUntilMs };
+  const { 'nsm-client-token-expires': said = '', 'nsm-client-token': token = '' } =
+    own.callHeaders.make(nse);
+  expect(Date.parse(said)).toBe(trustedUntilMs);
+  const inSegment = await own.tokens.token(nse);
+  expect(inSegment.expiresAtEpochMs).toBe(trustedUntilMs);
+  const claims = own.identity.verifyPathToken(token, own.peer().leaf ?? new Uint8Array());
+  expect(claims.expiresAtMs).toBeGreaterThan(trustedUntilMs);
 });
 
 it('inside a process both ends are the process itself, also after a renewal', async () => {

@@ -17,7 +17,6 @@ import {
   registrationRefreshDelayMs,
   timestampFromEpochMs,
   timestampToEpochMs,
-  tokenExpiryEpochMs,
 } from '../../../protocols/nsm/expiry.ts';
 import { withSegment } from '../../../protocols/nsm/path.ts';
 import { connectionOf } from './samples.ts';
@@ -150,17 +149,5 @@ describe('registrations and tokens', () => {
     expect(isExpired(timestampFromEpochMs(1000), 1000)).toBe(true);
     expect(isExpired(timestampFromEpochMs(1001), 1000)).toBe(false);
     expect(isExpired(undefined, Number.MAX_VALUE)).toBe(false);
-  });
-
-  it('end with the certificates where those end first', () => {
-    const bounds = { nowEpochMs: 0, lifetimeMs: 100 };
-    expect(tokenExpiryEpochMs(bounds)).toBe(100);
-    expect(
-      tokenExpiryEpochMs({
-        ...bounds,
-        ownCertificateEndsEpochMs: 70,
-        peerCertificateEndsEpochMs: 60,
-      }),
-    ).toBe(60);
   });
 });

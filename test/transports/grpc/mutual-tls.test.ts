@@ -117,9 +117,9 @@ function callerAs(identity: Identity, { url }: Pick<Served, 'url'>) {
     ...of(identity),
     callHeaders: {
       names: ['x-for'],
-      make: (peerId) => {
-        audiences.push(peerId);
-        return { 'x-for': String(peerId) };
+      make: (peer) => {
+        audiences.push(peer?.spiffeId);
+        return { 'x-for': String(peer?.spiffeId) };
       },
     },
   });
@@ -165,6 +165,8 @@ describe('both sides', () => {
     expect(id).toBe('spiffe://away.test/client');
     expect(peer).toMatchObject({ binding: 'grpc', spiffeId: 'spiffe://home.test/server' });
     expect(Buffer.from(peer?.leaf ?? [])).toEqual(Buffer.from(leafOf(server)));
+    expect(peer?.trustedUntilMs).toBe(server.current()?.svid.notAfterMs);
+    expect(served.contexts[0]?.peer.trustedUntilMs).toBe(client.current()?.svid.notAfterMs);
     const leaf = served.contexts[0]?.peer.leaf ?? new Uint8Array();
     const { token } = client.signPathToken('spiffe://home.test/server', 60_000);
     expect(server.verifyPathToken(token, leaf).subject).toBe('spiffe://away.test/client');
@@ -232,10 +234,42 @@ describe('rotation', () => {
     const { peer } = await ask();
     expect(await ended).toMatchObject({ details: { rule: 'svid-rotation' } });
     const certificate = new X509Certificate(peer?.leaf ?? new Uint8Array());
+    // Long before the old one ends, and again until there is a newer one.
+    expect(Date.now()).toBeLessThanOrEqual(Date.parse(certificate.validTo) - 1_000);
+    await eventually('the next certificate', 5_000, async () => {
+      const next = (await ask()).peer;
+      expect(next?.spiffeId).toBe('spiffe://brief.test/server');
+      expect(next?.leaf).not.toEqual(peer?.leaf);
+    });
     expect(Date.now()).toBeLessThanOrEqual(Date.parse(certificate.validTo));
-    const next = (await ask()).peer;
-    expect(next?.spiffeId).toBe('spiffe://brief.test/server');
-    expect(next?.leaf).not.toEqual(peer?.leaf);
+  });
+
+  it('of one side alone: tokens are signed with the key that the other side knows it by', async () => {
+    const [server, client] = [await home.source('server'), await home.source('client')];
+    const served = await serveAs(server);
+    const still = client.current();
+    const { ask } = callerAs(
+      faked(client, () => still),
+      served,
+    );
+    const [{ peer: before }] = [
+      await ask(),
+      await renewed(server, () => home.server.rotateSvids()),
+    ];
+    const { peer: now } = await ask();
+    // The connection is the one of before, and so is what the client knows of the server.
+    expect(now).toBe(before);
+    const [id, leaf] = ['spiffe://home.test/client', now?.leaf ?? new Uint8Array()];
+    const known = served.contexts.at(-1)?.peer.ownLeaf;
+    const { token } = server.signPathToken(id, 60_000, known);
+    expect(server.verifyPathToken(token, leaf).subject).toBe('spiffe://home.test/server');
+    expect(() => server.verifyPathToken(server.signPathToken(id, 60_000).token, leaf)).toThrow(
+      'not valid',
+    );
+    // The same of the client, whose newest SVID the server has not seen.
+    const seen = served.contexts.at(-1)?.peer.leaf ?? new Uint8Array();
+    const { token: own } = client.signPathToken('spiffe://home.test/server', 60_000, now?.ownLeaf);
+    expect(server.verifyPathToken(own, seen).subject).toBe(id);
   });
 
   it('that brings nothing new disturbs no stream', async () => {

@@ -4,6 +4,8 @@
 import { expect, it } from 'vitest';
 import { Presence } from '../../../../actors/manager/registry/presence.ts';
 import type { RegistryClients } from '../../../../actors/registry/registry-clients.ts';
+import type { NsmError } from '../../../../protocols/errors.ts';
+import { connectionReplaced } from '../../../../protocols/messages/replaced-connection.ts';
 import { silentLog } from '../../../../protocols/ports/log.ts';
 import { systemRandom } from '../../../../transports/process/system-random.ts';
 import { createManualClock, settle } from '../../../sandbox/manual-clock.ts';
@@ -60,6 +62,40 @@ it('registers one name once at a time, and again for a loss that came meanwhile'
   expect(asked).toEqual(['e0']);
   await answerAll();
   expect(asked).toEqual(['e0', 'e0']);
+  presence.close();
+  expect(clock.pendingTimers).toBe(0);
+});
+
+it('opens its watch again at once where certificates were renewed, without a word of a loss', async () => {
+  const clock = createManualClock();
+  const warned: string[] = [];
+  const replace: ((error: NsmError) => void)[] = [];
+  const endpoints = {
+    find: async function* () {
+      yield* await new Promise<never[]>((_, reject) => replace.push(reject));
+    },
+  };
+  const asked: string[] = [];
+  const presence = new Presence({
+    upstream: { endpoints } as unknown as RegistryClients,
+    publicUrl: 'tcp://127.0.0.1:5001',
+    clock,
+    random: systemRandom,
+    log: { ...silentLog, warn: (message) => void warned.push(message) },
+    local: () => [endpoint('e0', 'svc')],
+    isLocal: () => true,
+    registerAgain: (name) => Promise.resolve(void asked.push(name)),
+  });
+  await settle();
+  for (let renewal = 1; renewal <= 8; renewal += 1) {
+    await clock.advance(5_000);
+    replace.at(-1)?.(connectionReplaced('tcp://registry:5002', 'one from before a renewal'));
+    await settle();
+    expect(replace).toHaveLength(renewal + 1);
+    // What was deleted between the two watches was not seen.
+    expect(asked).toHaveLength(renewal);
+  }
+  expect(warned).toEqual([]);
   presence.close();
   expect(clock.pendingTimers).toBe(0);
 });
