@@ -41,8 +41,6 @@ export interface OpenedMessage {
 }
 
 interface GreetingKey extends OwnKey {
-  /** Of the SVID that it was made for. */
-  readonly leaf: Uint8Array;
   readonly endsAtMs: number;
   readonly greeting: Headers;
 }

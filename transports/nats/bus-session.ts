@@ -11,6 +11,8 @@ export interface OwnKey {
   /** Public half, base64url. */
   readonly key: string;
   readonly secret: KeyObject;
+  /** Of the SVID that it was made for. */
+  readonly leaf: Uint8Array;
   /** Messages that were sealed with it, to whomever: no count is used twice, whatever is forgotten meanwhile. */
   sent: number;
 }
@@ -41,6 +43,8 @@ const windowSize = 1024;
 export class Session {
   readonly own: OwnKey;
   readonly party: Party;
+  /** The other one, as it knows this process. */
+  readonly peer: Party['peer'];
   readonly #sendKey: Buffer;
   readonly #receiveKey: Buffer;
   #highest = 0;
@@ -50,6 +54,7 @@ export class Session {
   constructor(own: OwnKey, party: Party) {
     this.own = own;
     this.party = party;
+    this.peer = Object.freeze({ ...party.peer, ownLeaf: own.leaf });
     const secret = diffieHellman({ privateKey: own.secret, publicKey: party.publicKey });
     this.#sendKey = directionKey(secret, own.key, party.key);
     this.#receiveKey = directionKey(secret, party.key, own.key);

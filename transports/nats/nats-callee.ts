@@ -12,7 +12,7 @@ import {
 } from '../../protocols/messages/call-envelope.ts';
 import { PeerTime } from '../../protocols/messages/peer-time.ts';
 import { helloHeader, strangerHeader } from '../../protocols/messages/seal-lines.ts';
-import type { Headers, Peer } from '../../protocols/ports/rpc.ts';
+import type { Headers, Peer, TokenPeer } from '../../protocols/ports/rpc.ts';
 import type { BusSeals } from './bus-seals.ts';
 import type { Session } from './bus-session.ts';
 import type { BusMessage, NatsBus } from './nats-bus.ts';
@@ -28,7 +28,7 @@ export interface Reception {
 export interface CalleeMessage {
   readonly subject: string;
   readonly reply: string;
-  readonly compose: (peerId: string | undefined) => Omit<BusMessage, 'reply'>;
+  readonly compose: (peer: TokenPeer | undefined) => Omit<BusMessage, 'reply'>;
 }
 
 /** Who is on the other side of the bus where nobody proves it. */
@@ -64,7 +64,7 @@ export class BusCallee {
 
   /** Who answered last. */
   get peer(): Peer {
-    return this.#session?.party.peer ?? busPeer;
+    return this.#session?.peer ?? busPeer;
   }
 
   /** Tells, from now on, whether both sides are still proven by what proves them now. */
@@ -87,7 +87,7 @@ export class BusCallee {
   /** For a call under way. */
   send({ subject, reply, compose }: CalleeMessage): boolean {
     const session = this.#session;
-    const message = compose(session?.party.peer.spiffeId);
+    const message = compose(session?.peer);
     const addressed = reply === '' ? {} : { reply };
     if (this.#seals === undefined) return this.#bus.publish(subject, { ...message, ...addressed });
     // Whoever has never been met has begun nothing.
@@ -113,9 +113,9 @@ export class BusCallee {
     const opened = seals.open(headers, { subject, reply: '' }, body);
     if (opened === 'unknown') return unproven(headers);
     if (opened === 'forged') return undefined;
-    const { spiffeId } = opened.session.party.peer;
+    const { spiffeId } = opened.session.peer;
     // One that was replaced may still answer what it was asked.
-    if (spiffeId !== this.#session?.party.peer.spiffeId) return undefined;
+    if (spiffeId !== this.#session?.peer.spiffeId) return undefined;
     return this.#observed(opened.headers, opened.body);
   }
 

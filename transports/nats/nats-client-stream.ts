@@ -202,10 +202,10 @@ class ClientStream implements ClientCall {
       callee.call({
         subject: `${subject}.${suffix}`,
         reply: this.#caller.inbox(this.#id),
-        compose: (peerId) => ({
+        compose: (peer) => ({
           headers: {
             ...this.#options.headers,
-            ...this.#caller.callHeaders?.make(peerId),
+            ...this.#caller.callHeaders?.make(peer),
             [callHeader]: line,
           },
           body,

@@ -122,10 +122,10 @@ class UnaryCall implements ClientCall {
       const isSent = caller.callee.call({
         subject: `${caller.subject}.${methodSuffix(method.parent.typeName, method.name)}`,
         reply: caller.inbox(this.#id),
-        compose: (peerId) => ({
+        compose: (peer) => ({
           headers: {
             ...options.headers,
-            ...caller.callHeaders?.make(peerId),
+            ...caller.callHeaders?.make(peer),
             [callHeader]: encodeCall(call),
             ...(operation && { [operationHeader]: encodeOperation(operation) }),
           },

@@ -314,7 +314,7 @@ class Host implements BusHost {
     if (frame === undefined) return;
     const call = this.#calls.get(id);
     if (call !== undefined) {
-      if (call.caller === to.session?.party.peer.spiffeId) call.onFrame(frame, body);
+      if (call.caller === to.session?.peer.spiffeId) call.onFrame(frame, body);
     } else if (to.subject !== '' && frame.kind !== 'cancel') this.refuse(to, unknownStream());
   }
 
@@ -341,7 +341,7 @@ class Host implements BusHost {
     const call = new ServedCall({
       deadlineMs: opening.deadline,
       headers: userHeaders(headers),
-      peer: to.session?.party.peer ?? busPeer,
+      peer: to.session?.peer ?? busPeer,
       operation: readOperation(headers[operationHeader]),
     });
     const request = decodeRequest(served, body);

@@ -54,7 +54,7 @@ class ServedStream implements BusServedCall {
   }
 
   get caller(): string | undefined {
-    return this.#incoming.reply.session?.party.peer.spiffeId;
+    return this.#incoming.reply.session?.peer.spiffeId;
   }
 
   run(): void {
@@ -159,7 +159,7 @@ class ServedStream implements BusServedCall {
 }
 
 function callerReplaced({ session }: IncomingCall['reply']): NsmError {
-  const caller = session?.party.peer.spiffeId ?? 'nobody';
+  const caller = session?.peer.spiffeId ?? 'nobody';
   return connectionReplaced(
     'a stream over the bus',
     `certificates of ${caller} that count no more`,

@@ -31,7 +31,7 @@ class ServedUnary implements BusServedCall {
   }
 
   get caller(): string | undefined {
-    return this.#incoming.reply.session?.party.peer.spiffeId;
+    return this.#incoming.reply.session?.peer.spiffeId;
   }
 
   run(): void {

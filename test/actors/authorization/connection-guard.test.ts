@@ -57,7 +57,6 @@ it.each([
         policy: () => openPolicy,
         trail: new AuditTrail({ log: { write: () => {} }, clock: systemClock }),
         wallClock: systemWallClock,
-        hasBus: false,
       }),
       table: { get: () => undefined, withSegment: () => [] },
     },

@@ -20,7 +20,12 @@ import {
 } from '../../../protocols/nsm/gen/networkservice_pb.ts';
 import type { Identity, IdentitySnapshot } from '../../../protocols/ports/identity.ts';
 import { type Log, silentLog } from '../../../protocols/ports/log.ts';
-import { type CallContext, type Peer, serve } from '../../../protocols/ports/rpc.ts';
+import {
+  type CallContext,
+  type Peer,
+  serve,
+  type TokenPeer,
+} from '../../../protocols/ports/rpc.ts';
 import { BusSeals } from '../../../transports/nats/bus-seals.ts';
 import {
   asLibraryHeaders,
@@ -123,9 +128,9 @@ async function serveAs(identity: Identity | undefined) {
 async function callerAs(identity: Identity | undefined) {
   const audiences: (string | undefined)[] = [];
   const { bus, with: seals } = await busAs(identity);
-  const make = (peerId: string | undefined) => {
-    audiences.push(peerId);
-    return { 'x-for': String(peerId) };
+  const make = (peer: TokenPeer | undefined) => {
+    audiences.push(peer?.spiffeId);
+    return { 'x-for': String(peer?.spiffeId) };
   };
   const dialer = createNatsDialer(bus, {
     beatMs,
