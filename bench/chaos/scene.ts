@@ -59,7 +59,7 @@ const cidrOf = (at: number): string => `172.16.${at}.0/24`;
 
 interface Held extends ChaosEndpoint {
   readonly answerer: Answerer;
-  child: Child;
+  readonly stop: () => Promise<void>;
   isDestroyed: boolean;
 }
 
@@ -97,26 +97,30 @@ export class Scene {
     const { mesh, namespace, unique } = this.stage;
     const workload: MeshWorkload = { name: unique('server'), node, namespace: namespace() };
     const prefix = cidrOf(this.#endpoints.length);
-    const run = (): Promise<Child> =>
-      mesh.startEndpoint(workload, {
+    const run = async (): Promise<void> => {
+      await mesh.startEndpoint(workload, {
         NSM_SERVICE_NAMES: service,
         NSM_CIDR_PREFIX: prefix,
         NSM_PAYLOAD: 'IP',
         ...env,
       });
-    const kill = async (): Promise<void> => {
-      held.child.kill('SIGKILL');
-      await held.child.exited;
     };
+    // The latest, also where it was not ready in time.
+    const child = (): Child | undefined => mesh.processes.get(workload.name);
+    const kill = async (): Promise<void> => {
+      child()?.kill('SIGKILL');
+      await child()?.exited;
+    };
+    await run();
     const held: Held = {
       name: workload.name,
       workload,
-      child: await run(),
+      stop: async () => void (await child()?.stop(stopGraceMs)),
       answerer: await startAnswerer(workload.namespace),
       isDestroyed: false,
       kill,
       endService: () => held.answerer.endService(),
-      start: async () => void (held.child = await run()),
+      start: run,
       async destroy() {
         held.isDestroyed = true;
         // It goes with the last of its processes.
@@ -216,8 +220,8 @@ export class Scene {
     );
     const left = await this.#leftAfterClients();
     await Promise.all(
-      this.#endpoints.map(async ({ child, answerer }) => {
-        await Promise.all([child.stop(stopGraceMs), answerer.stop()]);
+      this.#endpoints.map(async ({ stop, answerer }) => {
+        await Promise.all([stop(), answerer.stop()]);
       }),
     );
     return [...left, ...(await this.#leftInRegistry())];
