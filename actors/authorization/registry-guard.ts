@@ -27,6 +27,10 @@ import {
   parseRegistryPath,
   registryPathHeader,
 } from '../../protocols/registry/registry-path.ts';
+import {
+  allRegistryPolicies,
+  type RegistryPolicies,
+} from '../../protocols/authorization/registry-policies.ts';
 import type { Authority, Subject } from './authority.ts';
 import { withHeaders } from './presented.ts';
 
@@ -38,6 +42,8 @@ export interface RegistryGuardSetup {
     name: string,
     context: CallContext,
   ) => Promise<NetworkServiceEndpoint | undefined>;
+  /** Rules of the reference that are asked; all of them where it is absent. */
+  readonly policies?: RegistryPolicies;
 }
 
 export function guardServiceRegistry(
@@ -45,7 +51,7 @@ export function guardServiceRegistry(
   setup: RegistryGuardSetup,
 ): ServiceHandler<typeof NetworkServiceRegistry> {
   const { authority } = setup;
-  const desk = new Desk(setup.authority);
+  const desk = new Desk(setup);
   const offers = (service: NetworkService) => [{ service: service.name, labels: {} }];
   return {
     register: async (service, context) => {
@@ -74,7 +80,7 @@ export function guardEndpointRegistry(
   setup: RegistryGuardSetup,
 ): ServiceHandler<typeof NetworkServiceEndpointRegistry> {
   const { authority } = setup;
-  const desk = new Desk(setup.authority);
+  const desk = new Desk(setup);
   const offers = (endpoint: NetworkServiceEndpoint) =>
     endpoint.networkServiceNames.map((service) => ({
       service,
@@ -126,11 +132,13 @@ interface RegistryCall<E extends Entry> {
 /** Judges calls about names. Two that come for a free name at the same time get it one after the other. */
 class Desk {
   readonly #authority: Authority;
+  readonly #policies: RegistryPolicies;
   /** Who has a call under way, by name; bounded by the calls that a process serves at once. */
   readonly #underWay = new Map<string, { readonly client: string; calls: number }>();
 
-  constructor(authority: Authority) {
+  constructor({ authority, policies = allRegistryPolicies }: RegistryGuardSetup) {
     this.#authority = authority;
+    this.#policies = policies;
   }
 
   async admit<E extends Entry, Reply>(
@@ -145,7 +153,8 @@ class Desk {
     const subject: Subject = { operation, name, caller: context, ...(client && { client }) };
     const peer = this.#authority.peerOf(subject);
     const nowEpochMs = offers === undefined ? undefined : wallClock.epochMs();
-    const view = { tokens: step.tokens, peer, self: this.#authority.self, nowEpochMs };
+    const selected = this.#policies;
+    const view = { tokens: step.tokens, peer, self: this.#authority.self, nowEpochMs, selected };
     const recorded = this.#recorded(name, known);
     const claim = {
       name,
@@ -154,7 +163,8 @@ class Desk {
       peer: peer.spiffeId,
       isOperator: this.#isOperator(client ?? '', peer.spiffeId, recorded),
     };
-    const byRules = serverRules(view, reader) ?? clientAllowed(claim);
+    const isOwned = selected.has('client_allowed');
+    const byRules = serverRules(view, reader) ?? (isOwned ? clientAllowed(claim) : undefined);
     this.#authority.settle(
       subject,
       byRules,

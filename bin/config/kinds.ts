@@ -19,6 +19,10 @@ import {
   parseAwarenessGroups,
 } from '../../protocols/nsm/awareness-groups.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
+import {
+  allRegistryPolicies,
+  selectRegistryPolicies,
+} from '../../protocols/authorization/registry-policies.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
 
 /** A kind of value; `label` and `expected` are for people. */
@@ -30,6 +34,7 @@ export interface Kind<T> {
 
 /** Parsers get no name of the value: the report of all errors names each variable. */
 const noName = 'value';
+const registryPoliciesExample = 'etc/nsm/opa/common/.*.rego';
 
 /** Turns a parser into a kind; it refuses by undefined, or by an NsmError that may know better what it expected. */
 function kind<T>(label: string, expected: string, parse: (text: string) => T | undefined): Kind<T> {
@@ -94,6 +99,11 @@ export const tcpProbe = kind('probe', 'empty, or tcp:PORT such as tcp:8080', (va
 });
 export const boolean = kind('boolean', 'true or false', (value) => parseBoolean(value, noName));
 export const texts = kind('list', 'texts separated by commas', (value) => parseList(value, noName));
+export const registryPolicies = kind(
+  'list of rules',
+  `names of ${[...allRegistryPolicies].join(', ')}, or expressions such as ${registryPoliciesExample}`,
+  (value) => selectRegistryPolicies(parseList(value, noName)),
+);
 export const labels = kind(
   'map',
   'key:value pairs separated by commas',

@@ -13,6 +13,7 @@ import { registryClients } from '../../actors/registry/registry-clients.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
 import { nodeLeaseMsDefault, nodeServiceName } from '../../protocols/nsm/node-lease.ts';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
+import type { RegistryPolicies } from '../../protocols/authorization/registry-policies.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ServedService } from '../../protocols/ports/rpc.ts';
 import { guarded } from './authorization.ts';
@@ -31,6 +32,8 @@ export interface NsmgrOptions extends MovingOptions {
   readonly listenOn: readonly string[];
   readonly registryUrl: string;
   readonly maxTokenLifetimeMs: number;
+  /** Rules of the reference for registry calls; all by default. */
+  readonly registryPolicies?: RegistryPolicies;
   /** `nodeName` and so on: added to what this node's Endpoints register. */
   readonly nodeLabels: Readonly<Record<string, string>>;
   readonly excludedPrefixes: () => readonly string[];
@@ -95,6 +98,7 @@ export async function composeNsmgr(
     // Only the registry knows.
     service: () => Promise.resolve(undefined),
     endpoint: (name: string) => Promise.resolve(registry.localNamed(name)),
+    ...(options.registryPolicies && { policies: options.registryPolicies }),
   };
   const listening = await serveManager(
     platform,

@@ -2,6 +2,7 @@
 
 import { spawnRegistryDomain } from '../../actors/registry/registry-domain.ts';
 import { registryServices } from '../../actors/registry/registry-services.ts';
+import type { RegistryPolicies } from '../../protocols/authorization/registry-policies.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 import { createNatsRegistryStore } from '../../transports/nats/registry-store.ts';
@@ -13,6 +14,8 @@ export interface RegistryOptions {
   readonly name: string;
   readonly listenOn: readonly string[];
   readonly store: RegistryStore;
+  /** Rules of the reference for calls; all by default. */
+  readonly policies?: RegistryPolicies;
 }
 
 export async function composeRegistry(
@@ -23,7 +26,8 @@ export async function composeRegistry(
   const { store } = options;
   const domain = spawnRegistryDomain(system, { store, wallClock }, options.name);
   const services = registryServices({ system, domain, clock, wallClock });
-  const registered = registeredIn(services);
+  const { policies } = options;
+  const registered = { ...registeredIn(services), ...(policies && { policies }) };
   const listening = await listenOnAll(
     listener,
     options.listenOn,

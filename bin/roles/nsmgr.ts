@@ -48,6 +48,7 @@ export async function run(): Promise<number> {
             registryUrl,
             forwarderServiceName: config.forwarderNetworkServiceName,
             maxTokenLifetimeMs: config.maxTokenLifetimeMs,
+            registryPolicies: config.registryServerPolicies,
             keepsWhileAlive: config.expiry === 'keep-while-alive',
             nodeLabels: clientInfoLabels(config),
             excludedPrefixes: () => excluded.value,

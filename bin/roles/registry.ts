@@ -22,6 +22,7 @@ export async function run(): Promise<number> {
           const composed = await composeRegistry(platform(), {
             name: config.domain,
             listenOn: config.listenOn,
+            policies: config.registryServerPolicies,
             store: registryStoreFor(platform(), config.domain),
           });
           role = composed;

@@ -107,6 +107,8 @@ export interface ServerView {
   readonly self: string;
   /** Undefined: an expired token is no reason, since this call takes something away that is the caller's own. */
   readonly nowEpochMs: number | undefined;
+  /** The rules of the reference that are asked; all of them where nothing was selected. */
+  readonly selected?: ReadonlySet<string>;
 }
 
 /** What a server needs to know of tokens; a `TokenReader`. */
@@ -117,17 +119,23 @@ export interface Tokens {
 
 /** The first rule that does not hold, in the order of the reference; the costly one last. */
 export function serverRules(view: ServerView, tokens: Tokens): Finding | undefined {
-  const { peer, self, nowEpochMs } = view;
+  const { peer, self, nowEpochMs, selected } = view;
+  const asks = (rule: string): boolean => selected?.has(rule) ?? true;
+  const isSigned: IsSignedBy = (token, leaf) => tokens.isSignedBy(token, leaf);
   const presented = view.tokens.map((token) => tokens.read(token));
   const last = presented.at(-1);
   if (last === undefined) return noCaller;
   return (
-    tokensValid(presented) ??
-    (nowEpochMs === undefined ? undefined : tokensExpired(presented, nowEpochMs)) ??
-    tokensChained(presented) ??
+    (asks('tokens_valid') ? tokensValid(presented) : undefined) ??
+    (nowEpochMs !== undefined && asks('tokens_expired')
+      ? tokensExpired(presented, nowEpochMs)
+      : undefined) ??
+    (asks('tokens_chained') ? tokensChained(presented) : undefined) ??
     prevTokenSubject(last, peer) ??
     prevTokenAudience(last, self) ??
-    prevTokenSigned(view.tokens.at(-1) ?? '', peer, (token, leaf) => tokens.isSignedBy(token, leaf))
+    (asks('prev_token_signed')
+      ? prevTokenSigned(view.tokens.at(-1) ?? '', peer, isSigned)
+      : undefined)
   );
 }
 

@@ -3,7 +3,16 @@
 // unchanged.
 
 import { clientPolicies, commonVariables, expiry, maxTokenLifetime } from '../common.ts';
-import { duration, integer, ipAddress, labels, oneOf, text, texts, url } from '../kinds.ts';
+import {
+  duration,
+  integer,
+  ipAddress,
+  labels,
+  oneOf,
+  registryPolicies,
+  text,
+  url,
+} from '../kinds.ts';
 import { type ConfigOf, optionalVariable, variable } from '../variables.ts';
 
 export const forwarderVariables = {
@@ -31,9 +40,9 @@ export const forwarderVariables = {
   expiry,
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
-    texts,
+    registryPolicies,
     clientPolicies,
-    'rules for registry calls that it makes, by the names of the reference',
+    'read, and refused where it names no rule; answers of a registry are not judged',
   ),
   dialTimeoutMs: variable('NSM_DIAL_TIMEOUT', duration, '750ms', 'time to reach the next hop'),
   tunnelIp: optionalVariable(

@@ -15,6 +15,7 @@ import {
   labels,
   oneOf,
   text,
+  registryPolicies,
   texts,
   url,
 } from '../kinds.ts';
@@ -28,9 +29,9 @@ export const nseVariables = {
   expiry,
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
-    texts,
+    registryPolicies,
     clientPolicies,
-    'rules for registry calls that it makes, by the names of the reference',
+    'read, and refused where it names no rule; answers of a registry are not judged',
   ),
   ipamPolicy: variable(
     'NSM_IPAM_POLICY',

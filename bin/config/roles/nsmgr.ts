@@ -8,7 +8,7 @@ import {
   maxTokenLifetime,
   serverPolicies,
 } from '../common.ts';
-import { duration, durationBetween, text, texts, url, urls } from '../kinds.ts';
+import { duration, durationBetween, registryPolicies, text, url, urls } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const nsmgrVariables = {
@@ -29,15 +29,15 @@ export const nsmgrVariables = {
   expiry,
   registryServerPolicies: variable(
     'NSM_REGISTRY_SERVER_POLICIES',
-    texts,
+    registryPolicies,
     serverPolicies,
-    'rules for registry calls that it serves, by the names of the reference',
+    'rules of the reference that registry calls must hold to; empty: none of them',
   ),
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
-    texts,
+    registryPolicies,
     clientPolicies,
-    'rules for registry calls that it makes, by the names of the reference',
+    'read, and refused where it names no rule; answers of a registry are not judged',
   ),
   dialTimeoutMs: variable('NSM_DIAL_TIMEOUT', duration, '750ms', 'time to reach the next hop'),
   forwarderNetworkServiceName: variable(

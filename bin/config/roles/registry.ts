@@ -1,7 +1,7 @@
 // Configuration of the registry, with the names and defaults of the reference's registry-memory.
 
 import { clientPolicies, commonVariables, maxTokenLifetime, serverPolicies } from '../common.ts';
-import { duration, texts, url, urls } from '../kinds.ts';
+import { duration, registryPolicies, url, urls } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const registryVariables = {
@@ -9,15 +9,15 @@ export const registryVariables = {
   maxTokenLifetimeMs: maxTokenLifetime,
   registryServerPolicies: variable(
     'NSM_REGISTRY_SERVER_POLICIES',
-    texts,
+    registryPolicies,
     serverPolicies,
-    'rules for registry calls that it serves, by the names of the reference',
+    'rules of the reference that registry calls must hold to; empty: none of them',
   ),
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
-    texts,
+    registryPolicies,
     clientPolicies,
-    'rules for registry calls that it makes, by the names of the reference',
+    'read, and refused where it names no rule; answers of a registry are not judged',
   ),
   proxyRegistryUrl: variable(
     'NSM_PROXY_REGISTRY_URL',

@@ -1,7 +1,7 @@
 // Configuration of the supplier, with the names and defaults of the reference's nse-supplier-k8s where it has them.
 
 import { clientPolicies, commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
-import { integer, labels, oneOf, text, texts, url } from '../kinds.ts';
+import { integer, labels, oneOf, registryPolicies, text, url } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const supplierVariables = {
@@ -10,9 +10,9 @@ export const supplierVariables = {
   maxTokenLifetimeMs: maxTokenLifetime,
   registryClientPolicies: variable(
     'NSM_REGISTRY_CLIENT_POLICIES',
-    texts,
+    registryPolicies,
     clientPolicies,
-    'rules for registry calls that it makes, by the names of the reference',
+    'read, and refused where it names no rule; answers of a registry are not judged',
   ),
   serviceName: variable(
     'NSM_SERVICE_NAME',

@@ -96,6 +96,19 @@ describe('what a server asks of the tokens before it', () => {
     expect(ruleOf(serverRules({ ...view, tokens: [expired] }, reader()))).toBe('granted');
   });
 
+  it.each([
+    ['tokens_expired', [token('nsmgr', ['forwarder'], { expiresAtMs: nowEpochMs - 1 })]],
+    ['tokens_chained', [token('nsc', ['other']), toForwarder]],
+    ['tokens_valid', ['', toForwarder]],
+  ] as const)('does not ask for %s where the operator has selected other rules', (rule, tokens) => {
+    const peer = { spiffeId: id('nsmgr'), leaf: leafOf('nsmgr') };
+    const view = { tokens, peer, self: id('forwarder'), nowEpochMs };
+    const others = new Set(['tokens_expired', 'tokens_chained', 'tokens_valid']);
+    expect(ruleOf(serverRules({ ...view, selected: others }, reader()))).toBe(rule);
+    others.delete(rule);
+    expect(ruleOf(serverRules({ ...view, selected: others }, reader()))).toBe('granted');
+  });
+
   it.each(rows)('refuses %s without showing a token', (_, tokens) => {
     const finding = atForwarder(tokens);
     if (finding === undefined) return;
