@@ -129,12 +129,15 @@ export class WatchedStreams {
   }
 }
 
-/** An identity that stays as it was and takes its end for far away. */
+/** An identity that stays as it was, and takes its own end and that of whom it meets for far away. */
 function believing(identity: Identity, { svid, ...rest }: IdentitySnapshot): Identity {
   const frozen = { ...rest, svid: { ...svid, notAfterMs: svid.notAfterMs + hourMs } };
   return {
     current: () => frozen,
     watch: () => () => {},
-    verifyPeer: (chain: readonly Uint8Array[]) => identity.verifyPeer(chain),
+    verifyPeer: (chain: readonly Uint8Array[]) => {
+      const verified = identity.verifyPeer(chain);
+      return { ...verified, notAfterMs: verified.notAfterMs + hourMs };
+    },
   } as unknown as Identity;
 }
