@@ -17,11 +17,14 @@ export interface ClosingSetup {
   readonly table: ConnectionTable;
   /** Time for an operation that nobody outside waits for: closing after expiry. */
   readonly ownCallTimeoutMs: number;
-  /** Present where what expires may be kept: here, and so at the next hop as well. */
+  /** As in `KeepingSetup`. */
   readonly keeper?: Keeper;
 }
 
-/** How long after its expiry a next hop that may keep the connection is told of its end. */
+/**
+ * How long after its expiry a next hop that may keep a wire alive is told of its end. Where this hop took its own part of
+ * the data plane away, no packet keeps the rest alive.
+ */
 const toldMsMax = 3_600_000;
 
 /** Over for everybody here, but not yet everywhere. */
@@ -53,7 +56,8 @@ export async function tryToClose(
     // A caller that does not wait for the Close has not taken it back, and the next hop may not have heard of it.
     const mayHelp = retryable || call.signal.aborted;
     // From then on the next hop has closed it by itself.
-    const endsAtMs = intent.closeAtMs + (setup.keeper === undefined ? 0 : toldMsMax);
+    const mayBeKept = setup.keeper !== undefined && setup.keeper.dataplane === undefined;
+    const endsAtMs = intent.closeAtMs + (mayBeKept ? toldMsMax : 0);
     if (isOurs || (mayHelp && clock.nowMs() < endsAtMs)) return { kind: 'again', error };
     if (!mayHelp) refusal = error;
   }

@@ -124,23 +124,23 @@ function encodeIntent(intent: Intent, bootId: string): Uint8Array {
   return toBinary(ConnectionRecordSchema, record);
 }
 
-function keepingRecord({ periodMs, periods, packets, isDoubtful }: Keeping) {
+function keepingRecord({ periodMs, periods, packets, doubts = 0 }: Keeping) {
   return create(KeepingSchema, {
     periodMs: BigInt(Math.round(periodMs)),
     periods,
     packets: packets === undefined ? '' : String(packets),
-    doubtful: isDoubtful === true,
+    doubts,
   });
 }
 
 function keepingOf(record: ConnectionRecord): Keeping | undefined {
   if (record.keeping === undefined) return undefined;
-  const { periodMs, periods, packets, doubtful } = record.keeping;
+  const { periodMs, periods, packets, doubts } = record.keeping;
   return {
     periodMs: Number(periodMs),
     periods,
     ...(packets === '' ? {} : { packets: BigInt(packets) }),
-    ...(doubtful ? { isDoubtful: true } : {}),
+    ...(doubts === 0 ? {} : { doubts }),
   };
 }
 

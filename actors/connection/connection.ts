@@ -339,6 +339,7 @@ async function onExpired(
 ): Promise<ConnectionState> {
   if (state.phase !== 'established') return state;
   const kept = await keepLonger(setup, context, state.intent);
+  if (kept === undefined) return state;
   if (kept.intent === undefined) return end(setup, context, state, kept.reason);
   armExpiry(context, kept.intent);
   await record(setup, kept.intent);

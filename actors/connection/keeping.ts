@@ -1,6 +1,7 @@
 // What becomes of a connection whose expiry has come and that nobody has refreshed. Expiry policy `close`, the
 // reference's: it is closed. `keep-while-alive`: it is kept for another period as long as the data plane shows that its
-// wire is alive; what cannot be known is kept for one period, never for two in a row.
+// wire is alive. Where that cannot be seen it is kept for one period, never for two in a row; a hop that has no data
+// plane waits for the one that has.
 // Invariants: news of the bus are no evidence; a refresh ends the keeping, and so does a next hop that has closed it.
 
 import { ConnectionEventType } from '../../protocols/nsm/gen/connection_pb.ts';
@@ -17,8 +18,8 @@ export interface Keeping {
   readonly periods: number;
   /** What the data plane had counted at the last look. */
   readonly packets?: bigint;
-  /** The last look could not tell. */
-  readonly isDoubtful?: boolean;
+  /** Looks in a row, the last one included, that could not tell. Default 0. */
+  readonly doubts?: number;
 }
 
 /** What is found where one looks. `packets`: those that show life, counted since the wire was made. */
@@ -41,6 +42,8 @@ export interface Keeper {
 /** As long as the last life was, within these: a look costs little, and nothing dead stays for long. */
 const periodMsMin = 5_000;
 const periodMsMax = 600_000;
+/** How long a hop without a data plane waits for a next hop that cannot be asked: its process may be away, the wire not. */
+const doubtMsMax = 86_400_000;
 /** Time for one look. */
 const lookTimeoutMs = 2_000;
 
@@ -61,30 +64,28 @@ interface Found {
 export function judge(keeping: Keeping, { behind, dataplane }: Found): Verdict {
   if (behind?.kind === 'gone') return { kind: 'close', why: behind.why };
   const found = dataplane ?? behind;
+  const doubtsMax = dataplane === undefined ? doubtMsMax / keeping.periodMs : 1;
   if (found === undefined) return { kind: 'close', why: 'there is nothing to judge it by' };
   if (found.kind === 'gone') return { kind: 'close', why: found.why };
   const { periodMs } = keeping;
   const periods = keeping.periods + 1;
-  if (found.kind === 'unknown') return doubtful(keeping, found.why);
+  if (found.kind === 'unknown') return doubtful(keeping, doubtsMax, found.why);
   const { packets } = found;
-  if (packets === undefined) {
-    return { kind: 'keep', keeping: { periodMs, periods }, why: 'the next hop holds it' };
-  }
+  const kept = { periodMs, periods };
+  if (packets === undefined) return { kind: 'keep', keeping: kept, why: 'the next hop holds it' };
   if (keeping.packets === undefined) {
-    const verdict = doubtful(keeping, 'its packets are counted for the first time');
-    return verdict.kind === 'close'
-      ? verdict
-      : { ...verdict, keeping: { ...verdict.keeping, packets } };
+    const why = 'its packets are counted for the first time';
+    return { kind: 'keep', keeping: { ...kept, packets }, why };
   }
   if (packets === keeping.packets) return { kind: 'close', why: 'no packet came for a period' };
   const why = `${packets - keeping.packets} packets came since the last look`;
-  return { kind: 'keep', keeping: { periodMs, periods, packets }, why };
+  return { kind: 'keep', keeping: { ...kept, packets }, why };
 }
 
-function doubtful(keeping: Keeping, why: string): Verdict {
-  if (keeping.isDoubtful === true) return { kind: 'close', why };
-  const periods = keeping.periods + 1;
-  return { kind: 'keep', keeping: { ...keeping, periods, isDoubtful: true }, why };
+function doubtful(keeping: Keeping, doubtsMax: number, why: string): Verdict {
+  const doubts = (keeping.doubts ?? 0) + 1;
+  if (doubts > doubtsMax) return { kind: 'close', why };
+  return { kind: 'keep', keeping: { ...keeping, periods: keeping.periods + 1, doubts }, why };
 }
 
 export interface KeepingSetup {
@@ -98,18 +99,19 @@ export type Kept =
   | { readonly intent: Intent }
   | { readonly intent?: undefined; readonly reason: string };
 
-/** The intent with a later end, or why it is to be closed now. */
+/** The intent with a later end, or why it is to be closed now; undefined where the process ends: its next life looks. */
 export async function keepLonger(
   { id, log, keeper }: KeepingSetup,
   { clock, signal }: ActorContext<never>,
   intent: Intent,
-): Promise<Kept> {
+): Promise<Kept | undefined> {
   if (keeper === undefined) return { reason: 'expired' };
   const call = { deadlineMs: clock.nowMs() + lookTimeoutMs, signal, headers: {} };
   const [behind, dataplane] = await Promise.all([
     keeper.behind?.(intent, call),
     keeper.dataplane?.(intent, call),
   ]);
+  if (signal.aborted) return undefined;
   // One from before the policy was chosen says no period.
   const before = intent.keeping ?? refreshedFor(periodMsMax);
   const verdict = judge(before, { behind, dataplane });

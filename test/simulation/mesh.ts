@@ -48,6 +48,7 @@ export interface MeshOptions {
   readonly lifetimeMs: number;
   readonly probes?: boolean;
   readonly nodeLeaseMs?: number;
+  readonly keeps?: boolean;
 }
 
 export class SimulatedMesh {
@@ -95,6 +96,7 @@ export class SimulatedMesh {
       node,
       cidr,
       lifetimeMs: this.#options.lifetimeMs,
+      keeps: this.#options.keeps === true,
     });
     this.#namesOf(service).add(name);
     this.endpoints.push(endpoint);
@@ -185,6 +187,7 @@ export class SimulatedMesh {
       registryUrl,
       forwarderServiceName: 'forwarder',
       maxTokenLifetimeMs: this.#options.lifetimeMs,
+      keepsWhileAlive: this.#options.keeps === true,
       ...(this.#options.nodeLeaseMs === undefined
         ? {}
         : { nodeLeaseMs: this.#options.nodeLeaseMs }),
@@ -204,6 +207,7 @@ export class SimulatedMesh {
       connectTo: node.managerUrl,
       listenOn: `memory:${node.name}/forwarder`,
       maxTokenLifetimeMs: this.#options.lifetimeMs,
+      keepsWhileAlive: this.#options.keeps === true,
       tunnelIp: node.tunnelIp,
       vxlanPort: 0,
       underlayMtu: 1500,

@@ -12,6 +12,8 @@ export interface Shape {
   readonly nodeLeaseMs?: number;
   /** Clients ping the other end of their wires. */
   readonly probes?: boolean;
+  /** Managers, forwarders and Endpoints keep what nobody refreshes while it is alive. */
+  readonly keeps?: boolean;
   /** Per service: the nodes of its Endpoints, by index. */
   readonly services: Readonly<Record<string, readonly number[]>>;
   /** Node and service of each client. */
@@ -92,7 +94,9 @@ export const faultyMs = 60_000;
 
 export function planOf(seed: number): Plan {
   const random = randomOf(seed, 'plan');
-  const shape = shapeOf(random);
+  // A stream of its own, so that it changes nothing else of a seed.
+  const keeps = randomOf(seed, 'expiry').chance(1 / 8);
+  const shape = { ...shapeOf(random), ...(keeps && { keeps }) };
   const count = 2 + random.integer(11);
   const operations: Operation[] = [];
   let lastMs = 0;

@@ -82,7 +82,7 @@ async function run(ground: Ground, { shape, operations }: Plan): Promise<number>
   // What was well must stay so, also over the next refreshes.
   await time.advanceTo(time.nowMs() + shape.lifetimeMs / 2, hasFailed);
   if (!hasFailed()) checkConverged(mesh);
-  await end(ground, mesh, shape.lifetimeMs);
+  await end(ground, mesh, shape.lifetimeMs * (shape.keeps === true ? keptLives : 1));
   return convergedAfterMs;
 }
 
@@ -108,6 +108,9 @@ function begin(mesh: SimulatedMesh, { services, clients }: Plan['shape']): void 
     });
   }
 }
+
+/** Its life, and at the most: a look that could not tell, the first count, and one that finds no packet. */
+const keptLives = 4;
 
 /** Everybody leaves, clients first; after the longest expiry nothing may be left. */
 async function end(ground: Ground, mesh: SimulatedMesh, lifetimeMs: number): Promise<void> {

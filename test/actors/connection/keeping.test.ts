@@ -70,16 +70,37 @@ describe('what nobody refreshes', () => {
     expect(fixture.events.at(-1)).toBe('DELETE UP');
   });
 
-  it('is kept for one period where nothing can be known, not for two', async () => {
-    await established();
+  it('is kept for one period where its wire cannot be seen, not for two', async () => {
+    let packets = 0n;
+    await established({
+      dataplane: () => Promise.resolve(found.kind === 'there' ? { ...found, packets } : found),
+    });
     found = unknown;
     await period();
     found = alive;
     await period();
+    [found, packets] = [unknown, 7n];
+    await period();
+    found = alive;
+    await period();
+    expect(periods()).toEqual([4]);
     found = unknown;
     await period();
-    expect(periods()).toEqual([3]);
     await period();
+    expect(isOver()).toBe(true);
+  });
+
+  it('waits for a next hop that sees the wire and cannot be asked, for a day', async () => {
+    await established();
+    found = unknown;
+    for (let day = 0; day < 2; day += 1) {
+      await fixture.clock.advance(86_400_000 - closesAfterMs);
+      expect(isOver()).toBe(false);
+      found = alive;
+      await period();
+      found = unknown;
+    }
+    await fixture.clock.advance(86_400_000 + closesAfterMs);
     expect(isOver()).toBe(true);
   });
 
@@ -143,15 +164,23 @@ describe('what nobody refreshes', () => {
 
   it('expired while its hop was away: looks before anything is closed', async () => {
     await established();
-    const left = [...fixture.table.all()];
-    const away = fixture.restart();
-    await away;
-    await fixture.clock.advance(3 * closesAfterMs);
+    const [intent] = [...fixture.table.all()];
+    if (intent === undefined) throw new Error('nothing is recorded');
+    await fixture.table.put({ ...intent, closeAtMs: fixture.clock.nowMs() - 1 });
     await fixture.restart();
-    expect(left).toHaveLength(1);
-    expect(isOver()).toBe(false);
+    await fixture.clock.advance(0);
+    expect(periods()).toEqual([1]);
     found = gone;
     await period();
+    expect(isOver()).toBe(true);
+  });
+
+  it('is forgotten at the expiry by a hop that has taken its part of the wire away', async () => {
+    const answer = await established({ dataplane: () => Promise.resolve(found) });
+    closeError = new NsmError('UNAVAILABLE', 'the next hop is away');
+    await fixture.close(answer);
+    expect(fixture.table.size).toBe(1);
+    await fixture.clock.advance(closesAfterMs + 10_000);
     expect(isOver()).toBe(true);
   });
 
@@ -190,7 +219,7 @@ describe('what is found', () => {
 
   it('keeps a count over a look that could not tell', () => {
     const verdict = judge(looked, seen(unknown));
-    expect(verdict).toMatchObject({ kind: 'keep', keeping: { packets: 5n, isDoubtful: true } });
+    expect(verdict).toMatchObject({ kind: 'keep', keeping: { packets: 5n, doubts: 1 } });
     if (verdict.kind === 'keep')
       expect(judge(verdict.keeping, seen(counted(5n))).kind).toBe('close');
   });
