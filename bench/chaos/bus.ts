@@ -3,7 +3,7 @@
 
 import { get } from 'node:http';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
+import type { MeshBus } from '../../bin/demo/mesh-bus.ts';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
 import { withLeastPrivilege } from '../../bin/roles/privileges.ts';
 import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
@@ -23,8 +23,9 @@ const stream = 1;
 export interface BusOptions {
   readonly hub: MeshNode;
   readonly servers: 1 | 3;
-  readonly stateDir: string;
   readonly natsServer: string;
+  /** Of the mesh that meets there. */
+  readonly rights: () => MeshBus;
 }
 
 export class Bus {
@@ -58,16 +59,18 @@ export class Bus {
   }
 
   async start(at: number): Promise<void> {
-    const { hub, stateDir, natsServer } = this.#options;
+    const { hub, natsServer, rights } = this.#options;
+    const { started, ...how } = await rights().prepare(`nats-${at + 1}`);
     const server = await startNatsServer({
       binary: natsServer,
       address: hub.tunnelIp,
       port: clientPort + at,
-      storeDir: join(stateDir, `nats-${at + 1}`),
-      arguments: this.size === 1 ? [] : this.#clusterArguments(at),
-      spawn: (command, args, how) =>
-        spawnInNamespace(hub.namespace.url, withLeastPrivilege('bus', [command, ...args]), how),
+      ...how,
+      arguments: [...(how.arguments ?? []), ...(this.size === 1 ? [] : this.#clusterArguments(at))],
+      spawn: (command, args, options) =>
+        spawnInNamespace(hub.namespace.url, withLeastPrivilege('bus', [command, ...args]), options),
     });
+    started(server);
     this.#servers[at] = server;
     this.pids.add(server.pid);
   }

@@ -88,6 +88,11 @@ export class IdentityProcess implements MeshIdentities {
     return Promise.resolve({ ...operating, [endpointVariable]: this.#socketOf(this.#taken(name)) });
   }
 
+  idOf(role: string, name: string, part: string): string {
+    const path = role === 'node' ? `${name}/${part}` : this.#taken(name);
+    return `spiffe://${this.#trustDomain}/${path}`;
+  }
+
   async close(): Promise<void> {
     await this.#child?.stop(startTimeoutMs);
   }

@@ -113,7 +113,12 @@ class Room {
     const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
     const stateDir = this.#stateDir;
     const { lifetimeMs } = options;
-    this.#bus = new Bus({ hub: this.#hub, servers: options.busServers, stateDir, natsServer });
+    this.#bus = new Bus({
+      hub: this.#hub,
+      servers: options.busServers,
+      natsServer,
+      rights: () => this.#mesh.rights,
+    });
     // A release from before there were identities could not be joined.
     const insecure = options.rolesApart === true;
     if (options.identityProcess === true && !insecure) {
@@ -148,8 +153,8 @@ class Room {
 
   async start(): Promise<Stage> {
     const underlay = await createUnderlay(this.#netlink, this.#hub, this.#nodes);
-    const hasBus = this.#options.partsMeetOver !== 'grpc';
-    await Promise.all([hasBus ? this.#bus.startAll() : undefined, this.#identity?.start()]);
+    await this.#identity?.start();
+    if (this.#options.partsMeetOver !== 'grpc') await this.#bus.startAll();
     await this.#mesh.startRegistry();
     const startRole = this.#options.rolesApart === true ? this.#startRole.bind(this) : undefined;
     await Promise.all(this.#nodes.map((node) => this.#startNode(node)));

@@ -24,6 +24,7 @@ import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { createNatsListener } from '../../transports/nats/nats-listener.ts';
 import { startNatsServer } from '../../transports/nats/nats-server.ts';
 import { systemClock as clock } from '../../transports/process/system-clock.ts';
+import { openSecuredNats } from './secured-nats.ts';
 import { type Figure, judge, median, type RunSuite } from '../figure.ts';
 
 const roundMs = 1_000;
@@ -78,6 +79,7 @@ const open = (): readonly Promise<Contender>[] => [
       },
     };
   }),
+  ours('nats: with TLS, seals and tokens', 'nats:', openSecuredNats),
   rawGrpc(),
   ours('unix: (gRPC)', 'bare grpc-js, unix socket', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'vwire-bench-'));

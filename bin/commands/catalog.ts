@@ -276,6 +276,26 @@ const commands: readonly CatalogRow[] = [
     ],
   },
   {
+    name: 'nats-config',
+    kind: 'command',
+    summary: 'print the configuration of nats-server from a description of who may do what',
+    operands: '<file>',
+    options: [
+      {
+        flags: '--tls-dir <path>',
+        text: 'where the server finds cert.pem, key.pem and ca.pem, /etc/nats/tls by default',
+      },
+      { flags: '--store-dir <path>', text: 'turns JetStream on, with its files below this folder' },
+    ],
+    examples: [
+      [
+        'vwire nats-config bus.yaml --store-dir /var/lib/nats > nats-server.conf',
+        'each SPIFFE ID a user',
+      ],
+      ['nats-server -t -c nats-server.conf', 'nats-server says whether it takes it'],
+    ],
+  },
+  {
     name: 'completion',
     kind: 'command',
     summary: 'print a completion script for your shell',

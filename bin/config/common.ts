@@ -79,6 +79,16 @@ export const commonVariables = {
     'nats://127.0.0.1:4222',
     'where the bus is reached',
   ),
+  natsId: optionalVariable(
+    'VWIRE_NATS_ID',
+    text,
+    'SPIFFE ID that nats-server has to prove; any of a trust domain that is known where it is absent',
+  ),
+  busFile: optionalVariable(
+    'VWIRE_BUS_FILE',
+    text,
+    'YAML document of who may do what on the bus that vwire up starts; see vwire nats-config',
+  ),
   bus: variable(
     'VWIRE_BUS',
     oneOf('nats', 'grpc', 'memory'),

@@ -15,6 +15,8 @@ import { identityDirVariable, identityFolder, socketIn } from '../roles/part-ide
 export interface MeshIdentities {
   /** Variables by which a process gets its identity, or its children theirs. Idempotent. */
   of(role: string, name: string): Promise<Readonly<Record<string, string>>>;
+  /** SPIFFE ID of a process, or of a part of a node; undefined: there are none. */
+  idOf(role: string, name: string, part: string): string | undefined;
   /** Ends all sockets; the next `of` opens them again. */
   close(): Promise<void>;
 }
@@ -61,6 +63,8 @@ export function createMeshIdentities(options: {
       for (const part of partsOfNode) await serve(directory, part, `${name}/${part}`);
       return { ...operating, [identityDirVariable]: directory };
     },
+    idOf: (role, name, part) =>
+      `spiffe://${trustDomain}/${role === 'node' ? `${name}/${part}` : name}`,
     async close() {
       const ended = server;
       server = undefined;
@@ -73,5 +77,6 @@ export function createMeshIdentities(options: {
 
 export const withoutIdentities: MeshIdentities = {
   of: () => Promise.resolve({ VWIRE_INSECURE: 'true' }),
+  idOf: () => undefined,
   close: () => Promise.resolve(),
 };

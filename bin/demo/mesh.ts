@@ -15,6 +15,7 @@ import type { PlatformOptions } from '../roles/platform.ts';
 import { withLeastPrivilege } from '../roles/privileges.ts';
 import { childGraceMs } from '../roles/stop-times.ts';
 import { ClientReports, parseReport } from './client-reports.ts';
+import { MeshBus } from './mesh-bus.ts';
 import { createMeshIdentities, type MeshIdentities, withoutIdentities } from './mesh-identities.ts';
 
 export interface MeshNode {
@@ -90,6 +91,8 @@ export class Mesh {
   readonly #options: MeshOptions;
   readonly #kindOf = new Map<Child, Kind>();
   readonly #identities: MeshIdentities;
+  /** Who may do what on the bus. */
+  readonly rights: MeshBus;
   /** What is started from now on; undefined for this very program. */
   executable: string | undefined;
   /** The one that runs, or ran last. */
@@ -99,6 +102,7 @@ export class Mesh {
     this.#options = options;
     this.executable = options.executable;
     this.#identities = identitiesFor(options);
+    this.rights = new MeshBus({ ...options, identities: this.#identities });
   }
 
   get #isOnBus(): boolean {
@@ -116,15 +120,17 @@ export class Mesh {
 
   /** Again after its end: on the same port, with the same store. */
   async startBus(): Promise<NatsServer> {
-    const { natsServer, hub, busPort, stateDir } = this.#options;
+    const { natsServer, hub, busPort } = this.#options;
+    const { started, ...how } = await this.rights.prepare('nats');
     const bus = await startNatsServer({
       binary: natsServer,
       address: hub.tunnelIp,
       port: busPort,
-      storeDir: join(stateDir, 'nats'),
-      spawn: (command, args, how) =>
-        spawnInNamespace(hub.namespace.url, withLeastPrivilege('bus', [command, ...args]), how),
+      ...how,
+      spawn: (command, args, options) =>
+        spawnInNamespace(hub.namespace.url, withLeastPrivilege('bus', [command, ...args]), options),
     });
+    started(bus);
     this.bus = bus;
     this.pids.add(bus.pid);
     return bus;
@@ -190,6 +196,9 @@ export class Mesh {
     const { executable } = this;
     const stateDir = join(this.#options.stateDir, name);
     mkdirSync(stateDir, { recursive: true });
+    const role = process.role[0] ?? kind;
+    const identity = await this.#identities.of(role, name);
+    const bus = await this.rights.admit(role, name);
     const child = launch({
       ...process,
       name,
@@ -199,7 +208,8 @@ export class Mesh {
         VWIRE_INSTALLATION: this.#options.installation,
         VWIRE_NATS_URL: `nats://${hub.tunnelIp}:${this.#options.busPort}`,
         ...(this.#isOnBus ? {} : { VWIRE_BUS: 'grpc' }),
-        ...(await this.#identities.of(process.role[0] ?? kind, name)),
+        ...identity,
+        ...bus,
         ...this.#options.env,
         ...process.env,
       },
@@ -223,6 +233,7 @@ export class Mesh {
   async stop(): Promise<void> {
     await this.endAll(kinds);
     await this.bus?.stop();
+    await this.rights.close();
     await this.#identities.close();
   }
 

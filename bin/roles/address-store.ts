@@ -1,6 +1,7 @@
 // Where the replicas of an Endpoint share out their addresses: a bucket of JetStream KV per domain, over the role's own
 // connection to the bus or one made for it. Asked for again and again until it is there; the Endpoint does not wait.
 
+import { addressBucketOf } from '../../protocols/messages/bus-rights.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import { connectNats } from '../../transports/nats/nats-bus.ts';
@@ -11,6 +12,7 @@ export interface AddressStoreOptions {
   readonly name: string;
   readonly domain: string;
   readonly natsUrl: string;
+  readonly natsId?: string | undefined;
   readonly connectTo: string;
   /** `auto`: where the manager is reached over the bus. */
   readonly leaseStore: 'auto' | 'nats' | 'none';
@@ -28,12 +30,18 @@ export function addressStoreFor(
 }
 
 async function open(platform: Platform, options: AddressStoreOptions): Promise<RegistryStore> {
-  const { name, natsUrl: url } = options;
-  const { clock, log, bus } = platform;
-  // A bucket's name takes letters, digits, dash and underscore.
-  const bucket = `vwire-addresses-${options.domain.replace(/[^A-Za-z0-9-]/g, '_')}`;
+  const { name, natsUrl: url, natsId: serverId } = options;
+  const { clock, log, bus, identity } = platform;
+  const bucket = addressBucketOf(options.domain);
   if (bus !== undefined) return createNatsRegistryStore({ bus, bucket });
-  const own = await connectNats({ url, name: `${name} addresses`, clock, log });
+  const tls = identity && { identity, ...(serverId === undefined ? {} : { serverId }) };
+  const own = await connectNats({
+    url,
+    name: `${name} addresses`,
+    clock,
+    log,
+    ...(tls && { tls }),
+  });
   const store = createNatsRegistryStore({ bus: own, bucket });
   return {
     load: () => store.load(),

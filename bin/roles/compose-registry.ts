@@ -3,6 +3,7 @@
 import { spawnRegistryDomain } from '../../actors/registry/registry-domain.ts';
 import { registryServices } from '../../actors/registry/registry-services.ts';
 import type { RegistryPolicies } from '../../protocols/authorization/registry-policies.ts';
+import { registryBucketOf } from '../../protocols/messages/bus-rights.ts';
 import type { RegistryStore } from '../../protocols/ports/registry-store.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 import { createNatsRegistryStore } from '../../transports/nats/registry-store.ts';
@@ -45,7 +46,5 @@ export async function composeRegistry(
 /** Over the bus a copy in JetStream KV, so that replicas converge and a restart finds everything; else memory. */
 export function registryStoreFor({ bus }: Platform, domain: string): RegistryStore {
   if (bus === undefined) return createMemoryRegistryStore();
-  // A bucket's name takes letters, digits, dash and underscore.
-  const bucket = `vwire-registry-${domain.replace(/[^A-Za-z0-9-]/g, '_')}`;
-  return createNatsRegistryStore({ bus, bucket });
+  return createNatsRegistryStore({ bus, bucket: registryBucketOf(domain) });
 }

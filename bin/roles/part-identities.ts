@@ -21,6 +21,8 @@ export interface PartIdentities {
   readonly handedOn: Variables;
   /** Starts a server of our own, where one is needed. */
   readonly phases: readonly Phase[];
+  /** Of a development identity server, where each part has an id of its own. */
+  readonly isOwn: boolean;
   /** For people. */
   readonly text: string;
 }
@@ -53,6 +55,7 @@ export function partIdentities(options: {
     of: (part) => ({ [endpointVariable]: socketIn(directory, part), ...operators }),
     handedOn: { [identityDirVariable]: directory, ...operators },
     phases: running === undefined ? [ownServer(directory, options)] : [],
+    isOwn: true,
     text: `FOR DEVELOPMENT ONLY, sockets in ${directory}`,
   };
 }
@@ -66,7 +69,7 @@ function operatorsOf(environment: NodeJS.ProcessEnv): Variables {
 }
 
 function sameForAll(variables: Variables, text: string): PartIdentities {
-  return { of: () => variables, handedOn: variables, phases: [], text };
+  return { of: () => variables, handedOn: variables, phases: [], isOwn: false, text };
 }
 
 function ownServer(

@@ -68,6 +68,8 @@ export interface PlatformOptions {
   readonly log: Log;
   /** Where nats-server listens; undefined for a process without a bus. */
   readonly natsUrl: string | undefined;
+  /** SPIFFE ID of nats-server; absent: any that a known trust domain vouches for. */
+  readonly natsId?: string | undefined;
   /** Plaintext gRPC on loopback and unix sockets, and no identity. */
   readonly insecure: boolean;
   /** URL of the Workload API; by default SPIFFE_ENDPOINT_SOCKET, unless insecure. */
@@ -101,10 +103,7 @@ async function createPlatformWith(
 ): Promise<Platform> {
   const { name, log } = options;
   const clock = systemClock;
-  const bus =
-    options.natsUrl === undefined
-      ? undefined
-      : await connectNats({ url: options.natsUrl, name, clock, log });
+  const bus = await busOf(own, options);
   const memory = createMemoryNetwork({ clock, ...own });
   const held = new HeldDescriptors({ find: findNamespace });
   const files = { held, clock, wallClock: systemWallClock };
@@ -165,6 +164,17 @@ async function createPlatformWith(
       held.close();
     },
   };
+}
+
+async function busOf(
+  own: OwnIdentity | undefined,
+  { name, log, natsUrl, natsId }: PlatformOptions,
+): Promise<NatsBus | undefined> {
+  if (natsUrl === undefined) return undefined;
+  const tls = own && {
+    tls: { identity: own.identity, ...(natsId === undefined ? {} : { serverId: natsId }) },
+  };
+  return connectNats({ url: natsUrl, name, clock: systemClock, log, ...tls });
 }
 
 function natsBinding(

@@ -68,6 +68,7 @@ export async function runRoleProcess(process_: RoleProcess): Promise<number> {
             name,
             log,
             natsUrl,
+            natsId: config.natsId,
             insecure: config.insecure || isAlone,
             authorization: config,
             ...(maxTokenLifetimeMs === undefined ? {} : { maxTokenLifetimeMs }),

@@ -12,6 +12,8 @@ import {
 export interface SupervisedBus {
   readonly url: string;
   readonly pid: number;
+  /** One that is about to start reads its configuration anyway. */
+  reload(): Promise<void>;
   stop(graceMs: number): Promise<void>;
 }
 
@@ -61,6 +63,7 @@ export async function superviseBus(options: NatsServerOptions, log: Log): Promis
     get pid() {
       return server.pid;
     },
+    reload: () => server.reload(),
     async stop(graceMs) {
       stopping = true;
       clearTimeout(timer);

@@ -4,10 +4,12 @@
 import { spawn, type SpawnOptions } from 'node:child_process';
 import { join } from 'node:path';
 import type { Phase } from '../phases.ts';
+import { commonVariables } from '../config/common.ts';
 import { launch } from './launch.ts';
 import { withLeastPrivilege } from './privileges.ts';
 import { closeAtStopVariable } from './role-process.ts';
 import { busGraceMs, childGraceMs, nodeGraceMs } from './stop-times.ts';
+import { provenBus } from './up-bus.ts';
 import { superviseBus } from './supervise-bus.ts';
 import { superviseChild } from './supervise-child.ts';
 import type { UpSetup } from './up-setup.ts';
@@ -21,33 +23,45 @@ export const passedOn =
 const forNodeOnly = /^NSM_(TUNNEL_IP|VXLAN_PORT|LABELS|DIAL_TIMEOUT)$/;
 
 export function processPhases(setup: UpSetup): readonly Phase[] {
-  let natsUrl = '';
+  let bus: Variables = {};
   return [
     ...setup.identities.phases,
-    busPhase(setup, (url) => {
-      natsUrl = url;
+    busPhase(setup, (variables) => {
+      bus = variables;
     }),
-    registryPhase(setup, () => natsUrl),
-    nodePhase(setup, () => natsUrl),
+    registryPhase(setup, () => bus),
+    nodePhase(setup, () => bus),
   ];
 }
 
-function busPhase({ stateDir, log, say }: UpSetup, onUrl: (url: string) => void): Phase {
+type Variables = Readonly<Record<string, string>>;
+
+function busPhase(setup: UpSetup, onStarted: (variables: Variables) => void): Phase {
+  const { stateDir, log, say } = setup;
   return {
     name: 'start the bus',
     check: 'is nats-server installed? VWIRE_NATS_SERVER names its file; --bus memory does without',
     start: async () => {
       const binary = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
       const storeDir = join(stateDir, 'nats');
-      const bus = await superviseBus({ binary, storeDir, spawn: withoutRights }, log);
-      onUrl(bus.url);
+      const proven = await provenBus(setup, storeDir);
+      const how = proven ? { arguments: ['-c', proven.secrets.configFile] } : { storeDir };
+      const bus = await superviseBus({ binary, ...how, spawn: withoutRights }, log);
+      if (proven !== undefined) proven.secrets.onChange = () => bus.reload();
+      onStarted({
+        VWIRE_NATS_URL: bus.url,
+        ...(proven && { [commonVariables.natsId.name]: proven.serverId }),
+      });
       say('bus', `nats-server at ${bus.url}, process ${bus.pid}`);
-      return () => bus.stop(busGraceMs);
+      return async () => {
+        await proven?.close();
+        await bus.stop(busGraceMs);
+      };
     },
   };
 }
 
-function registryPhase(setup: UpSetup, natsUrl: () => string): Phase {
+function registryPhase(setup: UpSetup, bus: () => Variables): Phase {
   const { config, stateDir, log, say } = setup;
   const url = `nats://${config.domain}/registry/registry`;
   const logFile = join(stateDir, 'registry.log');
@@ -63,7 +77,7 @@ function registryPhase(setup: UpSetup, natsUrl: () => string): Phase {
             name: 'registry',
             stateDir,
             env: {
-              ...childEnvironment(setup, natsUrl(), false),
+              ...childEnvironment(setup, bus(), false),
               ...setup.identities.of('registry'),
               NSM_LISTEN_ON: url,
             },
@@ -78,7 +92,7 @@ function registryPhase(setup: UpSetup, natsUrl: () => string): Phase {
   };
 }
 
-function nodePhase(setup: UpSetup, natsUrl: () => string): Phase {
+function nodePhase(setup: UpSetup, bus: () => Variables): Phase {
   const { stateDir, log, node, say } = setup;
   const logFile = join(stateDir, 'node.log');
   return {
@@ -93,7 +107,7 @@ function nodePhase(setup: UpSetup, natsUrl: () => string): Phase {
             role: ['node'],
             name: 'node',
             stateDir,
-            env: { ...childEnvironment(setup, natsUrl(), true), ...setup.identities.handedOn },
+            env: { ...childEnvironment(setup, bus(), true), ...setup.identities.handedOn },
             spawn: inOwnGroup,
             onLine: (line) => sayChild(setup, line),
           }),
@@ -108,7 +122,7 @@ function nodePhase(setup: UpSetup, natsUrl: () => string): Phase {
 
 function childEnvironment(
   setup: UpSetup,
-  natsUrl: string,
+  bus: Variables,
   isNode: boolean,
 ): Readonly<Record<string, string>> {
   const passed = Object.entries(process.env).filter(
@@ -118,7 +132,7 @@ function childEnvironment(
   return {
     ...Object.fromEntries(passed),
     VWIRE_STATE_DIR: setup.stateDir,
-    VWIRE_NATS_URL: natsUrl,
+    ...bus,
     VWIRE_BUS: 'nats',
     VWIRE_NODE: setup.node,
     VWIRE_INSTALLATION: setup.installation,

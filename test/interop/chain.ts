@@ -16,6 +16,9 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { linksOf } from '../../bin/demo/namespace-links.ts';
+import { type BusSecrets, obtainBusSecrets } from '../../bin/roles/bus-secrets.ts';
+import { socketIn } from '../../bin/roles/part-identities.ts';
+import { silentLog } from '../../protocols/ports/log.ts';
 import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
 import { expect } from 'vitest';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
@@ -74,6 +77,7 @@ export class Chain {
   readonly #ovs: OvsSandbox | undefined;
   readonly #netlink = createNetlink();
   #bus: NatsServer | undefined;
+  #secrets: BusSecrets | undefined;
   readonly #running = new Map<ProcessName, ChildProcess>();
   #linksBefore: readonly string[] = [];
 
@@ -167,6 +171,7 @@ export class Chain {
       // What does not end by itself ends with the sandbox.
       if (this.#running.has(name)) await this.stop(name).catch(() => {});
     }
+    await this.#secrets?.close();
     await this.#bus?.stop();
     await (this.#ovs ?? this.#sandbox).close();
     await this.#netlink.close();
@@ -175,7 +180,6 @@ export class Chain {
 
   async #prepare(): Promise<void> {
     if (this.#ovs !== undefined) await this.#makeBridge();
-    if (this.#onBus.size > 0) await this.#startBus();
     this.#linksBefore = await this.#links();
     // The reference pings by sockets without privilege, which a new namespace gives to nobody.
     await this.#run('client', ['sysctl', '-w', 'net.ipv4.ping_group_range=0 2147483647']);
@@ -190,14 +194,32 @@ export class Chain {
       const missing = sockets.find((path) => !existsSync(path));
       if (missing !== undefined) throw new Error(`no ${missing}`);
     });
+    if (this.#onBus.size > 0) await this.#startBus();
   }
 
   /** Where the roles look for it when nothing is said. */
   async #startBus(): Promise<void> {
     const binary = process.env['VWIRE_NATS_SERVER'];
+    const trustDomain = 'spiffe://vwire.local';
+    const node = 'node';
+    this.#secrets = await obtainBusSecrets({
+      endpoint: socketIn(join(this.folder, 'identity'), 'bus'),
+      describe: () => ({
+        domain: 'interop',
+        users: [
+          { spiffeId: `${trustDomain}/registry`, roles: ['registry'] },
+          { spiffeId: `${trustDomain}/nsmgr`, roles: ['nsmgr'], node },
+          { spiffeId: `${trustDomain}/forwarder`, roles: ['forwarder'], node },
+        ],
+      }),
+      directory: join(this.folder, 'bus'),
+      storeDir: join(this.folder, 'bus', 'store'),
+      log: silentLog,
+    });
     this.#bus = await startNatsServer({
       ...(binary === undefined ? {} : { binary }),
       port: 4222,
+      arguments: ['-c', this.#secrets.secrets.configFile],
       spawn: (command, args, options) =>
         this.#sandbox.spawn(this.#places.node, [command, ...args], options),
     });

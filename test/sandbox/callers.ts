@@ -21,10 +21,10 @@ import { silentLog } from '../../protocols/ports/log.ts';
 import type { CallHeaders, Dialer, Headers } from '../../protocols/ports/rpc.ts';
 import { createGrpc } from '../../transports/grpc/grpc.ts';
 import { BusSeals } from '../../transports/nats/bus-seals.ts';
-import { connectNats } from '../../transports/nats/nats-bus.ts';
 import { createNatsDialer } from '../../transports/nats/nats-dialer.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { signPathToken } from '../../transports/spiffe-ts/spiffe.ts';
+import type { SecuredBus } from './secured-bus.ts';
 
 /** Makes the metadata of a call to a peer of that SPIFFE ID. */
 export type Says = (peerId: string | undefined) => Headers;
@@ -36,22 +36,17 @@ export class Caller {
   readonly #dialer: Dialer;
   #says: Says;
 
-  /** `natsUrl`: of the bus where the mesh meets; by default it is called over TLS. */
-  static async of(identity: Identity, natsUrl: string | undefined): Promise<Caller> {
+  /** `secured`: the bus where the mesh meets; by default it is called over TLS. */
+  static async of(identity: Identity, secured: SecuredBus | undefined): Promise<Caller> {
     const wallClock = systemWallClock;
-    if (natsUrl === undefined) {
+    if (secured === undefined) {
       const tls = { identity, wallClock };
       return new Caller(
         identity,
         (callHeaders) => createGrpc({ clock: systemClock, tls, callHeaders }).dialer,
       );
     }
-    const bus = await connectNats({
-      url: natsUrl,
-      name: 'caller',
-      clock: systemClock,
-      log: silentLog,
-    });
+    const bus = await secured.connect(identity);
     const seals = new BusSeals({ identity, wallClock, log: silentLog });
     return new Caller(identity, (callHeaders) => {
       const dialer = createNatsDialer(bus, { seals, callHeaders });

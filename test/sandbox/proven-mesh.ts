@@ -17,10 +17,10 @@ import type { AuditRecord } from '../../protocols/ports/audit.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
-import { startNatsServer } from '../../transports/nats/nats-server.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { Caller } from './callers.ts';
 import { TestIdentities } from './identities.ts';
+import { type SecuredBus, startSecuredBus } from './secured-bus.ts';
 
 export const idOf = (name: string): string => `spiffe://home.test/${name}`;
 
@@ -32,17 +32,19 @@ export class ProvenMesh {
   /** All that was logged by any part, unredacted. */
   readonly logged: string[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), 'vwire-proven-'));
-  readonly identities = new TestIdentities();
-  readonly #natsUrl: string | undefined;
+  readonly identities: TestIdentities;
+  /** Where the parts meet, if not on unix sockets. */
+  readonly bus: SecuredBus | undefined;
   readonly #cleanUps: (() => Promise<unknown>)[] = [];
 
-  /** `natsUrl`: where the parts meet; by default on unix sockets. */
-  constructor(natsUrl?: string) {
-    this.#natsUrl = natsUrl;
+  /** `bus`: where the parts meet, of those identities; by default on unix sockets. */
+  constructor(meeting?: { readonly bus: SecuredBus; readonly identities: TestIdentities }) {
+    this.identities = meeting?.identities ?? new TestIdentities();
+    this.bus = meeting?.bus;
   }
 
   urlOf(name: string): string {
-    return this.#natsUrl === undefined
+    return this.bus === undefined
       ? `unix://${join(this.#folder, name)}.sock`
       : `nats://mesh/node/${name}`;
   }
@@ -74,7 +76,8 @@ export class ProvenMesh {
     const platform = await createPlatform({
       name,
       log: this.#log(),
-      natsUrl: this.#natsUrl,
+      natsUrl: this.bus?.server.url,
+      natsId: this.bus?.serverId,
       insecure: false,
       workloadApi: await this.identities.socketOf(name),
       maxTokenLifetimeMs: lifetimeMs,
@@ -160,7 +163,7 @@ export class ProvenMesh {
   }
 
   async callerAs(identity: Identity): Promise<Caller> {
-    const made = await Caller.of(identity, this.#natsUrl);
+    const made = await Caller.of(identity, this.bus);
     this.atEnd(() => made.end());
     return made;
   }
@@ -202,15 +205,28 @@ export class ProvenMesh {
   }
 }
 
-/** With a nats-server of its own, that ends with it. */
+/** On a bus of its own, with the rights of its parts and some callers more. */
 export async function openOnBus(): Promise<ProvenMesh> {
-  const storeDir = mkdtempSync(join(tmpdir(), 'vwire-nats-'));
-  const server = await startNatsServer({ storeDir });
-  const mesh = new ProvenMesh(server.url);
-  mesh.atEnd(async () => {
-    await server.stop();
-    rmSync(storeDir, { recursive: true, force: true });
-  });
+  const identities = new TestIdentities();
+  const node = 'node';
+  const bus = await startSecuredBus(identities, 'mesh', [
+    { spiffeId: idOf('registry'), roles: ['registry', 'endpoint'], node, component: 'registry' },
+    { spiffeId: idOf('nsmgr'), roles: ['nsmgr'], node },
+    { spiffeId: idOf('forwarder'), roles: ['forwarder'], node },
+    // Some tests let it register at the registry itself.
+    { spiffeId: idOf('nse'), roles: ['forwarder'], node, component: 'nse' },
+    // Hears what the Endpoint hears, as a nats-server that is not to be trusted would.
+    { spiffeId: idOf('tap'), roles: ['endpoint'], node, component: 'nse' },
+    // Callers that may call everybody: what refuses them is the rules.
+    ...['nsc', 'honest', 'thief', 'owner', 'fwd-1', 'fwd-2', 'nse-1', 'nse-2'].map((name) => ({
+      spiffeId: idOf(name),
+      roles: ['nsmgr', 'forwarder'] as const,
+      node,
+      component: name,
+    })),
+  ]);
+  const mesh = new ProvenMesh({ bus, identities });
+  mesh.atEnd(() => bus.close());
   return mesh;
 }
 

@@ -1,9 +1,9 @@
 // Actor messages over NATS. NSM concept: none; it joins vwire's own processes.
 // A node is named `<node>/<component>`, or `<domain>/<node>/<component>` outside the own domain; what it is sent
-// travels on `nsm.<domain>.<node>.<component>.$actor.in`, and one wildcard subscription takes all of it.
+// travels on `nsm.<domain>.<node>.<component>.$actor.in`, what cannot be delivered comes back on `$actor.lost.<number>`.
 // Invariants: nothing waits; every message names a reply subject on which the server says that nobody was there.
 
-import type { Msg, Subscription } from '@nats-io/transport-node';
+import type { Msg } from '@nats-io/transport-node';
 import { describeError, NsmError } from '../../protocols/errors.ts';
 import {
   decodeActorEnvelope,
@@ -15,6 +15,7 @@ import type {
   ActorLink,
   ActorLinkEvents,
 } from '../../protocols/ports/actor-link.ts';
+import type { BusSubscription } from './lasting-subscriptions.ts';
 import type { NatsBus } from './nats-bus.ts';
 
 /** Never produced by `encodeToken`, so it cannot be mistaken for a service. */
@@ -43,7 +44,7 @@ class NatsActorLink implements ActorLink {
   private sequence = 0;
   private own = '';
   private events: ActorLinkEvents | undefined;
-  private subscription: Subscription | undefined;
+  private subscriptions: readonly BusSubscription[] = [];
   private stopListening = (): void => {};
 
   constructor(options: NatsActorLinkOptions) {
@@ -54,11 +55,14 @@ class NatsActorLink implements ActorLink {
   async open(node: string, events: ActorLinkEvents): Promise<void> {
     this.own = `${this.prefixOf(node)}.${actorToken}`;
     this.events = events;
-    this.subscription = this.bus.connection.subscribe(`${this.own}.>`, {
-      callback: (error, message) => {
-        if (error === null) this.onMessage(message, events);
-      },
-    });
+    const callback = (error: Error | null, message: Msg): void => {
+      if (error === null) this.onMessage(message, events);
+    };
+    this.subscriptions = [
+      // One gets each envelope while a connection replaces another. The server's notices go to no queue.
+      this.bus.subscribe(`${this.own}.in`, { callback, queue: 'in' }),
+      this.bus.subscribe(`${this.own}.lost.*`, { callback }),
+    ];
     this.stopListening = this.bus.onStatus((status) => events.onConnected(status === 'connected'));
     await this.bus.flush();
   }
@@ -87,8 +91,8 @@ class NatsActorLink implements ActorLink {
 
   async close(): Promise<void> {
     this.stopListening();
-    this.subscription?.unsubscribe();
-    this.subscription = undefined;
+    for (const each of this.subscriptions) each.unsubscribe();
+    this.subscriptions = [];
     this.events = undefined;
     this.sent.clear();
     // What was sent last, ends of watched actors for example, should leave before the process does.

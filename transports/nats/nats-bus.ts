@@ -1,6 +1,7 @@
 // The connection of a process to the bus: reconnects for ever, notices a silent server by pings, and says when the
 // bus is there. Loss of the bus is never evidence against a peer: what was under way ends as UNAVAILABLE, and a new
-// call waits for the bus within its own deadline. Messages of one turn of the event loop leave in one write: on
+// call waits for the bus within its own deadline. With an identity it is reached over TLS; for a new SVID a second
+// connection is made, takes over the subscriptions, and only then the first one ends: nothing is lost. Messages of one turn of the event loop leave in one write: on
 // loopback a write costs more than everything else that a call does.
 
 import type {
@@ -8,13 +9,16 @@ import type {
   NatsConnection,
   PublishOptions,
   Status,
+  SubscriptionOptions,
 } from '@nats-io/transport-node';
-import { connect, TimeoutError } from '@nats-io/transport-node';
+import { connect, createInbox, TimeoutError } from '@nats-io/transport-node';
 import { NsmError } from '../../protocols/errors.ts';
-import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Headers } from '../../protocols/ports/rpc.ts';
+import { type BusTls, tlsConnectionOptions, watchMaterial } from './bus-tls.ts';
 import { asLibraryHeaders, encodeHeaderBlock } from './header-block.ts';
+import { type BusSubscription, LastingSubscriptions } from './lasting-subscriptions.ts';
 import { listenForAbort } from './listen-for-abort.ts';
 
 export interface NatsBusOptions {
@@ -28,7 +32,9 @@ export interface NatsBusOptions {
   readonly connectTimeoutMs?: number;
   /** A server that misses two pings in a row counts as lost. */
   readonly pingIntervalMs?: number;
-  /** Anything else of the library: credentials, TLS. */
+  /** Of a process that has an identity. */
+  readonly tls?: BusTls;
+  /** Anything else of the library. */
   readonly connection?: Partial<ConnectionOptions>;
 }
 
@@ -41,14 +47,22 @@ export interface BusMessage {
 }
 
 export interface NatsBus {
-  /** For JetStream and KV. */
+  /** For JetStream and KV, each time anew: it is replaced with the SVID. */
   readonly connection: NatsConnection;
   readonly clock: Clock;
   readonly log: Log;
   readonly status: BusStatus;
   /** Clock time of the last reconnect; -Infinity before the first. */
   readonly reconnectedAtMs: number;
+  /** `connected` also tells of a connection that has taken the place of another. */
   onStatus(listener: (status: BusStatus) => void): () => void;
+  /** An inbox that nobody else may listen to. */
+  inbox(): string;
+  /**
+   * Outlives the connection. While one replaces another, a message may come twice without `queue`; of several
+   * subscriptions of one queue only one gets it.
+   */
+  subscribe(subject: string, options: SubscriptionOptions): BusSubscription;
   /** Resolves when connected. Errors: UNAVAILABLE after `timeoutMs`, CANCELLED. */
   ready(timeoutMs: number, signal?: AbortSignal): Promise<void>;
   /**
@@ -116,32 +130,62 @@ function connectOnce(options: NatsBusOptions, timeoutMs: number): Promise<NatsCo
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
     reconnectJitter: 100,
+    reconnectJitterTLS: 100,
     pingInterval: options.pingIntervalMs ?? 2000,
     maxPingOut: 2,
     // A stack per request is only of use to somebody debugging the library, and costs much.
     noAsyncTraces: true,
+    ...(options.tls && tlsConnectionOptions(options.tls)),
     ...options.connection,
   });
 }
 
+/** How long what was asked over a connection that is replaced may take to be answered there. */
+const replacedGraceMs = 10_000;
+const replaceRetryMs = 500;
+
 class ConnectedBus implements NatsBus {
-  readonly connection: NatsConnection;
   readonly clock: Clock;
   readonly log: Log;
+  readonly #options: NatsBusOptions;
+  #connection: NatsConnection;
   #status: BusStatus = 'connected';
   #reconnectedAtMs = -Infinity;
   #payloadMax: number;
   readonly #listeners = new Set<(status: BusStatus) => void>();
+  readonly #subscriptions = new LastingSubscriptions();
+  /** Connections that have been replaced, and when they end. */
+  readonly #replaced = new Map<NatsConnection, Timer>();
+  #replacing: Promise<void> | undefined;
+  #retry: Timer | undefined;
+  readonly #unwatch: () => void;
   #waiting: Outgoing[] = [];
   #waitingBytes = 0;
   readonly #sendWaiting = (): void => this.#send();
 
   constructor(connection: NatsConnection, options: NatsBusOptions) {
-    this.connection = connection;
+    this.#connection = connection;
+    this.#options = options;
     this.clock = options.clock;
     this.log = options.log.child({ bus: options.name });
     this.#payloadMax = connection.info?.max_payload ?? 1024 * 1024;
-    void this.#follow();
+    this.#unwatch = options.tls
+      ? watchMaterial(options.tls.identity, () => this.#replaceSoon())
+      : () => {};
+    void this.#follow(connection);
+  }
+
+  get connection(): NatsConnection {
+    return this.#connection;
+  }
+
+  inbox(): string {
+    const { tls } = this.#options;
+    return createInbox(tls && tlsConnectionOptions(tls).inboxPrefix);
+  }
+
+  subscribe(subject: string, options: SubscriptionOptions): BusSubscription {
+    return this.#subscriptions.add(this.#connection, subject, options);
   }
 
   get status(): BusStatus {
@@ -216,7 +260,7 @@ class ConnectedBus implements NatsBus {
     if (this.#status !== 'connected') return;
     try {
       for (const { subject, body, options } of waiting) {
-        this.connection.publish(subject, body, options);
+        this.#connection.publish(subject, body, options);
       }
     } catch (cause) {
       // The library refuses on a connection that closed since its last status.
@@ -226,18 +270,69 @@ class ConnectedBus implements NatsBus {
 
   async flush(): Promise<void> {
     this.#send();
-    await this.connection.flush();
+    await this.#connection.flush();
   }
 
   async close(): Promise<void> {
+    this.#unwatch();
+    this.#retry?.cancel();
     this.#send();
-    await this.connection.close();
     this.#become('closed');
+    await this.#replacing;
+    for (const timer of this.#replaced.values()) timer.cancel();
+    await Promise.all([...this.#replaced.keys()].map((each) => each.close()));
+    await this.#connection.close();
   }
 
-  async #follow(): Promise<void> {
-    for await (const status of this.connection.status()) this.#onStatus(status);
-    this.#become('closed');
+  async #follow(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (connection === this.#connection) this.#onStatus(status);
+    }
+    if (connection === this.#connection) this.#become('closed');
+  }
+
+  /** With each new SVID; until it succeeds the connection before serves on. */
+  #replaceSoon(): void {
+    this.#retry?.cancel();
+    if (this.#status === 'closed') return;
+    const begun = (this.#replacing ?? Promise.resolve())
+      .then(() => this.#replace())
+      .catch((error: unknown) => {
+        if (this.#status === 'closed') return;
+        this.log.warn('the connection to the bus is not replaced yet', {
+          error: error instanceof Error ? error.message : String(error),
+        });
+        this.#retry = this.clock.after(replaceRetryMs, () => this.#replaceSoon());
+      });
+    this.#replacing = begun;
+  }
+
+  async #replace(): Promise<void> {
+    if ((this.#status as BusStatus) === 'closed') return;
+    const next = await connectOnce(this.#options, tryTimeoutMs);
+    if ((this.#status as BusStatus) === 'closed') {
+      await next.close();
+      return;
+    }
+    try {
+      await this.#subscriptions.move(next);
+    } catch (error) {
+      await next.close();
+      throw error;
+    }
+    this.#send();
+    const old = this.#connection;
+    this.#connection = next;
+    void this.#follow(next);
+    this.#payloadMax = next.info?.max_payload ?? this.#payloadMax;
+    const end = this.clock.after(replacedGraceMs, () => {
+      this.#replaced.delete(old);
+      void old.close();
+    });
+    this.#replaced.set(old, end);
+    this.log.info('the connection to the bus is replaced for a new SVID');
+    if (this.#status === 'connected') for (const listener of this.#listeners) listener('connected');
+    else this.#become('connected');
   }
 
   #onStatus(status: Status): void {
@@ -247,7 +342,7 @@ class ConnectedBus implements NatsBus {
       this.#become('disconnected');
     } else if (type === 'reconnect') {
       this.log.info('reached the bus again', { server: status.server });
-      this.#payloadMax = this.connection.info?.max_payload ?? this.#payloadMax;
+      this.#payloadMax = this.#connection.info?.max_payload ?? this.#payloadMax;
       this.#reconnectedAtMs = this.clock.nowMs();
       this.#become('connected');
     } else if (type === 'error') {

@@ -4,8 +4,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Message } from '@bufbuild/protobuf';
-import type { Msg, Subscription } from '@nats-io/transport-node';
-import { createInbox } from '@nats-io/transport-node';
+import type { Msg } from '@nats-io/transport-node';
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import type { Invoker } from '../../protocols/messages/rpc-client.ts';
 import { createChannel } from '../../protocols/messages/rpc-client.ts';
@@ -13,6 +12,7 @@ import { componentSubject, parseBusUrl } from '../../protocols/messages/subjects
 import type { CallHeaders, Channel, Dialer } from '../../protocols/ports/rpc.ts';
 import type { BusSeals } from './bus-seals.ts';
 import { readHeaderBlock } from './header-block.ts';
+import type { BusSubscription } from './lasting-subscriptions.ts';
 import type { BusStatus, NatsBus } from './nats-bus.ts';
 import { busClosed } from './nats-bus.ts';
 import { BusCallee } from './nats-callee.ts';
@@ -48,7 +48,7 @@ class NatsDialer implements Dialer {
   readonly #callHeaders: CallHeaders | undefined;
   readonly #seals: BusSeals | undefined;
   readonly #inbox: string;
-  readonly #subscription: Subscription;
+  readonly #subscription: BusSubscription;
   readonly #stopStatus: () => void;
   readonly #calls = new Map<string, { readonly call: ClientCall; readonly callee: BusCallee }>();
   readonly #channels = new Map<string, Channel>();
@@ -62,8 +62,8 @@ class NatsDialer implements Dialer {
     this.#seals = options.seals;
     this.#callsMax = options.callsMax ?? 10_000;
     this.#ticker = new StreamTicker(bus.clock, options.beatMs ?? defaultBeatMs);
-    this.#inbox = createInbox();
-    this.#subscription = bus.connection.subscribe(`${this.#inbox}.*`, {
+    this.#inbox = bus.inbox();
+    this.#subscription = bus.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) this.#onMessage(message);
       },

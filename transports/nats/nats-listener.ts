@@ -2,7 +2,7 @@
 // it names this very instance and its time, told on this instance's clock, is not over (peer-time.ts); a stranger's
 // message is refused or dropped and never ends the process.
 
-import type { Msg, Subscription } from '@nats-io/transport-node';
+import type { Msg } from '@nats-io/transport-node';
 import { nuid } from '@nats-io/transport-node';
 import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import { formats } from '../../protocols/formats.ts';
@@ -49,6 +49,7 @@ import {
   readHeaderBlock,
   userHeaders,
 } from './header-block.ts';
+import type { BusSubscription } from './lasting-subscriptions.ts';
 import type { NatsBus } from './nats-bus.ts';
 import type { BusSeals } from './bus-seals.ts';
 import type { Session } from './bus-session.ts';
@@ -111,7 +112,7 @@ class Host implements BusHost {
   readonly #methods = new Map<string, ServedMethod>();
   readonly #inFlight: CallsInFlight<BusServedCall>;
   readonly #calls = new Map<string, BusServedCall>();
-  #subscription: Subscription | undefined;
+  #subscription: BusSubscription | undefined;
   #stopStatus: (() => void) | undefined;
   #closing = false;
 
@@ -138,7 +139,9 @@ class Host implements BusHost {
   async start(): Promise<void> {
     await this.bus.ready(subscribeTimeoutMs);
     await this.#refuseSecond();
-    this.#subscription = this.bus.connection.subscribe(`${this.#subject}.>`, {
+    this.#subscription = this.bus.subscribe(`${this.#subject}.>`, {
+      // While a connection replaces another, both are there, and one gets each message.
+      queue: this.#instance,
       callback: (error, message) => {
         if (error === null) this.#onMessage(message);
       },

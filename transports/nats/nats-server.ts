@@ -35,6 +35,8 @@ export interface NatsServer {
   readonly address: string;
   readonly port: number;
   readonly pid: number;
+  /** Has it read its configuration and certificates again. Errors: UNAVAILABLE with what it says against them. */
+  reload(timeoutMs?: number): Promise<void>;
   /** Resolves once the server has ended, whoever ended it. */
   readonly ended: Promise<void>;
   /** Asks the server to end, kills it after `graceMs`; resolves when it is gone. */
@@ -85,12 +87,18 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     );
     const found = await readiness(child, readyTimeoutMs);
     child.stderr?.resume();
+    let reloading: Promise<void> = Promise.resolve();
     return {
       url: `nats://${address}:${found}`,
       address,
       port: found,
       pid,
       ended,
+      reload(timeoutMs = reloadTimeoutMs) {
+        const reloaded = reloading.catch(() => {}).then(() => reload(child, pid, timeoutMs));
+        reloading = reloaded;
+        return reloaded;
+      },
       stop: (graceMs = 2000) => stop(child, pid, ended, graceMs),
     };
   } catch (error) {
@@ -98,6 +106,22 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     await ended;
     throw error;
   }
+}
+
+const reloadTimeoutMs = 10_000;
+
+async function reload(child: ChildProcess, pid: number, timeoutMs: number): Promise<void> {
+  // The next one reads them when it starts.
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const said = firstMatch(
+    child,
+    child.stderr as Readable,
+    /(Reloaded server configuration|Failed to reload[^\n]*)\n/,
+    timeoutMs,
+  );
+  process.kill(pid, 'SIGHUP');
+  const answer = await said;
+  if (answer.startsWith('Failed')) throw notReady('it keeps the configuration before', answer);
 }
 
 async function childEnd(child: ChildProcess): Promise<void> {
@@ -141,6 +165,7 @@ function firstMatch(
       timeoutMs,
     );
     stream.on('data', onData);
+    stream.resume();
     child.on('exit', onExit);
     child.on('error', settle);
   });

@@ -81,6 +81,7 @@ class KvRegistryStore implements RegistryStore {
     // What happened while the bus was away is read again behind the last revision.
     this.#unsubscribe = options.bus.onStatus((status) => {
       if (status !== 'connected') return;
+      this.#forgetBucket();
       this.#stopWatch?.();
       this.#wake?.();
     });

@@ -19,7 +19,7 @@ export const identityVariables = {
   workloads: variable(
     'VWIRE_IDENTITY_WORKLOADS',
     texts,
-    'registry,nsmgr,forwarder,supplier,nse,nsc,operator',
+    'bus,registry,nsmgr,forwarder,supplier,nse,nsc,operator',
     'paths of SPIFFE IDs, each served to whoever may open its own socket: nsmgr is /nsmgr on nsmgr.sock',
   ),
   users: variable(
