@@ -104,7 +104,7 @@ class KernelDataplane implements Dataplane {
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
     this.#neighbors = createNeighborWatch({
       ...options,
-      tunnels: () => [...this.#wires.tunnels()].map(({ end }) => end),
+      tunnels: () => this.#wires.tunnels(),
     });
     this.#damage = createDamageWatch({
       netlink: options.netlink,

@@ -1,29 +1,29 @@
 // Keeps asking for the underlay neighbours of tunnels that do not answer. The kernel asks three times, once a second,
 // and then only when the next packet comes; a wire would lie still for up to a second after its underlay is whole.
+// Once it answers, what the workloads behind those tunnels have given up is asked for again as well.
 // Invariants: only neighbours that a tunnel of ours is sent through are asked for; each by one loop, which ends when
 // it answers, when the last such tunnel is gone, or with the driver; no entry that says how to reach it is touched.
 
 import {
-  deleteNeighbor,
   type FoundRoute,
   getNeighbor,
   getRouteTo,
   parseNeighbor,
   parseRoute,
-  resolveNeighbor,
 } from '../../protocols/netlink/address.ts';
 import { neighborState } from '../../protocols/netlink/constants.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
-import { type IpAddress, parseIp } from '../../protocols/netlink/ip-address.ts';
+import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
-import type { VxlanEnd } from '../../protocols/ports/dataplane.ts';
 import type { FailedNeighbor, Netlink } from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
+import { askAnew, wakeWorkload } from './wake-workload.ts';
+import type { Tunnel } from './wire-table.ts';
 
 export interface NeighborWatchSetup {
   readonly netlink: Netlink;
   readonly clock: Clock;
-  readonly tunnels: () => Iterable<VxlanEnd>;
+  readonly tunnels: () => Iterable<Tunnel>;
 }
 
 export interface NeighborWatch {
@@ -83,39 +83,62 @@ class Watch implements NeighborWatch {
   /** False where it need not be asked any more. */
   async #askOnce(neighbor: FailedNeighbor): Promise<boolean> {
     const { netlink } = this.#setup;
-    const address = parseIp(neighbor.ip);
-    if (!(await this.#isNeeded(neighbor))) return false;
-    if (await isAnswering(netlink, neighbor.index, address)) return false;
-    await askAnew(netlink, neighbor.index, address);
+    const tunnels = await this.#through(neighbor);
+    if (tunnels.length === 0) return false;
+    if (await isAnswering(netlink, neighbor)) {
+      await this.#wake(tunnels);
+      return false;
+    }
+    await run(netlink, [{ protocol: 'route', requests: askAnew(neighbor) }], budget);
     return true;
   }
 
-  async #isNeeded({ index, ip }: FailedNeighbor): Promise<boolean> {
-    const { netlink, tunnels } = this.#setup;
-    const remotes = new Set([...tunnels()].map(({ remoteIp }) => remoteIp));
-    if (remotes.size === 0 || remotes.has(ip)) return remotes.has(ip);
-    const routes = await routesTo(netlink, [...remotes]);
-    return routes.some((route) => route.gateway === ip && route.index === index);
+  /** The tunnels that are sent through that neighbour. */
+  async #through({ index, ip }: FailedNeighbor): Promise<readonly Tunnel[]> {
+    const all = [...this.#setup.tunnels()];
+    const direct = all.filter(({ end }) => end.remoteIp === ip);
+    if (direct.length > 0 || all.length === 0) return direct;
+    const remotes = [...new Set(all.map(({ end }) => end.remoteIp))];
+    const routes = await routesTo(this.#setup.netlink, remotes);
+    const behind = remotes.filter((_, at) => {
+      const route = routes[at];
+      return route?.gateway === ip && route.index === index;
+    });
+    return all.filter(({ end }) => behind.includes(end.remoteIp));
+  }
+
+  async #wake(tunnels: readonly Tunnel[]): Promise<void> {
+    for (const { workload } of tunnels) {
+      if (workload === undefined || this.#isClosed) continue;
+      // A workload that is just ending needs nothing.
+      await wakeWorkload(this.#setup.netlink, workload, budget).catch(() => {});
+    }
   }
 }
 
 const keyOf = ({ index, ip }: FailedNeighbor): string => `${index} ${ip}`;
 
-async function routesTo(netlink: Netlink, ips: readonly string[]): Promise<readonly FoundRoute[]> {
+/** By place; undefined where there is none. */
+async function routesTo(
+  netlink: Netlink,
+  ips: readonly string[],
+): Promise<readonly (FoundRoute | undefined)[]> {
   const requests = ips.map((ip) => ({
     message: getRouteTo(parseIp(ip)),
     what: `find the route to ${ip}`,
     tolerate: [errno.noSuchRoute, errno.networkUnreachable, errno.hostUnreachable, errno.invalid],
   }));
   const answers = await run(netlink, [{ protocol: 'route', requests }], budget);
-  const messages = answers[0]?.flatMap((answer) => answer.messages) ?? [];
-  return messages.flatMap((message) => parseRoute(message) ?? []);
+  return ips.map((_, at) => {
+    const message = answers[0]?.[at]?.messages[0];
+    return message === undefined ? undefined : parseRoute(message);
+  });
 }
 
 /** Whether the kernel knows how to reach it, or may not ask. */
-async function isAnswering(netlink: Netlink, index: number, address: IpAddress): Promise<boolean> {
+async function isAnswering(netlink: Netlink, { index, ip }: FailedNeighbor): Promise<boolean> {
   const request = {
-    message: getNeighbor(index, address),
+    message: getNeighbor(index, parseIp(ip)),
     what: 'read a neighbour of the underlay',
     tolerate: [errno.noEntry],
   };
@@ -124,17 +147,4 @@ async function isAnswering(netlink: Netlink, index: number, address: IpAddress):
   const state = message === undefined ? undefined : parseNeighbor(message)?.state;
   if (state === undefined) return false;
   return (state & ~(neighborState.incomplete | neighborState.failed)) !== 0;
-}
-
-/** An entry that waits for its next question is given up for one that asks at once. */
-async function askAnew(netlink: Netlink, index: number, address: IpAddress): Promise<void> {
-  const requests = [
-    {
-      message: deleteNeighbor(index, address),
-      what: 'give up an underlay neighbour that does not answer',
-      tolerate: [errno.noEntry],
-    },
-    { message: resolveNeighbor(index, address), what: 'ask for a neighbour of the underlay' },
-  ];
-  await run(netlink, [{ protocol: 'route', requests }], budget);
 }

@@ -4,7 +4,7 @@
 // driver removes itself is forgotten first and therefore causes no event; what is removed during a look at
 // everything is not remembered again because of it.
 
-import type { DataplaneEvent, VxlanEnd } from '../../protocols/ports/dataplane.ts';
+import type { DataplaneEvent, KernelEnd, VxlanEnd } from '../../protocols/ports/dataplane.ts';
 import type { ChangeOfLink } from '../../protocols/ports/netlink.ts';
 import type { Tag } from './owner.ts';
 import type { CurrentWire } from './wire-state.ts';
@@ -19,6 +19,13 @@ export interface WatchedLink {
 
 /** What an event means: news, or that the wire has to be looked at. */
 export type Meaning = { readonly news: DataplaneEvent } | { readonly suspect: string } | undefined;
+
+export interface Tunnel {
+  readonly id: string;
+  readonly end: VxlanEnd;
+  /** What it carries packets for; absent where the wire only passes through this node. */
+  readonly workload?: KernelEnd;
+}
 
 export class WireTable {
   readonly #wires = new Map<string, CurrentWire | 'unknown'>();
@@ -42,12 +49,14 @@ export class WireTable {
   }
 
   /** Tunnel ends of the wires whose state is known. */
-  *tunnels(): Generator<{ readonly id: string; readonly end: VxlanEnd }> {
+  *tunnels(): Generator<Tunnel> {
     for (const [id, wire] of this.#wires) {
       if (wire === 'unknown') continue;
       for (const side of sides) {
         const end = wire[side]?.end;
-        if (end?.kind === 'vxlan') yield { id, end };
+        if (end?.kind !== 'vxlan') continue;
+        const other = wire[side === 'client' ? 'endpoint' : 'client']?.end;
+        yield { id, end, ...(other?.kind === 'kernel' ? { workload: other } : {}) };
       }
     }
   }

@@ -174,6 +174,16 @@ export function getNeighbor(index: NetlinkNumber, address: IpAddress): EncodedMe
     .finish();
 }
 
+/** Of every interface and both families. */
+export function dumpNeighbors(): EncodedMessage {
+  return neighborHeader(messageType.getNeighbor, {
+    flags: flag.request | flag.dump,
+    family: family.unspecified,
+    index: 0,
+    state: 0,
+  }).finish();
+}
+
 export interface FoundNeighbor {
   readonly index: number;
   readonly ip: string;

@@ -16,8 +16,9 @@ import {
 import { neighborState } from '../../../protocols/netlink/constants.ts';
 import { errno } from '../../../protocols/netlink/errno.ts';
 import { parseIp, parsePrefix } from '../../../protocols/netlink/ip-address.ts';
-import { getLinkByName } from '../../../protocols/netlink/link.ts';
-import type { VxlanEnd } from '../../../protocols/ports/dataplane.ts';
+import { getLinkByName, parseLink } from '../../../protocols/netlink/link.ts';
+import { run } from '../../../dataplane/kernel/run.ts';
+import type { Tunnel } from '../../../dataplane/kernel/wire-table.ts';
 import type { Netlink } from '../../../protocols/ports/netlink.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import { createNetlink } from '../../../transports/netlink/netlink.ts';
@@ -26,7 +27,7 @@ import { systemClock } from '../../../transports/process/system-clock.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import type { Sandbox } from '../../sandbox/namespaces.ts';
 import { createSandbox, heldNamespaces, whyNoNamespaces } from '../../sandbox/namespaces.ts';
-import { tunnel } from '../../sandbox/wires.ts';
+import { clientEnd, tunnel } from '../../sandbox/wires.ts';
 
 const budget = { timeoutMs: 10_000 };
 const waitMs = 20_000;
@@ -41,7 +42,7 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
   let netlink: Netlink;
   let watch: NeighborWatch;
   /** Without wires, so that nothing but the watch asks. */
-  let tunnels: VxlanEnd[];
+  let tunnels: Tunnel[];
 
   beforeEach(() => {
     held = heldNamespaces().length;
@@ -91,7 +92,7 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
       },
     ]);
     tunnelTo('192.168.77.1', '10.9.0.5');
-    await failed('192.168.77.2', '10.9.0.5');
+    await failed('192.168.77.2', { destination: '10.9.0.5' });
     await toPeer('192.168.77.2/24');
     await eventually('the gateway is found without a packet', waitMs, async () => {
       expect(await stateOf('192.168.77.2')).not.toBe('unresolved');
@@ -112,6 +113,25 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
     expect(await stateOf('192.168.77.2')).toBe('unresolved');
   });
 
+  test('that answer again have the workloads behind them asked for what they gave up', async () => {
+    const [workload, far] = [sandbox.namespace(), sandbox.namespace()];
+    await sandbox.underlay([
+      { namespace: workload, addresses: ['10.5.0.1/24'] },
+      { namespace: far, addresses: [] },
+    ]);
+    await underlay('192.168.77.1/24');
+    tunnelTo('192.168.77.1', '192.168.77.2', {
+      workload: { ...clientEnd(workload.url, 1), interfaceName: 'underlay' },
+    });
+    await failed('10.5.0.2', { namespace: workload });
+    await failed('192.168.77.2');
+    await toPeer('10.5.0.2/24', far);
+    await toPeer('192.168.77.2/24');
+    await eventually('the far end is found without a packet', waitMs, async () => {
+      expect(await stateOf('10.5.0.2', workload)).toBe('known');
+    });
+  });
+
   const findUnderlay = {
     message: getLinkByName('underlay'),
     what: 'find the underlay',
@@ -126,45 +146,54 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
     ]);
   }
 
-  async function toPeer(address: string): Promise<void> {
+  async function toPeer(address: string, namespace = peer): Promise<void> {
     const message = addAddress({ register: 'link' }, parsePrefix(address));
-    await sandbox.program(peer, [findUnderlay, { message, what: `add ${address}` }]);
+    await sandbox.program(namespace, [findUnderlay, { message, what: `add ${address}` }]);
   }
 
-  function tunnelTo(localIp: string, remoteIp: string): void {
-    tunnels.push(tunnel({ localIp, remoteIp, localPort: 4789, remotePort: 4789, vni: 7 }));
+  function tunnelTo(
+    localIp: string,
+    remoteIp: string,
+    workload: Pick<Tunnel, 'workload'> = {},
+  ): void {
+    const end = tunnel({ localIp, remoteIp, localPort: 4789, remotePort: 4789, vni: 7 });
+    tunnels.push({ id: 'wire', end, ...workload });
   }
 
   /** Resolves when the kernel has given up once. */
-  async function failed(neighbor: string, destination = neighbor): Promise<void> {
+  async function failed(
+    neighbor: string,
+    { destination = neighbor, namespace = node } = {},
+  ): Promise<void> {
     await ping({
-      namespace: node.url,
+      namespace: namespace.url,
       destination,
       count: 1,
       intervalMs: 1,
       timeoutMs: 3_500,
     }).catch(() => {});
     await eventually('it is given up', waitMs, async () => {
-      expect(await stateOf(neighbor)).toBe('unresolved');
+      expect(await stateOf(neighbor, namespace)).toBe('unresolved');
     });
   }
 
-  async function stateOf(neighbor: string): Promise<'unresolved' | 'known'> {
-    const index = await indexOfUnderlay();
+  async function stateOf(
+    neighbor: string,
+    { url: namespace } = node,
+  ): Promise<'unresolved' | 'known'> {
+    const index = await indexOfUnderlay(namespace);
     const message = getNeighbor(index, parseIp(neighbor));
     const requests = [{ message, what: 'read the neighbour', tolerate: [errno.noEntry] }];
-    const outcome = await netlink.execute([{ protocol: 'route', requests }], budget);
-    if (!outcome.ok) throw new Error(outcome.failure.found);
-    const answer = outcome.answers[0]?.[0]?.messages[0];
+    const program = [{ namespace, protocol: 'route', requests } as const];
+    const answer = (await run(netlink, program, budget))[0]?.[0]?.messages[0];
     const state = answer === undefined ? undefined : parseNeighbor(answer)?.state;
     return state === undefined || (state & unresolved) === state ? 'unresolved' : 'known';
   }
 
-  async function indexOfUnderlay(): Promise<number> {
+  async function indexOfUnderlay(namespace: string): Promise<number> {
     const requests = [{ message: getLinkByName('underlay'), what: 'find the underlay' }];
-    const outcome = await netlink.execute([{ protocol: 'route', requests }], budget);
-    if (!outcome.ok) throw new Error(outcome.failure.found);
-    const payload = outcome.answers[0]?.[0]?.messages[0]?.payload;
-    return payload === undefined ? 0 : Buffer.from(payload).readInt32LE(4);
+    const program = [{ namespace, protocol: 'route', requests } as const];
+    const [[found] = []] = await run(netlink, program, budget);
+    return found?.messages.flatMap((message) => parseLink(message) ?? [])[0]?.index ?? 0;
   }
 });
