@@ -30,12 +30,17 @@ describe('defaults', () => {
     });
     expect(loadForwarderConfig({})).toMatchObject({
       name: 'forwarder',
+      connectTo: 'unix:///connect.to.socket',
+      listenOn: 'unix:///listen.on.socket',
       labels: new Map([['p2p', 'true']]),
       networkServiceName: 'forwarder',
       tunnelIp: undefined,
       vxlanPort: 0,
     });
     expect(loadNseConfig({})).toMatchObject({
+      name: 'icmp-server',
+      connectTo: socket,
+      baseDir: './',
       serviceNames: ['icmp-responder'],
       cidrPrefixes: [['169.254.0.0/16']],
       idleTimeoutMs: 0,
@@ -43,6 +48,7 @@ describe('defaults', () => {
       labels: new Map(),
     });
     expect(loadNscConfig({})).toMatchObject({
+      name: 'nsc',
       connectTo: socket,
       requestTimeoutMs: 15_000,
       networkServices: [],
