@@ -12,5 +12,6 @@ export const suites: Readonly<Record<string, () => Promise<RunSuite>>> = {
   registry: async () => (await import('./registry/registry.ts')).run,
   authorization: async () => (await import('./authorization/authorization.ts')).run,
   kernel: async () => (await import('./kernel/kernel.ts')).run,
+  ovs: async () => (await import('./ovs/ovs.ts')).run,
   throughput: async () => (await import('./throughput/throughput.ts')).run,
 };

@@ -1,5 +1,5 @@
 // What a forwarder agrees on with each side: KERNEL with a workload of its node, VXLAN with another node's
-// forwarder. Client side: the first preference that it supports, or the one already agreed on in a refresh.
+// forwarder, VLAN with an Endpoint outside of the mesh. Client side: the first preference that it supports, or the one already agreed on in a refresh.
 // Onward: the class that fits the next hop's URL. VNIs follow NSM's parity rule and are unique on the node.
 
 import { requireAddress } from '../../protocols/ipam/address.ts';
@@ -14,6 +14,7 @@ import {
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
 import { agreeMtu, tunnelMtu } from '../../protocols/nsm/mtu.ts';
+import { vlanMechanism } from '../../protocols/nsm/vlan-mechanism.ts';
 import type { NodeAddress } from '../../protocols/nsm/urls.ts';
 import {
   drawVni,
@@ -35,6 +36,8 @@ export interface MechanismSetup {
   readonly tunnelIp: string;
   /** UDP port that this node's tunnels listen on (`NSM_VXLAN_PORT`). */
   readonly vxlanPort: number;
+  /** What the data plane makes with VLANs: tags towards workloads, and ways into networks outside. Absent: nothing. */
+  readonly vlans?: { readonly towardsWorkloads: boolean; readonly outside: boolean };
   /** MTU of the device that holds the tunnel address, in bytes; 0 where it is not known. */
   readonly underlayMtu: number;
 }
@@ -89,17 +92,22 @@ export function onwardOffer(
 ): OnwardOffer {
   const { url, name } = next.endpoint;
   const isLocal = mechanismClassFor(url, setup.node) === mechanismClass.local;
-  const offer = isLocal
-    ? kernelMechanism({})
-    : vxlanMechanism({
-        srcIp: setup.tunnelIp,
-        srcPort: next.listenPort,
-        mtu: ownTunnelMtu(setup),
-      });
+  const offers = isLocal ? [kernelOffer(setup)] : remoteOffers(setup, next.listenPort);
   const { previous, reselect } = next.request;
   const agreed = previous?.memory.onwardMechanism;
   const isSame =
     previous !== undefined && leadsToSame(previous.memory, { nextUrl: url, nextName: name });
-  const goesOn = !reselect && isSame && agreed?.type === offer.type;
-  return { preferences: [offer], mechanism: goesOn ? agreed : undefined };
+  const goesOn = !reselect && isSame && offers.some(({ type }) => type === agreed?.type);
+  return { preferences: offers, mechanism: goesOn ? agreed : undefined };
+}
+
+function kernelOffer({ vlans }: MechanismSetup): Mechanism {
+  return kernelMechanism(vlans?.towardsWorkloads === true ? { supportsVlan: true } : {});
+}
+
+/** Another forwarder takes the first, an Endpoint outside of the mesh the second. */
+function remoteOffers(setup: MechanismSetup, listenPort: number): Mechanism[] {
+  const mtu = ownTunnelMtu(setup);
+  const tunnel = vxlanMechanism({ srcIp: setup.tunnelIp, srcPort: listenPort, mtu });
+  return setup.vlans?.outside === true ? [tunnel, vlanMechanism()] : [tunnel];
 }

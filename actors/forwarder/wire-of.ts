@@ -20,12 +20,14 @@ import {
   RouteSchema,
 } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
-import { mechanismType, payload } from '../../protocols/nsm/mechanism.ts';
+import { mechanismType, parameterKey, payload } from '../../protocols/nsm/mechanism.ts';
 import { agreeMtu } from '../../protocols/nsm/mtu.ts';
+import { readVlanId, viaLabel, vlanIdMax } from '../../protocols/nsm/vlan-mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type {
   KernelEnd,
   PortRange,
+  VlanEnd,
   VxlanEnd,
   Wire,
   WireEnd,
@@ -67,17 +69,18 @@ type Side = 'client' | 'endpoint';
 function endOf(input: WireInput, side: Side, mechanism: Mechanism | undefined): WireEnd {
   if (mechanism?.type === mechanismType.kernel) return kernelEnd(input, side, mechanism);
   if (mechanism?.type === mechanismType.vxlan) return vxlanEnd(input, side, mechanism);
+  if (mechanism?.type === mechanismType.vlan) return vlanEnd(input, side, mechanism);
   throw new NsmError('UNIMPLEMENTED', `the ${side} side agreed on no mechanism of this forwarder`, {
     hop: input.hop,
     rule: 'mechanisms',
-    expected: `${mechanismType.kernel} or ${mechanismType.vxlan}`,
+    expected: `${mechanismType.kernel}, ${mechanismType.vxlan} or ${mechanismType.vlan}`,
     found: mechanism?.type ?? 'no mechanism',
     connectionId: input.answer.id,
   });
 }
 
 function kernelEnd(input: WireInput, side: Side, mechanism: Mechanism): KernelEnd {
-  const { netnsUrl, interfaceName } = readKernel(mechanism);
+  const { netnsUrl, interfaceName, vlanId } = readKernel(mechanism);
   const ip = input.answer.context?.ipContext ?? create(IPContextSchema);
   const isClient = side === 'client';
   const [own, other] = isClient ? [ip.srcIpAddrs, ip.dstIpAddrs] : [ip.dstIpAddrs, ip.srcIpAddrs];
@@ -90,6 +93,7 @@ function kernelEnd(input: WireInput, side: Side, mechanism: Mechanism): KernelEn
     addresses: own,
     routes: routes.map((route) => wireRoute(route, other)),
     neighbors: isClient ? neighborsOf(ip) : [],
+    ...(vlanId === 0 ? {} : { vlanId }),
     ...(isClient && ip.policies.length > 0
       ? { policies: ip.policies.map((policy) => wirePolicy(policy, other)) }
       : {}),
@@ -155,6 +159,18 @@ function wirePolicy(policy: PolicyRoute, other: readonly string[]): WirePolicy {
 function portRange(text: string): PortRange | undefined {
   const [first = 0, last = first] = text.split('-').map(Number);
   return first === 0 && last === 0 ? undefined : { first, last };
+}
+
+function vlanEnd(input: WireInput, side: Side, mechanism: Mechanism): VlanEnd {
+  const vlanId = readVlanId(mechanism);
+  if (vlanId !== 0) return { kind: 'vlan', vlanId, via: input.answer.labels[viaLabel] ?? '' };
+  throw new NsmError('INVALID_ARGUMENT', 'the VLAN mechanism lacks a parameter', {
+    hop: input.hop,
+    rule: `${side} mechanism`,
+    expected: `parameter ${parameterKey.vlanId} from 1 to ${vlanIdMax}`,
+    found: Object.keys(mechanism.parameters).join(', ') || 'no parameters',
+    connectionId: input.answer.id,
+  });
 }
 
 function vxlanEnd(input: WireInput, side: Side, mechanism: Mechanism): VxlanEnd {

@@ -18,10 +18,10 @@ import {
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
+import { tcpGigabits } from './iperf.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
 
 const rounds = 5;
-const seconds = 3;
 const budget = { timeoutMs: 10_000 };
 const underlay = ['192.168.77.1', '192.168.77.2'] as const;
 const bare = ['172.31.9.1', '172.31.9.2'] as const;
@@ -105,8 +105,8 @@ async function measure(
   const limit: number[] = [];
   for (let round = 1; round <= rounds; round += 1) {
     progress(`${what.name}, round ${round} of ${rounds}`);
-    limit.push(await tcp(sandbox, pair.limitClient, pair.limitEndpoint, bare[1]));
-    wire.push(await tcp(sandbox, pair.client, pair.endpoint, pair.wireIp));
+    limit.push(await tcpGigabits(sandbox, pair.limitClient, pair.limitEndpoint, bare[1]));
+    wire.push(await tcpGigabits(sandbox, pair.client, pair.endpoint, pair.wireIp));
   }
   return judge(
     {
@@ -119,28 +119,6 @@ async function measure(
     },
     { of: 'ratio', atLeast: 0.9 },
   );
-}
-
-async function tcp(
-  sandbox: Sandbox,
-  from: NetworkNamespace,
-  to: NetworkNamespace,
-  ip: string,
-): Promise<number> {
-  const server = sandbox.spawn(to, ['iperf3', '-s', '-1', '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  const ended = new Promise((resolve) => server.once('exit', resolve));
-  await new Promise((resolve) => server.stdout?.once('data', resolve));
-  const { stdout } = await sandbox.run(from, ['iperf3', '-c', ip, '-t', String(seconds), '-J']);
-  await ended;
-  const report = JSON.parse(stdout) as {
-    readonly error?: string;
-    readonly end: { readonly sum_received?: { readonly bits_per_second: number } };
-  };
-  const bits = report.end.sum_received?.bits_per_second;
-  if (bits === undefined) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
-  return bits / 1e9;
 }
 
 async function localPair(sandbox: Sandbox, node: MakeNode): Promise<Pair> {

@@ -13,6 +13,7 @@ import { packetsThrough } from '../../actors/forwarder/packets-through.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
+import type { MechanismSetup } from '../../actors/forwarder/mechanisms.ts';
 import { createVniTable } from '../../actors/forwarder/vni-table.ts';
 import {
   type NetworkServiceEndpoint,
@@ -47,6 +48,7 @@ export interface ForwarderOptions {
   readonly vxlanPort: number;
   readonly underlayMtu: number;
   readonly dataplane: Dataplane;
+  readonly vlans?: NonNullable<MechanismSetup['vlans']>;
   readonly journal?: Journal;
   /** Pause between two looks over all wires, beside what the data plane tells at once. */
   readonly reconcileIntervalMs?: number;

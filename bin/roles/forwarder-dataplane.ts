@@ -1,15 +1,19 @@
 // The data plane that a forwarder's configuration asks for, with its sockets.
 
+import { readFileSync } from 'node:fs';
+import type { EgressNetworks } from '../../dataplane/ovs/egress.ts';
 import { findFamily } from '../../dataplane/kernel/probe.ts';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
+import { egressFromDocument } from '../../protocols/nsm/egress-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { bridgeSocketOf } from '../../transports/process/open-vswitch.ts';
+import { readYamlDocument } from '../yaml-file.ts';
 import type { ForwarderConfig } from '../config/roles/forwarder.ts';
 
 export interface OpenDataplane {
@@ -23,7 +27,7 @@ const probeTimeoutMs = 5_000;
 export async function openDataplane(
   config: Pick<
     ForwarderConfig,
-    'name' | 'installation' | 'dataplane' | 'bridgeName' | 'ovsDatabase'
+    'name' | 'installation' | 'dataplane' | 'bridgeName' | 'ovsDatabase' | 'egressFile'
   >,
   system: { readonly netlink: Netlink; readonly clock: Clock },
 ): Promise<OpenDataplane> {
@@ -39,6 +43,7 @@ export async function openDataplane(
   const dataplane = createOvsDataplane({
     ...owner,
     bridge,
+    networks: networksIn(config.egressFile),
     datapathType: module === undefined ? 'netdev' : 'system',
     ends: createWireEnds(owner),
     database,
@@ -51,4 +56,14 @@ export async function openDataplane(
       await database.close();
     },
   };
+}
+
+/** Errors: INVALID_ARGUMENT with the line, and what reading the file throws. */
+function networksIn(path: string | undefined): EgressNetworks {
+  if (path === undefined || path === '') return new Map();
+  const source = { kind: 'L2 resource selector file', name: path };
+  const document = readYamlDocument(readFileSync(path, 'utf8'), source);
+  if (document === undefined) return new Map();
+  const entries = egressFromDocument(document.value, document.positionOf);
+  return new Map(entries.map(({ via, ...network }) => [via, network]));
 }

@@ -1,6 +1,7 @@
 // `vwire forwarder`: the forwarder of a node over the kernel or Open vSwitch, with the reference's variables. The only role that needs
 // CAP_NET_ADMIN and CAP_SYS_ADMIN.
 
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { loadForwarderConfig } from '../config/load.ts';
@@ -36,7 +37,7 @@ export async function run(): Promise<number> {
           const netlink = createNetlink();
           const opened = await openDataplane(config, { netlink, clock });
           const { dataplane } = opened;
-          const { missing } = await dataplane.probe({ timeoutMs: probeTimeoutMs });
+          const { mechanisms, missing } = await dataplane.probe({ timeoutMs: probeTimeoutMs });
           for (const feature of missing) log.warn('the data plane lacks a feature', { feature });
           const composed = await composeForwarder(platform(), {
             name,
@@ -52,6 +53,10 @@ export async function run(): Promise<number> {
             vxlanPort: config.vxlanPort,
             underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
             dataplane,
+            vlans: {
+              towardsWorkloads: dataplane.kind === 'ovs',
+              outside: mechanisms.includes(mechanismType.vlan),
+            },
             reconcileIntervalMs: Math.max(reconcileIntervalMsMin, config.reconcileIntervalMs),
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),

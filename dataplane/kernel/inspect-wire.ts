@@ -65,7 +65,12 @@ export async function inspectWire(context: Inspecting, wire: CurrentWire): Promi
   if (wire.bridge !== undefined) seen.bridge = linkIn(answers[position]) ?? 'gone';
   const missing = missingOf({ ...seen, isJoinedOutside, leftOver: [] });
   const gone = sides.filter((side) => seen[side]?.link === undefined);
-  return { missing, gone, actual: whatIsThere(wire, seen), links: linksOfEnds(seen) };
+  return {
+    missing,
+    gone,
+    actual: whatIsThere(context.marks, wire, seen),
+    links: linksOfEnds(seen),
+  };
 }
 
 function linksOfEnds(seen: { readonly client?: SeenEnd; readonly endpoint?: SeenEnd }): NodeLinks {
@@ -111,13 +116,16 @@ function seenEnd(
 
 /** The wire without the links that are gone, and with the names that links have now. */
 function whatIsThere(
+  marks: OwnerMarks,
   wire: CurrentWire,
   seen: { readonly client?: SeenEnd; readonly endpoint?: SeenEnd; readonly bridge?: Link | 'gone' },
 ): CurrentWire {
   const { client, endpoint, bridge, ...rest } = wire;
   const kept = (state: EndState | undefined, end: SeenEnd | undefined) => {
     if (state === undefined || end?.link === undefined) return undefined;
-    return { ...state, name: end.link.name, ...(end.hasTag ? {} : { lostTag: true }) };
+    const { name, isUp, group } = end.link;
+    const isSettled = isUp && group === marks.group;
+    return { ...state, name, isSettled, ...(end.hasTag ? {} : { lostTag: true }) };
   };
   const lost = [client, endpoint].filter(
     (state) => state?.end?.kind === 'vxlan' && seen[state.side]?.link === undefined,

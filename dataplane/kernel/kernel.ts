@@ -28,7 +28,7 @@ import { bareState } from './observe.ts';
 import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
-import { familyOf, missingLines, noWayToJoin, probeFeatures } from './probe.ts';
+import { familyOf, missingLines, noWayToJoin, probeEnds, probeFeatures } from './probe.ts';
 import { joinOutside, type OutsideJoint } from './join-outside.ts';
 import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
@@ -131,7 +131,7 @@ class KernelDataplane implements Dataplane {
   }
 
   async ensure(wire: Wire, budget: Budget, joining?: Joining): Promise<void> {
-    checkWire(wire);
+    checkWire(wire, { vlans: joining !== undefined });
     const features = await this.#knownFeatures(probeBudget);
     const locks = [wire.id, ...this.#policies.locksOf(wire)];
     const making: Making = { features, ...(joining === undefined ? {} : { joining }) };
@@ -234,7 +234,10 @@ class KernelDataplane implements Dataplane {
 
   #knownFeatures(budget: Budget): Promise<KernelFeatures> {
     if (this.#features === undefined) {
-      const probing = probeFeatures(this.#netlink, this.#marks, budget);
+      const probing =
+        this.#options.isJoinedOutside === true
+          ? probeEnds(this.#netlink, budget)
+          : probeFeatures(this.#netlink, this.#marks, budget);
       this.#features = probing;
       probing.catch(() => {
         if (this.#features === probing) this.#features = undefined;

@@ -57,6 +57,21 @@ export async function findFamily(
   return outcome.ok ? parseFamilyId(outcome.answers[0]?.[0]?.messages[0]) : undefined;
 }
 
+/**
+ * What the ends of wires take that a switch joins; no link is made for it, since a switch may act on every link that
+ * comes and goes.
+ */
+export async function probeEnds(netlink: Netlink, budget: Budget): Promise<KernelFeatures> {
+  return {
+    redirect: false,
+    veth: await knowsKind(netlink, 'veth', budget),
+    vxlan: false,
+    bridge: false,
+    sourceFilter: false,
+    checksumFamily: await findFamily(netlink, 'ethtool', budget),
+  };
+}
+
 async function tryProgram(
   netlink: Netlink,
   program: readonly NetlinkStep[],
@@ -76,7 +91,9 @@ async function knowsKind(netlink: Netlink, kind: string, budget: Budget): Promis
   const message = createImpossibleLink(kind);
   const requests = [{ message, what: `ask for a link of kind ${kind}` }];
   const outcome = await netlink.execute([{ protocol: 'route', requests }], budget);
-  return outcome.ok || outcome.failure.errno !== errno.notSupported;
+  if (outcome.ok) return true;
+  if (outcome.failure.errno === errno.notPermitted) throw failureError(outcome.failure);
+  return outcome.failure.errno !== errno.notSupported;
 }
 
 /** Names that no wire has: the role letters do not include `t` and `u`. */

@@ -8,6 +8,7 @@
 import { addVxlanRemote, deleteVxlanRemote } from '../../protocols/netlink/address.ts';
 import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
 import { linkAttribute, operationallyUp } from '../../protocols/netlink/constants.ts';
+import { type LinkEnd, linkEndOf } from '../../protocols/netlink/check-wire.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import { computeChecksums } from '../../protocols/netlink/ethtool.ts';
 import { parseIp, parseMac } from '../../protocols/netlink/ip-address.ts';
@@ -22,7 +23,7 @@ import {
   getLinkByName,
   linkHeaderLength,
 } from '../../protocols/netlink/link.ts';
-import type { KernelEnd, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
+import type { KernelEnd, VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
 import { configurationOf, configureEnd } from './configure-end.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import type { OwnerMarks, Tag } from './owner.ts';
@@ -63,7 +64,7 @@ export interface WirePlan {
 /** One end while it is planned. */
 export interface EndPlan {
   readonly side: Side;
-  readonly end: WireEnd;
+  readonly end: LinkEnd;
   readonly kept: EndState | undefined;
   readonly name: string;
   readonly generation: number;
@@ -93,6 +94,7 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
   }
   program.enter();
   for (const plan of ends) {
+    if (plan.kept?.isSettled === true && plan.kept.name === plan.name) continue;
     // A removal that was interrupted may have left a kept end in the group of links to be deleted.
     const change = { index: plan.index, isUp: true, group: context.marks.group };
     program.add(`set ${plan.name} up`, changeLink(change));
@@ -150,9 +152,9 @@ function withIndexes(plan: EndPlan, indexes: ReadonlyMap<string, number>): EndPl
 }
 
 function planEnd(context: PlanContext, wire: Wire, current: CurrentWire, side: Side): EndPlan {
-  const end = wire[side];
+  const end = linkEndOf(wire, side);
   const kept = current[side];
-  const tag = tagFor(context.marks.tagVersion, wire, side);
+  const tag = tagFor(context.marks.tagVersion, wire.id, { side, end });
   if (kept !== undefined) {
     const { generation, index, peerIndex = 0 } = kept;
     const choice = { role: side, generation, attempt: current.attempt };
@@ -174,9 +176,12 @@ function planEnd(context: PlanContext, wire: Wire, current: CurrentWire, side: S
   return { side, end, kept, name, generation, tag, index, peerIndex: { register: `${side} peer` } };
 }
 
-function tagFor(version: number, wire: Wire, side: Side): Tag {
-  const end = wire[side];
-  const base = { version, wireId: wire.id, role: side, isDone: false };
+function tagFor(
+  version: number,
+  wireId: string,
+  { side, end }: { readonly side: Side; readonly end: LinkEnd },
+): Tag {
+  const base = { version, wireId, role: side, isDone: false };
   return end.kind === 'kernel'
     ? { ...base, interfaceName: end.interfaceName, macAddress: end.macAddress.toLowerCase() }
     : { ...base, remoteIp: end.remoteIp, remotePort: end.remotePort };
@@ -387,7 +392,7 @@ function stateOf(
   const { side, generation, name, end, kept } = plan;
   const tag = { ...plan.tag, isDone: true };
   const index = kept?.index ?? indexes.get(side) ?? 0;
-  const state = { side, generation, name, index, tag, end, mtu: context.mtu };
+  const state = { side, generation, name, index, tag, end, mtu: context.mtu, isSettled: true };
   if (end.kind === 'vxlan') return { ...state, configuration: nothingConfigured };
   const peerIndex = kept?.peerIndex ?? indexes.get(`${side} peer`) ?? 0;
   return { ...state, peerIndex, configuration: configurationOf(end) };

@@ -1,7 +1,7 @@
 // What the driver knows of a wire's objects in the kernel, from its own doing or from looking.
 // Invariant: an end that is `kept` is the right device in the right place; only its settings may differ.
 
-import type { WireEnd } from '../../protocols/ports/dataplane.ts';
+import type { LinkEnd } from '../../protocols/netlink/check-wire.ts';
 import type { Tag } from './owner.ts';
 
 export type Side = 'client' | 'endpoint';
@@ -27,8 +27,10 @@ export interface EndState {
   /** Set where the link carries another text than this tag: somebody changed it. */
   readonly lostTag?: boolean;
   readonly mtu: number;
+  /** Up and in the owner's group, so that nothing need be said to it; each word is an event that others act on. */
+  readonly isSettled: boolean;
   /** As last ensured; absent where it was only looked at. */
-  readonly end?: WireEnd;
+  readonly end?: LinkEnd;
   /** Index of the workload's interface in its namespace. */
   readonly peerIndex?: number;
   readonly configuration: EndConfiguration;

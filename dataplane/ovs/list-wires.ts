@@ -4,8 +4,9 @@ import type { FlowStatistics } from '../../protocols/ovs/flow.ts';
 import type { Budget, ObservedWire } from '../../protocols/ports/dataplane.ts';
 import type { ObservedEnds, WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { tagVersionOf, wireCookie } from './tags.ts';
-import { type Joinery, versionsOf } from './wire-join.ts';
-import { missingInSwitch } from './wire-judgement.ts';
+import { versionsOf } from './wire-join.ts';
+import { farEndIn, missingInSwitch } from './wire-judgement.ts';
+import type { Joinery } from './wire-parts.ts';
 
 export async function listWires(
   joinery: Joinery,
@@ -46,7 +47,8 @@ function observed(
     const missing = ['a later version of vwire made it'];
     return { id, version: latest, complete: false, missing, readable: false, objects };
   }
-  const inSwitch = missingInSwitch({ owner, wireId: id, rows: own, flows, links });
+  const farEnd = farEndIn(rows);
+  const inSwitch = missingInSwitch({ owner, wireId: id, rows: own, flows, links, farEnd });
   const missing = [...(ends?.missing ?? []), ...inSwitch];
   const version = Math.min(...versions);
   return { id, version, complete: missing.length === 0, missing, readable: true, objects };

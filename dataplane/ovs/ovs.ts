@@ -25,8 +25,10 @@ import { type DatapathType, Switch } from './switch.ts';
 import { SwitchRows } from './switch-rows.ts';
 import type { Owner } from './tags.ts';
 import { wireCookie } from './tags.ts';
-import { type Joinery, joinWire } from './wire-join.ts';
-import { missingInSwitch } from './wire-judgement.ts';
+import { joinWire } from './wire-join.ts';
+import { farEndIn, missingInSwitch } from './wire-judgement.ts';
+import type { EgressNetworks } from './egress.ts';
+import type { Joinery } from './wire-parts.ts';
 import { leaveWires } from './wire-leave.ts';
 import { createSuspicion } from './suspicion.ts';
 import { listWires } from './list-wires.ts';
@@ -40,6 +42,8 @@ export interface OvsDataplaneOptions extends Owner {
   /** Name of the forwarder's bridge, at most 15 bytes; made where it is missing. */
   readonly bridge: string;
   readonly clock: Clock;
+  /** Networks outside of the mesh that this node is in, for wires with a VLAN there; none by default. */
+  readonly networks?: EgressNetworks;
   /** Of a bridge that is made; a bridge that is there keeps its own. */
   readonly datapathType: DatapathType;
 }
@@ -62,7 +66,7 @@ class OvsDataplane implements Dataplane {
 
   constructor(options: OvsDataplaneOptions) {
     this.#options = options;
-    const { database, openFlow, clock, bridge } = options;
+    const { database, openFlow, clock, bridge, networks = new Map() } = options;
     const rows = new SwitchRows({
       database,
       clock,
@@ -71,8 +75,8 @@ class OvsDataplane implements Dataplane {
       onChange: (wireIds) => this.#suspicion.rowsChanged(wireIds),
     });
     const ownSwitch = new Switch({ ...options, rows, owner: options });
-    const tunnels = createWireLocks();
-    this.#joinery = { owner: options, switch: ownSwitch, rows, tunnels };
+    const shared = createWireLocks();
+    this.#joinery = { owner: options, switch: ownSwitch, rows, networks, shared };
     this.#keeper = createFlowKeeper({ ...this.#joinery, locks: this.#locks });
     this.#suspicion = createSuspicion({
       owner: options,
@@ -95,7 +99,7 @@ class OvsDataplane implements Dataplane {
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
-    checkWire(wire);
+    checkWire(wire, { vlans: true });
     await this.#joinery.switch.address(budget);
     const needsChecksums = this.#joinery.switch.datapathType === 'netdev';
     await this.#locks.hold([wire.id], async () => {
@@ -159,7 +163,9 @@ class OvsDataplane implements Dataplane {
     await rows.ready(budget);
     const { missing, links } = await this.#options.ends.inspect(id, budget);
     const flows = await this.#joinery.switch.flowsOf(wireCookie(owner, id), budget);
-    const inSwitch = missingInSwitch({ owner, wireId: id, rows: rows.of(id), flows, links });
+    const farEnd = farEndIn(rows);
+    const own = rows.of(id);
+    const inSwitch = missingInSwitch({ owner, wireId: id, rows: own, flows, links, farEnd });
     return [...missing, ...inSwitch];
   }
 

@@ -4,8 +4,8 @@
 import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
 import { insert, mutate, update } from '../../protocols/ovs/ovsdb-operations.ts';
 import { mapOf, namedUuid, setOf, uuid } from '../../protocols/ovs/ovsdb-values.ts';
-import type { Owner, PortEnd, TunnelPlace, TunnelUse } from './tags.ts';
-import { ownerIds, portIds, useEntry } from './tags.ts';
+import type { Owner, PatchNames, PortEnd, TunnelPlace, TunnelUse } from './tags.ts';
+import { farIds, ownerIds, portIds, useEntry } from './tags.ts';
 
 export interface BridgeAddress {
   readonly owner: Owner;
@@ -15,29 +15,33 @@ export interface BridgeAddress {
 
 interface NewInterface {
   readonly name: string;
-  readonly requested: number;
+  /** Absent: the switch's choice. */
+  readonly requested?: number;
   readonly ids: Readonly<Record<string, string>>;
   readonly type?: string;
   readonly options?: Readonly<Record<string, string>>;
+  /** Makes it an access port of this VLAN. */
+  readonly tag?: number;
 }
 
 /** `position` tells the rows of one transaction apart. */
 function addInterface(
   { bridge }: BridgeAddress,
   position: number,
-  { name, requested, ids, type = '', options = {} }: NewInterface,
+  { name, requested, ids, type = '', options = {}, tag }: NewInterface,
 ): OvsdbOperation[] {
   const [interfaceName, portName] = [`interface${position}`, `port${position}`];
   const row = {
     name,
     type,
     options: mapOf(options),
-    ofport_request: requested,
+    ...(requested === undefined ? {} : { ofport_request: requested }),
     external_ids: mapOf(ids),
   };
+  const access = tag === undefined ? {} : { tag, vlan_mode: 'access' };
   return [
     insert('Interface', row, interfaceName),
-    insert('Port', { name, interfaces: namedUuid(interfaceName) }, portName),
+    insert('Port', { name, interfaces: namedUuid(interfaceName), ...access }, portName),
     mutate(
       'Bridge',
       [['_uuid', '==', uuid(bridge)]],
@@ -49,10 +53,17 @@ function addInterface(
 export function addPort(
   at: BridgeAddress,
   position: number,
-  port: { readonly name: string; readonly requested: number; readonly end: PortEnd },
+  port: {
+    readonly name: string;
+    readonly requested: number;
+    readonly end: PortEnd;
+    /** The far end, where it is a patch. */
+    readonly peer?: string;
+  },
 ): OvsdbOperation[] {
-  const { name, requested, end } = port;
-  return addInterface(at, position, { name, requested, ids: portIds(at.owner, end) });
+  const { name, requested, end, peer } = port;
+  const patch = peer === undefined ? {} : { type: 'patch', options: { peer } };
+  return addInterface(at, position, { name, requested, ids: portIds(at.owner, end), ...patch });
 }
 
 export function addTunnel(
@@ -110,25 +121,47 @@ export function dropUse(row: string, use: TunnelUse): OvsdbOperation[] {
   return [mutate('Interface', where, [['external_ids', 'delete', setOf(useEntry(use).key)]])];
 }
 
-export function dropPorts({ bridge }: BridgeAddress, ports: readonly string[]): OvsdbOperation[] {
+/** From whatever bridge they are on. */
+export function dropPorts(ports: readonly string[]): OvsdbOperation[] {
   if (ports.length === 0) return [];
-  return [
-    mutate(
-      'Bridge',
-      [['_uuid', '==', uuid(bridge)]],
-      [['ports', 'delete', setOf(...ports.map(uuid))]],
-    ),
-  ];
+  return [mutate('Bridge', [], [['ports', 'delete', setOf(...ports.map(uuid))]])];
 }
 
-/** A bridge without flows of its own: nothing passes that no wire lets through. */
+/** The far end of a patch: an access port of a VLAN on another bridge. */
+export function addFarEnd(
+  owner: Owner,
+  position: number,
+  far: {
+    readonly bridge: string;
+    readonly names: PatchNames;
+    readonly wireId: string;
+    readonly vlanId: number;
+  },
+): OvsdbOperation[] {
+  const { bridge, names, wireId, vlanId } = far;
+  return addInterface({ owner, bridge }, position, {
+    name: names.far,
+    ids: farIds(owner, wireId),
+    type: 'patch',
+    options: { peer: names.near },
+    tag: vlanId,
+  });
+}
+
+/** A link of the node on a bridge: the way out of the node. */
+export function addUplink(at: BridgeAddress, name: string): OvsdbOperation[] {
+  return addInterface(at, 0, { name, ids: ownerIds(at.owner) });
+}
+
+/** `secure`: without flows of its own, nothing passes that no wire lets through. `standalone`: it learns. */
 export function addBridge(bridge: {
+  readonly failMode: 'secure' | 'standalone';
   readonly name: string;
   readonly datapathType: string;
   readonly owner: Owner;
   readonly version: number;
 }): OvsdbOperation[] {
-  const { name, datapathType, owner, version } = bridge;
+  const { name, datapathType, owner, version, failMode } = bridge;
   return [
     insert(
       'Interface',
@@ -141,7 +174,7 @@ export function addBridge(bridge: {
       {
         name,
         datapath_type: datapathType,
-        fail_mode: 'secure',
+        fail_mode: failMode,
         external_ids: mapOf({ ...ownerIds(owner), 'vwire-version': String(version) }),
         ports: namedUuid('port'),
       },

@@ -3,7 +3,7 @@
 import type { Budget, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
 import { asNsmError } from '../../protocols/errors.ts';
 import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
-import type { Joinery } from './wire-join.ts';
+import type { Joinery } from './wire-parts.ts';
 
 /** Errors: those of the sockets, and FAILED_PRECONDITION for a bridge that is somebody else's. */
 export async function probeSwitch(
@@ -30,5 +30,11 @@ export async function probeSwitch(
         'checksums, and the tunnel address belongs on a netdev bridge that holds the underlay',
     );
   }
-  return { mechanisms: ofKernel.mechanisms.length > 0 ? ['KERNEL', 'VXLAN'] : [], missing };
+  return {
+    mechanisms:
+      ofKernel.mechanisms.length > 0
+        ? ['KERNEL', 'VXLAN', ...(joinery.networks.size > 0 ? ['VLAN'] : [])]
+        : [],
+    missing,
+  };
 }

@@ -1,13 +1,14 @@
-// Counters of tunnel ends, from the flows: a tunnel is shared, so its port cannot say how much is whose. What was sent
+// Counters of ends without a link, from the flows: a tunnel is shared, so its port cannot say how much is whose. What was sent
 // into it the workload at the other end received.
 
 import type { Budget, WireCounters, WireStatistics } from '../../protocols/ports/dataplane.ts';
 import type { FlowStatistics } from '../../protocols/ovs/flow.ts';
+import type { WireRows } from './switch-rows.ts';
 import type { Side } from './tags.ts';
 import { sides, wireCookie } from './tags.ts';
 import { placeOf } from './wire-flows.ts';
-import type { Joinery } from './wire-join.ts';
 import { flowsFromRows } from './wire-judgement.ts';
+import type { Joinery } from './wire-parts.ts';
 
 export async function addTunnelCounters(
   { rows, owner, switch: bridge }: Joinery,
@@ -19,7 +20,7 @@ export async function addTunnelCounters(
 ): Promise<ReadonlyMap<string, WireStatistics>> {
   const { ids, ofLinks, budget } = asked;
   await rows.ready(budget);
-  const remote = ids.filter((id) => rows.of(id).tunnels.length > 0);
+  const remote = ids.filter((id) => sides.some((side) => isWithoutLink(rows.of(id), side)));
   const [only] = remote;
   if (only === undefined) return ofLinks;
   const flows =
@@ -34,13 +35,17 @@ export async function addTunnelCounters(
     if (wanted === undefined) continue;
     const from = (side: Side) => byPlace.get(placeOf(wanted[side]));
     for (const side of sides) {
-      if (!own.tunnels.some(({ use }) => use.side === side)) continue;
+      if (!isWithoutLink(own, side)) continue;
       const into = from(side === 'client' ? 'endpoint' : 'client');
       statistics.set(id, { ...statistics.get(id), [side]: countersOf(into, from(side)) });
     }
   }
   return statistics;
 }
+
+const isWithoutLink = ({ ports, tunnels }: WireRows, side: Side): boolean =>
+  tunnels.some(({ use }) => use.side === side) ||
+  ports.some(({ end }) => end?.side === side && end.link === 0);
 
 function countersOf(
   into: FlowStatistics | undefined,

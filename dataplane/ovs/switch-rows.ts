@@ -10,7 +10,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Ovsdb, OvsdbEvent } from '../../protocols/ports/ovs.ts';
 import type { ExternalIds, Owner, PortEnd, TunnelUse } from './tags.ts';
-import { isOwnedBy, readPortEnd, readTunnelUses } from './tags.ts';
+import { isOwnedBy, readFarEndOf, readPortEnd, readTunnelUses } from './tags.ts';
 
 /** One interface of this owner; its port has the same name. */
 export interface PortRow {
@@ -26,6 +26,8 @@ export interface PortRow {
   readonly end: PortEnd | undefined;
   /** Of a tunnel. */
   readonly uses: readonly TunnelUse[];
+  /** Set on another bridge: the wire whose patch leads there. */
+  readonly farEndOf: string | undefined;
 }
 
 export interface BridgeRow {
@@ -48,7 +50,7 @@ const monitored = [
     columns: ['name', 'external_ids', 'datapath_type', 'fail_mode'],
   },
   // A port that is taken off its bridge ends, and its interface with it.
-  { table: 'Port', columns: ['name'] },
+  { table: 'Port', columns: ['name', 'tag'] },
   {
     table: 'Interface',
     columns: ['name', 'type', 'options', 'ofport', 'ofport_request', 'error', 'external_ids'],
@@ -70,6 +72,7 @@ export class SwitchRows {
   readonly #names = new Map<string, string>();
   readonly #byWire = new Map<string, Set<string>>();
   readonly #portIds = new Map<string, string>();
+  readonly #portTags = new Map<string, number>();
   readonly #bridges = new Map<string, OvsdbRow>();
   readonly #numbers = new Map<string, readonly number[]>();
   readonly #waiting = new Set<() => void>();
@@ -100,7 +103,11 @@ export class SwitchRows {
 
   /** Whoever's it is; undefined where there is none of that name. */
   get bridge(): BridgeRow | undefined {
-    const found = [...this.#bridges].find(([, row]) => row['name'] === this.#options.bridge);
+    return this.bridgeNamed(this.#options.bridge);
+  }
+
+  bridgeNamed(name: string): BridgeRow | undefined {
+    const found = [...this.#bridges].find(([, row]) => row['name'] === name);
     if (found === undefined) return undefined;
     const [uuid, row] = found;
     return {
@@ -113,6 +120,11 @@ export class SwitchRows {
 
   portId(name: string): string | undefined {
     return this.#portIds.get(name);
+  }
+
+  /** The VLAN of an access port. */
+  tagOf(name: string): number | undefined {
+    return this.#portTags.get(name);
   }
 
   named(name: string): PortRow | undefined {
@@ -197,7 +209,8 @@ export class SwitchRows {
     if (event.kind === 'reset') {
       for (const id of this.#byWire.keys()) changed.add(id);
       const { rows } = event;
-      for (const map of [this.#ports, this.#names, this.#byWire, this.#portIds]) map.clear();
+      for (const map of [this.#ports, this.#names, this.#byWire, this.#portIds, this.#portTags])
+        map.clear();
       for (const map of [this.#bridges, this.#numbers]) map.clear();
       this.#state = 'known';
       this.#lost = undefined;
@@ -221,12 +234,19 @@ export class SwitchRows {
         this.#applyBridge(uuid, row, changed);
         return;
       case 'Port':
-        if (row === undefined) this.#portIds.delete(textOf(before?.['name']) ?? '');
-        else this.#portIds.set(textOf(row['name']) ?? '', uuid);
+        this.#applyPort(uuid, row, textOf((row ?? before)?.['name']) ?? '');
         return;
       default:
         this.#applyInterface(uuid, row, changed);
     }
+  }
+
+  #applyPort(uuid: string, row: OvsdbRow | undefined, name: string): void {
+    const tag = numberOf(row?.['tag']);
+    if (tag === undefined) this.#portTags.delete(name);
+    else this.#portTags.set(name, tag);
+    if (row !== undefined) this.#portIds.set(name, uuid);
+    else if (this.#portIds.get(name) === uuid) this.#portIds.delete(name);
   }
 
   #applyBridge(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
@@ -276,6 +296,7 @@ export class SwitchRows {
       options: entriesOf(row['options']),
       end: readPortEnd(ids),
       uses: readTunnelUses(ids),
+      farEndOf: readFarEndOf(ids),
     };
   }
 }
@@ -287,6 +308,7 @@ const numbersOf = (row: OvsdbRow): number[] =>
 
 function wiresOf(row: PortRow | undefined): readonly string[] {
   if (row === undefined) return [];
+  if (row.farEndOf !== undefined) return [row.farEndOf];
   return row.end === undefined ? row.uses.map(({ wireId }) => wireId) : [row.end.wireId];
 }
 

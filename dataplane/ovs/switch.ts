@@ -136,7 +136,10 @@ export class Switch {
       if (rows.bridge !== undefined) return;
       const version = tagVersionOf(owner);
       const { datapathType } = this;
-      await this.apply(addBridge({ name, datapathType, owner, version }), budget);
+      await this.apply(
+        addBridge({ name, datapathType, owner, version, failMode: 'secure' }),
+        budget,
+      );
     })().finally(() => {
       this.#making = undefined;
     });

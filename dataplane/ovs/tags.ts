@@ -6,7 +6,7 @@
 import { formats } from '../../protocols/formats.ts';
 import { hashText } from '../../protocols/nsm/derived-mac.ts';
 import type { OvsdbAtom } from '../../protocols/ovs/ovsdb-values.ts';
-import type { VxlanEnd } from '../../protocols/ports/dataplane.ts';
+import type { VlanEnd, VxlanEnd } from '../../protocols/ports/dataplane.ts';
 
 export interface Owner {
   readonly installation: string;
@@ -23,8 +23,10 @@ export interface PortEnd {
   readonly wireId: string;
   readonly side: Side;
   readonly version: number;
-  /** Index of the link that was behind it. */
+  /** Index of the link that was behind it; 0 for a patch to another bridge. */
   readonly link: number;
+  /** Of frames that come in and go out here, where the workload tags them. */
+  readonly vlanId?: number;
   /** False while it is to take over from another. */
   readonly isJoined: boolean;
 }
@@ -49,7 +51,10 @@ const key = {
   wire: 'vwire-wire',
   side: 'vwire-side',
   link: 'vwire-link',
+  vlan: 'vwire-vlan',
   state: 'vwire-state',
+  /** On another bridge: the wire whose patch leads there. */
+  far: 'vwire-far-end-of',
 } as const;
 const usePrefix = 'vwire-use/';
 
@@ -78,19 +83,31 @@ export function portIds(owner: Owner, end: PortEnd): Record<string, string> {
     [key.side]: end.side,
     [key.link]: String(end.link),
     [key.state]: end.isJoined ? 'joined' : 'made',
+    ...(end.vlanId === undefined ? {} : { [key.vlan]: String(end.vlanId) }),
   };
+}
+
+export function farIds(owner: Owner, wireId: string): Record<string, string> {
+  return { ...ownerIds(owner), [key.far]: wireId };
+}
+
+export function readFarEndOf(ids: ExternalIds): string | undefined {
+  const wireId = ids.get(key.far);
+  return wireId === undefined ? undefined : String(wireId);
 }
 
 export function readPortEnd(ids: ExternalIds): PortEnd | undefined {
   const wireId = ids.get(key.wire);
   const side = sides.find((each) => each === ids.get(key.side));
   if (typeof wireId !== 'string' || side === undefined) return undefined;
+  const vlanId = ids.get(key.vlan);
   return {
     wireId,
     side,
     version: Number(ids.get(key.version)),
     link: Number(ids.get(key.link)),
     isJoined: ids.get(key.state) === 'joined',
+    ...(vlanId === undefined ? {} : { vlanId: Number(vlanId) }),
   };
 }
 
@@ -133,6 +150,7 @@ export const sendingTunnel = ({ localIp, remoteIp, remotePort }: VxlanEnd): Tunn
 });
 
 const tunnelSeed = 0x7478;
+const patchSeed = 0x7061;
 const ownerSeed = 0x6f77;
 const cookieSeed = 0x636b;
 /** Crockford's digits in lower case: no two look alike. */
@@ -140,13 +158,36 @@ const digits = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /** At most 15 bytes, as an interface's name is. */
 export function tunnelName(owner: Owner, { localIp, remoteIp, udpPort }: TunnelPlace): string {
-  const { high, low } = hashText(
-    `${ownerKey(owner)} ${localIp} ${remoteIp} ${udpPort}`,
-    tunnelSeed,
-  );
+  return `vwt${hashDigits(`${ownerKey(owner)} ${localIp} ${remoteIp} ${udpPort}`, tunnelSeed)}`;
+}
+
+/** The two ends of a patch from this bridge into a VLAN of another. */
+export interface PatchNames {
+  readonly near: string;
+  readonly far: string;
+}
+
+export function patchNames(
+  owner: Owner,
+  wire: { readonly id: string; readonly side: Side },
+  { via, vlanId }: VlanEnd,
+): PatchNames {
+  const text = `${ownerKey(owner)} ${wire.id} ${wire.side} ${via} ${vlanId}`;
+  const rest = hashDigits(text, patchSeed);
+  return { near: `${nearPrefix}${rest}`, far: `${farPrefix}${rest}` };
+}
+
+const [nearPrefix, farPrefix] = ['vwp', 'vwq'] as const;
+
+/** Undefined for what is no patch. */
+export const farNameOf = (near: string): string | undefined =>
+  near.startsWith(nearPrefix) ? `${farPrefix}${near.slice(nearPrefix.length)}` : undefined;
+
+function hashDigits(text: string, seed: number): string {
+  const { high, low } = hashText(text, seed);
   const character = (_: unknown, index: number): string =>
     digits[((index < 6 ? low : high) >>> ((index % 6) * 5)) & 31] ?? '';
-  return `vwt${Array.from({ length: 12 }, character).join('')}`;
+  return Array.from({ length: 12 }, character).join('');
 }
 
 /** Upper 16 bits of a cookie: the owner. */

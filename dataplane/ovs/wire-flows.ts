@@ -10,8 +10,11 @@ import {
   type FlowSpec,
   fromPort,
   output,
+  popVlan,
+  pushVlanId,
   setTunnelId,
   withTunnelId,
+  withVlanId,
 } from '../../protocols/ovs/flow-builders.ts';
 import type { FlowMod, FlowStatistics } from '../../protocols/ovs/flow.ts';
 import { flowModFlag, port } from '../../protocols/ovs/openflow-constants.ts';
@@ -22,7 +25,12 @@ import type { Side } from './tags.ts';
 
 /** Where packets of one side come from and go to, by port numbers of the bridge. */
 export type FlowEnd =
-  | { readonly kind: 'port'; readonly number: number }
+  | {
+      readonly kind: 'port';
+      readonly number: number;
+      /** The workload tags its frames so; the other end gets and sends them without. */
+      readonly vlanId?: number;
+    }
   | {
       readonly kind: 'tunnel';
       readonly receive: number;
@@ -47,17 +55,24 @@ export function wireFlows(cookie: bigint, { client, endpoint }: FlowEnds): Recor
 
 function directed(cookie: bigint, from: FlowEnd, to: FlowEnd): FlowSpec {
   const entry = from.kind === 'port' ? from.number : from.receive;
-  const match: Match =
-    from.kind === 'port' ? [fromPort(entry)] : [fromPort(entry), withTunnelId(from.vni)];
   const flags = flowModFlag.sendFlowRemoved;
-  return { cookie, priority, match, actions: leaving(to, entry), flags };
+  const untagging = from.kind === 'port' && from.vlanId !== undefined ? [popVlan] : [];
+  const actions = [...untagging, ...leaving(to, entry)];
+  return { cookie, priority, match: [fromPort(entry), ...selecting(from)], actions, flags };
+}
+
+/** What of all that enters there is this wire's. */
+function selecting(from: FlowEnd): Match {
+  if (from.kind === 'tunnel') return [withTunnelId(from.vni)];
+  return from.vlanId === undefined ? [] : [withVlanId(from.vlanId)];
 }
 
 function leaving(to: FlowEnd, entry: number): readonly Action[] {
   const exit = to.kind === 'port' ? to.number : to.send;
   // A switch sends nothing back to where it came from unless it is told so by this name.
   const out = output(exit === entry ? port.inPort : exit);
-  return to.kind === 'port' ? [out] : [setTunnelId(to.vni), out];
+  if (to.kind === 'tunnel') return [setTunnelId(to.vni), out];
+  return to.vlanId === undefined ? [out] : [...pushVlanId(to.vlanId), out];
 }
 
 type PlacedFlow = Pick<FlowSpec, 'cookie' | 'priority' | 'match'> & { readonly table?: number };

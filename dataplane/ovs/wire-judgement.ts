@@ -4,9 +4,9 @@
 import type { FlowSpec } from '../../protocols/ovs/flow-builders.ts';
 import type { FlowStatistics } from '../../protocols/ovs/flow.ts';
 import type { NodeLinks } from '../../protocols/ports/wire-ends.ts';
-import type { PortRow, WireRows } from './switch-rows.ts';
-import type { Owner, Side } from './tags.ts';
-import { sides, tunnelName, wireCookie } from './tags.ts';
+import type { PortRow, SwitchRows, WireRows } from './switch-rows.ts';
+import type { Owner, Side, TunnelPlace } from './tags.ts';
+import { farNameOf, sides, tunnelName, wireCookie } from './tags.ts';
 import { type FlowEnd, isSameFlow, placeOf, wireFlows } from './wire-flows.ts';
 
 const names: Readonly<Record<Side, string>> = { client: 'client', endpoint: 'Endpoint' };
@@ -30,7 +30,9 @@ function flowEndOf(rows: WireRows, side: Side): FlowEnd | undefined {
   const port = rows.ports.find(({ end }) => end?.side === side && end.isJoined);
   if (port !== undefined) {
     const number = numberOf(port);
-    return number === undefined ? undefined : { kind: 'port', number };
+    const vlanId = port.end?.vlanId;
+    if (number === undefined) return undefined;
+    return { kind: 'port', number, ...(vlanId === undefined ? {} : { vlanId }) };
   }
   const uses = rows.tunnels.filter(({ use }) => use.side === side && use.isJoined);
   const tunnelOn = (udpPort: number | undefined): number | undefined => {
@@ -51,7 +53,24 @@ export interface SeenInSwitch {
   /** With the wire's cookie. */
   readonly flows: readonly FlowStatistics[];
   readonly links: NodeLinks;
+  /** The VLAN in which the patch of this name ends; undefined where the other bridge has none. */
+  readonly farEnd: (near: string) => number | undefined;
 }
+
+/** As `SeenInSwitch.farEnd`. */
+export const farEndIn =
+  (rows: Pick<SwitchRows, 'tagOf'>) =>
+  (near: string): number | undefined =>
+    rows.tagOf(farNameOf(near) ?? '');
+
+export const isTunnelTo = (
+  { options }: PortRow,
+  { localIp, remoteIp, udpPort }: TunnelPlace,
+): boolean =>
+  options.get('local_ip') === localIp &&
+  options.get('remote_ip') === remoteIp &&
+  options.get('dst_port') === String(udpPort) &&
+  options.get('key') === 'flow';
 
 /** One line each, for people; empty where all is as it was made. */
 export function missingInSwitch(seen: SeenInSwitch): string[] {
@@ -64,7 +83,8 @@ export function missingInSwitch(seen: SeenInSwitch): string[] {
   return [...missing, ...wrongFlows(wanted, flows)];
 }
 
-function missingOfEnd({ owner, rows, links }: SeenInSwitch, side: Side): string[] {
+function missingOfEnd(seen: SeenInSwitch, side: Side): string[] {
+  const { owner, rows, links } = seen;
   const towards = `towards the ${names[side]}`;
   const ports = rows.ports.filter(({ end }) => end?.side === side && end.isJoined);
   const uses = rows.tunnels.filter(({ use }) => use.side === side && use.isJoined);
@@ -74,7 +94,9 @@ function missingOfEnd({ owner, rows, links }: SeenInSwitch, side: Side): string[
     return [`the ${link === undefined ? 'link' : 'port'} ${towards} is gone`];
   }
   const missing = others.map(({ name }) => `port ${name} is left over`);
-  if (port !== undefined) missing.push(...problemsOfPort(port, link, towards));
+  if (port !== undefined && port.end?.link !== 0) {
+    missing.push(...problemsOfPort(port, link, towards));
+  } else if (port !== undefined) missing.push(...problemsOfPatch(port, seen.farEnd, towards));
   const unused = rows.tunnels.some(({ use }) => use.side === side && !use.isJoined);
   if (unused) missing.push(`a tunnel ${towards} is left over`);
   for (const { row, use } of uses) {
@@ -98,6 +120,16 @@ function problemsOfPort(
   if (link.name !== name) return [`the link of port ${name} ${towards} is called ${link.name}`];
   if (error !== undefined) return [`port ${name} ${towards}: ${error}`];
   return number === undefined ? [`port ${name} ${towards} has no number`] : [];
+}
+
+function problemsOfPatch(
+  { name, error, number }: PortRow,
+  farEnd: SeenInSwitch['farEnd'],
+  towards: string,
+): string[] {
+  if (farEnd(name) === undefined) return [`the far end of patch ${name} ${towards} is gone`];
+  if (error !== undefined) return [`patch ${name} ${towards}: ${error}`];
+  return number === undefined ? [`patch ${name} ${towards} has no number`] : [];
 }
 
 /** The name of a tunnel follows from where it leads to. */

@@ -4,7 +4,8 @@
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import { deleteFlowsByCookie } from '../../protocols/ovs/flow-builders.ts';
 import { tagVersionOf, wireCookie } from './tags.ts';
-import { dropPortsNamed, type Joinery, leaveTunnels, versionsOf } from './wire-join.ts';
+import { dropPortsNamed, leaveTunnels, versionsOf } from './wire-join.ts';
+import type { Joinery } from './wire-parts.ts';
 
 export async function leaveWires(
   joinery: Joinery,
@@ -26,11 +27,11 @@ export async function leaveWires(
     );
   }
   const tunnels = leaving.flatMap((id) => rows.of(id).tunnels.map(({ row }) => row.name));
-  const configuration = await joinery.tunnels.hold([...new Set(tunnels)], () => {
+  const configuration = await joinery.shared.hold([...new Set(tunnels)], () => {
     const ports = leaving.flatMap((id) => rows.of(id).ports.map(({ name }) => name));
     const uses = leaving.flatMap((id) => rows.of(id).tunnels);
     return bridge.begin(
-      [...leaveTunnels(joinery, at, uses), ...dropPortsNamed(joinery, at, ports)],
+      [...leaveTunnels(joinery, uses), ...dropPortsNamed(joinery, ports)],
       budget,
     );
   });

@@ -11,10 +11,9 @@ import {
   namespaceRules,
   type ObservedWire,
   type Wire,
-  type WireEnd,
   type WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
-import { checkWire } from '../../protocols/netlink/check-wire.ts';
+import { checkWire, type LinkEnd, linkEndOf } from '../../protocols/netlink/check-wire.ts';
 import type {
   SimulatedEnd,
   SimulatedSide,
@@ -184,7 +183,7 @@ class SimulatedDataplane implements Dataplane {
   }): SimulatedEnd {
     const { wire, side, old, undos, replaced } = options;
     const { world } = this.#options;
-    const end = wire[side];
+    const end = linkEndOf(wire, side);
     // After a crash the wanted end may be among those that were being left.
     const left = replaced.findIndex((each) => isSameDevice(each.end, end));
     const spare = replaced[left];
@@ -212,7 +211,7 @@ class SimulatedDataplane implements Dataplane {
     return version <= this.#tagVersion;
   }
 
-  #make(side: SimulatedSide, end: WireEnd, mtu: number): SimulatedEnd {
+  #make(side: SimulatedSide, end: LinkEnd, mtu: number): SimulatedEnd {
     try {
       return this.#options.world.makeEnd(end, mtu);
     } catch (error) {
@@ -287,7 +286,7 @@ class Killed extends NsmError {
   }
 }
 
-function isSameDevice(old: WireEnd, wanted: WireEnd): boolean {
+function isSameDevice(old: LinkEnd, wanted: LinkEnd): boolean {
   if (old.kind === 'kernel' && wanted.kind === 'kernel') return old.netns === wanted.netns;
   if (old.kind !== 'vxlan' || wanted.kind !== 'vxlan') return false;
   return (

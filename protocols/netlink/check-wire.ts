@@ -19,6 +19,8 @@ const mtuMin = 68;
 const mtuMinIpv6 = 1280;
 const mtuMax = 65535;
 const vniMax = 0xffffff;
+/** 0 and 4095 are reserved (IEEE 802.1Q). */
+const vlanIdMax = 4094;
 const listLengthMax = 4096;
 /** Each costs a rule that every packet of the workload may have to pass. */
 const policiesMax = 1024;
@@ -33,15 +35,15 @@ function refuse(rule: string, expected: string, found: string, remedy?: string):
 }
 
 /** Throws INVALID_ARGUMENT where the kernel could not do it, UNIMPLEMENTED where this driver does not. */
-export function checkWire(wire: Wire): void {
+export function checkWire(wire: Wire, can: { readonly vlans: boolean } = { vlans: false }): void {
   if (wire.id === '') throw refuse('id', 'a path segment id', 'nothing');
   const usesIpv6 = [wire.client, wire.endpoint].some(hasIpv6);
   const least = usesIpv6 ? mtuMinIpv6 : mtuMin;
   if (wire.mtu !== 0 && !isWithin(wire.mtu, least, mtuMax)) {
     throw refuse('MTU', `0 or ${least} to ${mtuMax} bytes`, `${wire.mtu}`);
   }
-  checkEnd(wire.client);
-  checkEnd(wire.endpoint);
+  checkEnd(wire.client, can.vlans);
+  checkEnd(wire.endpoint, can.vlans);
 }
 
 function hasIpv6(end: WireEnd): boolean {
@@ -52,10 +54,14 @@ function isWithin(value: number, least: number, most: number): boolean {
   return Number.isInteger(value) && value >= least && value <= most;
 }
 
-function checkEnd(end: WireEnd): void {
+function checkEnd(end: WireEnd, canVlans: boolean): void {
   switch (end.kind) {
     case 'kernel':
       checkKernelEnd(end);
+      if (end.vlanId !== undefined) checkVlan(end.vlanId, canVlans);
+      return;
+    case 'vlan':
+      checkVlan(end.vlanId, canVlans);
       return;
     case 'vxlan':
       checkVxlanEnd(end);
@@ -67,6 +73,18 @@ function checkEnd(end: WireEnd): void {
         found: String((end as { kind: unknown }).kind),
       });
   }
+}
+
+function checkVlan(vlanId: number, canVlans: boolean): void {
+  if (!canVlans) {
+    throw new NsmError('UNIMPLEMENTED', 'this data plane knows no VLANs', {
+      rule: 'mechanism',
+      expected: 'kernel or vxlan, without a VLAN',
+      found: `VLAN ${vlanId}`,
+      remedy: 'use the forwarder over Open vSwitch',
+    });
+  }
+  if (!isWithin(vlanId, 1, vlanIdMax)) throw refuse('VLAN id', `1 to ${vlanIdMax}`, `${vlanId}`);
 }
 
 function checkKernelEnd(end: KernelEnd): void {
@@ -151,4 +169,14 @@ function checkVxlanEnd(end: VxlanEnd): void {
   const isMulticast =
     remote.family === family.inet ? (remote.bytes[0] ?? 0) >= 224 : remote.bytes[0] === 0xff;
   if (isMulticast) throw refuse('remote address', 'a unicast address', end.remoteIp);
+}
+
+/** An end that needs a device. */
+export type LinkEnd = KernelEnd | VxlanEnd;
+
+/** The end, of a wire that has been checked for kinds that the kernel does not make. */
+export function linkEndOf(wire: Wire, side: 'client' | 'endpoint'): LinkEnd {
+  const end = wire[side];
+  if (end.kind !== 'vlan') return end;
+  throw new NsmError('INTERNAL', `the ${side} of wire ${wire.id} is no link`, { found: end.kind });
 }

@@ -8,22 +8,35 @@ import {
   makeMechanism,
   mechanismClass,
   mechanismType,
+  numberParameter,
   parameter,
   parameterKey,
 } from './mechanism.ts';
 import { parseUrl } from './urls.ts';
+import { vlanIdMax } from './vlan-mechanism.ts';
 
 export interface KernelParameters {
   /** `file://` or `inode://<dev>/<ino>` URL of the network namespace. */
   readonly netnsUrl: string;
   readonly interfaceName: string;
+  /** With which the workload tags its frames; 0 where it does not. */
+  readonly vlanId: number;
 }
 
-/** A preference or answer; what is undefined is left for somebody else to fill in. */
-export function kernelMechanism(known: Partial<KernelParameters>): Mechanism {
+/** What one side knows of a KERNEL mechanism; what is undefined is left for somebody else to fill in. */
+export interface KernelOffer {
+  readonly netnsUrl?: string;
+  readonly interfaceName?: string;
+  /** Whether the forwarder can tag frames towards a workload that asks for it. */
+  readonly supportsVlan?: boolean;
+}
+
+/** A preference or answer. */
+export function kernelMechanism(known: KernelOffer): Mechanism {
   return makeMechanism(mechanismClass.local, mechanismType.kernel, {
     [parameterKey.inodeUrl]: known.netnsUrl,
     [parameterKey.name]: known.interfaceName,
+    [parameterKey.supportsVlan]: known.supportsVlan?.toString(),
   });
 }
 
@@ -40,5 +53,6 @@ export function readKernel(mechanism: Mechanism): KernelParameters {
   }
   const interfaceName = parameter(mechanism, parameterKey.name) ?? '';
   checkInterfaceName(interfaceName, `mechanism.parameters.${parameterKey.name}`);
-  return { netnsUrl, interfaceName };
+  const vlanId = numberParameter(mechanism, parameterKey.vlan, vlanIdMax);
+  return { netnsUrl, interfaceName, vlanId };
 }

@@ -49,6 +49,8 @@ export interface KernelEnd {
   readonly neighbors: readonly { readonly ip: string; readonly macAddress: string }[];
   /** The first that fits a packet decides. Absent: none. */
   readonly policies?: readonly WirePolicy[];
+  /** The workload tags its frames with this 802.1Q id, 1 to 4094. Absent: it does not. */
+  readonly vlanId?: number;
 }
 
 /** A VXLAN tunnel to another node's forwarder. */
@@ -63,7 +65,16 @@ export interface VxlanEnd {
   readonly vni: number;
 }
 
-export type WireEnd = KernelEnd | VxlanEnd;
+/** A VLAN of a network outside of the mesh, which others may be in as well. */
+export interface VlanEnd {
+  readonly kind: 'vlan';
+  /** 1 to 4094. */
+  readonly vlanId: number;
+  /** Which of the node's networks: the connection's label `via`. */
+  readonly via: string;
+}
+
+export type WireEnd = KernelEnd | VxlanEnd | VlanEnd;
 
 /** One vWire as one forwarder sees it. */
 export interface Wire {

@@ -158,7 +158,7 @@ interface GapReport {
 
 /** 1,000 pings a second that go on whatever becomes of them; from a process of its own. */
 export async function startGapPing(from: NetworkNamespace, destination: string): Promise<GapPing> {
-  const { latest, stop } = await startPinging<GapReport>(from, 'gap-ping-child.ts', destination);
+  const { latest, stop } = await startPinging<GapReport>(from, 'gap-ping-child.ts', [destination]);
   return {
     get latest() {
       return latest();
@@ -178,11 +178,12 @@ export interface SteadyPing {
 export async function startSteadyPing(
   from: NetworkNamespace,
   destination: string,
+  intervalMs = 1,
 ): Promise<SteadyPing> {
   const { latest, stop } = await startPinging<{ sent: number; received: number }>(
     from,
     'steady-ping-child.ts',
-    destination,
+    [destination, String(intervalMs)],
   );
   return {
     get received() {
@@ -195,10 +196,10 @@ export async function startSteadyPing(
 async function startPinging<Report>(
   from: NetworkNamespace,
   program: string,
-  destination: string,
+  args: readonly string[],
 ): Promise<{ readonly latest: () => Report; readonly stop: () => Promise<Report> }> {
   const child = fileURLToPath(new URL(program, import.meta.url));
-  const command = [process.execPath, '--import', 'tsx', child, destination] as const;
+  const command = [process.execPath, '--import', 'tsx', child, ...args] as const;
   const process_ = spawnInNamespace(from.url, [...command], { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(process_, 'exit');
   const lines = createInterface({ input: process_.stdout ?? process.stdin });

@@ -7,6 +7,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
+import { setPriority } from 'node:os';
 import type { Readable } from 'node:stream';
 import { NsmError } from '../../protocols/errors.ts';
 
@@ -51,6 +52,7 @@ export const bridgeSocketOf = (databaseSocket: string, bridge: string): string =
 
 const systemFolders = ['/usr/local/sbin', '/usr/sbin', '/usr/local/bin', '/usr/bin'];
 const readyTimeoutMs = 10_000;
+const switchNiceness = -10;
 const lookAgainAfterMs = 10;
 
 /** The programs, or which one is missing and the variable that names it. */
@@ -206,6 +208,7 @@ class Processes implements OpenVSwitch {
     const pid = Number(String(text));
     if (!Number.isInteger(pid) || pid <= 0) throw notRunning(program, this.#lastLines(program));
     this.#running.set(program, { guard, pid });
+    if (program === 'switch') favour(pid);
   }
 
   async #appears(program: OvsProgram, path: string): Promise<void> {
@@ -224,6 +227,15 @@ class Processes implements OpenVSwitch {
     const log = this.#path(`${program}.log`);
     if (!existsSync(log)) return 'it wrote no log';
     return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-3).join('; ');
+  }
+}
+
+/** As Debian's scripts do: a datapath in user space that waits for its turn loses packets. */
+function favour(pid: number): void {
+  try {
+    setPriority(pid, switchNiceness);
+  } catch {
+    // An ordinary user may not, and its switch runs all the same.
   }
 }
 

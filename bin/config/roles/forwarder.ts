@@ -74,6 +74,11 @@ export const forwarderVariables = {
     '/var/run/openvswitch/db.sock',
     'ovs alone: socket of ovsdb-server; those of the bridges are in the same folder',
   ),
+  egressFile: optionalVariable(
+    'NSM_L2_RESOURCE_SELECTOR_FILE',
+    text,
+    'ovs alone: YAML file of the networks outside that the node is in, by the label via of connections',
+  ),
   reconcileIntervalMs: variable(
     'VWIRE_RECONCILE_INTERVAL',
     duration,
@@ -108,5 +113,4 @@ export const forwarderIgnoredNames: readonly string[] = [
   'NSM_CGROUP_PATH',
   'NSM_VFIO_PATH',
   'NSM_MECHANISM_PRIORITY',
-  'NSM_L2_RESOURCE_SELECTOR_FILE',
 ];

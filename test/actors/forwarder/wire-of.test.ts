@@ -124,6 +124,34 @@ describe('a wire between two workloads', () => {
   });
 });
 
+describe('VLANs', () => {
+  const way = (parameters: Record<string, string>) =>
+    makeMechanism(mechanismClass.remote, mechanismType.vlan, parameters);
+
+  it('lead where the label via says, with the id that the Endpoint says', () => {
+    const answer = connectionAt(2, path, { labels: { via: 'gw0' } });
+    const onward = way({ 'vlan-id': '100' });
+    const made = wireOf({ answer, client: clientKernel, onward, hop: 'f' });
+    expect(made.endpoint).toEqual({ kind: 'vlan', vlanId: 100, via: 'gw0' });
+  });
+
+  it.each([{}, { 'vlan-id': '0' }, { 'vlan-id': '4095' }, { 'vlan-id': 'x' }])(
+    'are refused without an id from 1 to 4094: %j',
+    (parameters) => {
+      expect(() => wire({ onward: way(parameters) })).toThrow(
+        expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+      );
+    },
+  );
+
+  it('of a workload that tags its frames are those of its end alone', () => {
+    const onward = { ...endpointKernel, parameters: { ...endpointKernel.parameters, vlan: '7' } };
+    const [client, endpoint] = ends(wire({ onward }));
+    expect(endpoint.vlanId).toBe(7);
+    expect(client).not.toHaveProperty('vlanId');
+  });
+});
+
 describe('routes', () => {
   const routesOf = (srcRoutes: object[], dstIpAddrs = ['10.0.0.0/32', 'fc00::/128']) =>
     ends(wire({ ip: { srcRoutes, dstIpAddrs } }))[0].routes;

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 
 import { redirectCrossConnect } from '../../../dataplane/kernel/cross-connect.ts';
 import { marksOf } from '../../../dataplane/kernel/owner.ts';
+import { linkEndOf } from '../../../protocols/netlink/check-wire.ts';
 import { planWire } from '../../../dataplane/kernel/wire-plan.ts';
 import {
   absentWire,
@@ -33,7 +34,8 @@ const present = (side: Side, index: number): EndState => ({
   peerIndex: index + 1,
   tag: { version: 1, wireId: wire.id, role: side, isDone: true },
   mtu: 0,
-  end: wire[side],
+  isSettled: true,
+  end: linkEndOf(wire, side),
   configuration: nothingConfigured,
 });
 

@@ -2,6 +2,7 @@
 // bridge of its own, as a datapath in user space needs it.
 
 import { createWireEnds } from '../../../dataplane/kernel/wire-ends.ts';
+import type { EgressNetworks } from '../../../dataplane/ovs/egress.ts';
 import { createOvsDataplane } from '../../../dataplane/ovs/ovs.ts';
 import { initialiseDatabase, holdUnderlay } from '../../../bin/demo/demo-switches.ts';
 import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
@@ -29,7 +30,10 @@ export interface OvsNode {
   close(): Promise<void>;
 }
 
-export async function ovsNode(sandbox: Sandbox): Promise<OvsNode> {
+export async function ovsNode(
+  sandbox: Sandbox,
+  networks: EgressNetworks = new Map(),
+): Promise<OvsNode> {
   const ovs = await startOvs({ withSwitch: true, sandbox, node: sandbox.namespace() });
   await initialiseDatabase(ovs.databaseSocket);
   const namespace = ovs.node;
@@ -42,6 +46,7 @@ export async function ovsNode(sandbox: Sandbox): Promise<OvsNode> {
       ...owner,
       clock: systemClock,
       bridge,
+      networks,
       datapathType: 'netdev',
       ends: createWireEnds({ netlink, clock: systemClock, ...owner }),
       database,

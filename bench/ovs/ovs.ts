@@ -1,0 +1,270 @@
+// What a wire over Open vSwitch costs, beside the same made with the switch's own tools in the same run, in turns: both
+// ports and all flows of a wire until the switch has applied them, and TCP through a wire by iperf3.
+// Everything happens in namespaces of its own, over a switch with the datapath in user space; needs root.
+
+import { execFileSync } from 'node:child_process';
+import { dirname } from 'node:path';
+import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
+import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
+import { addAddress } from '../../protocols/netlink/address.ts';
+import { computeChecksums, getFamily, parseFamilyId } from '../../protocols/netlink/ethtool.ts';
+import { parsePrefix } from '../../protocols/netlink/ip-address.ts';
+import { changeLink, createVeth, getLinkByName, parseLink } from '../../protocols/netlink/link.ts';
+import { insert } from '../../protocols/ovs/ovsdb-operations.ts';
+import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { Netlink, NetlinkStep } from '../../protocols/ports/netlink.ts';
+import type { NodeLink, WireEnds } from '../../protocols/ports/wire-ends.ts';
+import { createSandbox, type Sandbox } from '../../test/sandbox/namespaces.ts';
+import { type OvsSandbox, startOvs, whyNoOvs } from '../../test/sandbox/ovs.ts';
+import { localWire, wireAddresses } from '../../test/sandbox/wires.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
+import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
+import { systemClock } from '../../transports/process/system-clock.ts';
+import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
+import { tcpGigabits } from '../throughput/iperf.ts';
+import { type VendorTools, vendorTools, whyNoVendorTools } from './vendor-tools.ts';
+
+const wireCount = 30;
+const rounds = 5;
+const budget = { timeoutMs: 20_000 };
+const suite = 'ovs';
+const handBridge = 'br-hand';
+const handSettings = ['datapath_type=netdev', 'fail_mode=secure'] as const;
+const handAddresses = ['172.31.9.1', '172.31.9.2'] as const;
+
+interface Stage {
+  readonly sandbox: Sandbox;
+  readonly ovs: OvsSandbox;
+  readonly netlink: Netlink;
+  readonly tools: VendorTools;
+  /** With these ends, and a bridge of its own. */
+  dataplane(bridge: string, ends: WireEnds): Dataplane;
+}
+
+export const run: RunSuite = async (progress) => {
+  const reason = whyNoOvs() ?? whyNoVendorTools() ?? whyNoIperf();
+  if (reason !== undefined) throw new Skipped(reason);
+  const sandbox = createSandbox();
+  const ovs = await startOvs({ withSwitch: true, sandbox, node: sandbox.namespace() });
+  const netlink = createNetlink({ namespace: ovs.node.url });
+  const tools = vendorTools(dirname(ovs.databaseSocket));
+  const closes: (() => Promise<void>)[] = [];
+  const dataplane: Stage['dataplane'] = (bridge, ends) => {
+    const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
+    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) });
+    const owner = { installation: 'bench', forwarder: bridge };
+    const parts = { ends, database, openFlow, bridge, clock: systemClock };
+    const made = createOvsDataplane({ ...owner, ...parts, datapathType: 'netdev' });
+    closes.push(
+      () => made.close(),
+      () => openFlow.close(),
+      () => database.close(),
+    );
+    return made;
+  };
+  try {
+    await initialise(ovs.databaseSocket);
+    tools.vsctl('add-br', handBridge, '--', 'set', 'bridge', handBridge, ...handSettings);
+    const stage: Stage = { sandbox, ovs, netlink, tools, dataplane };
+    return [await wholeWires(stage, progress), await throughput(stage, progress)];
+  } finally {
+    for (const close of closes) await close();
+    await netlink.close();
+    await ovs.close();
+    await sandbox.close();
+  }
+};
+
+function whyNoIperf(): string | undefined {
+  try {
+    execFileSync('iperf3', ['--version'], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return 'iperf3 is not installed (Debian: apt-get install iperf3)';
+  }
+}
+
+async function initialise(socketPath: string): Promise<void> {
+  const database = createOvsdbClient({ socketPath });
+  await database.transact([insert('Open_vSwitch', {})], budget);
+  await database.close();
+}
+
+/** The part that is the switch's: the links are there already, on both sides alike. */
+async function wholeWires(stage: Stage, progress: Progress): Promise<Figure> {
+  const { tools } = stage;
+  const pairs = await makeLinks(stage, wireCount * 2);
+  const dataplane = stage.dataplane('br-native', endsThatAreThere(pairs));
+  await dataplane.probe(budget);
+  const native: number[] = [];
+  const forked: number[] = [];
+  for (let number = 0; number < wireCount; number += 1) {
+    progress(`a wire natively and by forks, ${number + 1} of ${wireCount}`);
+    const wire = localWire({ client: '', endpoint: '' }, number, String(number));
+    native.push(await timed(() => dataplane.ensure(wire, budget)));
+    const [a, b] = pairs[wireCount + number] ?? [];
+    forked.push(await timed(async () => joinByHand(tools, a?.name ?? '', b?.name ?? '', number)));
+  }
+  return judge(
+    {
+      suite,
+      name: 'ports and flows of a wire, until applied',
+      value: 1_000 / median(native),
+      unit: 'per s',
+      limitName: 'batched forks of ovs-vsctl and ovs-ofctl',
+      limitValue: 1_000 / median(forked),
+    },
+    { of: 'ratio', atLeast: 10 },
+  );
+}
+
+function joinByHand(tools: VendorTools, a: string, b: string, number: number): void {
+  const [first, second] = [number * 2 + 1, number * 2 + 2];
+  const port = (name: string, request: number): string[] => {
+    const setting = `ofport_request=${request}`;
+    return ['--', 'add-port', handBridge, name, '--', 'set', 'interface', name, setting];
+  };
+  tools.vsctl(...port(a, first), ...port(b, second));
+  tools.ofctl(
+    ['--bundle', 'add-flows', handBridge, '-'],
+    `priority=100,in_port=${first},actions=output:${second}\n` +
+      `priority=100,in_port=${second},actions=output:${first}\n`,
+  );
+}
+
+type Pair = readonly [NodeLink, NodeLink];
+
+/** Pairs of links in the node; what their other ends are in does not matter here. */
+async function makeLinks({ netlink, sandbox }: Stage, count: number): Promise<readonly Pair[]> {
+  const far = sandbox.namespace();
+  const pairs: Pair[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const made: NodeLink[] = [];
+    for (const side of ['a', 'b']) {
+      const name = `bench${side}${number}`;
+      const peer = { name, namespaceDescriptor: { namespaceDescriptor: far.url } };
+      const answers = await execute(netlink, [
+        { message: createVeth({ name, group: 0, mtu: 0, peer }), what: `create ${name}` },
+        { message: getLinkByName(name), what: `find ${name}` },
+      ]);
+      const message = answers[1]?.messages[0];
+      made.push({ name, index: (message && parseLink(message)?.index) ?? 0 });
+    }
+    const [a, b] = made;
+    if (a !== undefined && b !== undefined) pairs.push([a, b]);
+  }
+  return pairs;
+}
+
+/** A wire's id is the number of its pair. */
+function endsThatAreThere(pairs: readonly Pair[]): WireEnds {
+  const linksOf = (id: string) => {
+    const [client, endpoint] = pairs[Number(id)] ?? [];
+    if (client === undefined || endpoint === undefined) throw new Error(`no links for ${id}`);
+    return { client, endpoint };
+  };
+  return {
+    probe: async () => ({ mechanisms: ['KERNEL'], missing: [] }),
+    async ensure({ id }, _, joining) {
+      const joined = await joining.join(linksOf(id));
+      await joined.settle();
+    },
+    remove: (_, __, { leave }) => leave(),
+    list: async () => [],
+    inspect: async (id) => ({ missing: [], links: linksOf(id) }),
+    statistics: async () => new Map(),
+    watch: () => () => {},
+    close: async () => {},
+  };
+}
+
+async function throughput(stage: Stage, progress: Progress): Promise<Figure> {
+  const { sandbox, netlink } = stage;
+  const owner = { installation: 'bench', forwarder: 'br-wire' };
+  const ends = createWireEnds({ netlink, clock: systemClock, ...owner });
+  const dataplane = stage.dataplane('br-wire', ends);
+  const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+  await dataplane.ensure(localWire({ client: client.url, endpoint: endpoint.url }, 1), budget);
+  const [left, right] = [sandbox.namespace(), sandbox.namespace()];
+  await wireByHand(stage, left, right);
+  const wire: number[] = [];
+  const limit: number[] = [];
+  for (let round = 1; round <= rounds; round += 1) {
+    progress(`iperf3 over a wire and by hand, round ${round} of ${rounds}`);
+    limit.push(await tcpGigabits(sandbox, left, right, handAddresses[1]));
+    wire.push(await tcpGigabits(sandbox, client, endpoint, wireAddresses(1).endpoint));
+  }
+  return judge(
+    {
+      suite,
+      name: 'iperf3 over a local wire',
+      value: median(wire),
+      unit: 'Gbit/s',
+      limitName: 'the same by ovs-vsctl and ovs-ofctl',
+      limitValue: median(limit),
+    },
+    { of: 'ratio', atLeast: 0.95 },
+  );
+}
+
+/** Without checksums of the kernel's no stream would pass the switch. */
+async function wireByHand(
+  { netlink, tools }: Stage,
+  left: NetworkNamespace,
+  right: NetworkNamespace,
+): Promise<void> {
+  const [found] = await execute(
+    netlink,
+    [{ message: getFamily('ethtool'), what: 'find ethtool' }],
+    { protocol: 'generic' },
+  );
+  const family = parseFamilyId(found?.messages[0]) ?? 0;
+  for (const [index, place] of [left, right].entries()) {
+    const name = `hand${index}`;
+    const peer = { name: 'hand', namespaceDescriptor: { namespaceDescriptor: place.url } };
+    await execute(netlink, [
+      { message: createVeth({ name, group: 0, mtu: 0, peer }), what: `create ${name}` },
+      { message: getLinkByName(name), what: `find ${name}`, store: { register: name, offset: 4 } },
+      { message: changeLink({ index: { register: name }, isUp: true }), what: `set ${name} up` },
+    ]);
+    const inside = { namespace: place.url };
+    const [answer] = await execute(
+      netlink,
+      [{ message: getLinkByName('hand'), what: 'find hand' }],
+      inside,
+    );
+    const link = answer?.messages[0] && parseLink(answer.messages[0]);
+    const at = link?.index ?? 0;
+    const address = parsePrefix(`${handAddresses[index] ?? ''}/30`);
+    await execute(
+      netlink,
+      [
+        { message: changeLink({ index: at, isUp: true }), what: 'set hand up' },
+        { message: addAddress(at, address), what: 'add an address' },
+      ],
+      inside,
+    );
+    const message = computeChecksums(family, at);
+    const request = { message, what: 'have hand compute its checksums' };
+    await execute(netlink, [request], { ...inside, protocol: 'generic' });
+  }
+  joinByHand(tools, 'hand0', 'hand1', wireCount + 1);
+}
+
+async function execute(
+  netlink: Netlink,
+  requests: NetlinkStep['requests'],
+  place: Partial<Pick<NetlinkStep, 'namespace' | 'protocol'>> = {},
+) {
+  const outcome = await netlink.execute([{ protocol: 'route', ...place, requests }], budget);
+  if (!outcome.ok) throw new Error(`${outcome.failure.what}: ${outcome.failure.found}`);
+  return outcome.answers[0] ?? [];
+}
+
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const startMs = performance.now();
+  await action();
+  return performance.now() - startMs;
+}

@@ -1,0 +1,29 @@
+// TCP between two namespaces, as iperf3 measures it.
+
+import type { Sandbox } from '../../test/sandbox/namespaces.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+
+const seconds = 3;
+
+/** Gbit/s that arrived. */
+export async function tcpGigabits(
+  sandbox: Sandbox,
+  from: NetworkNamespace,
+  to: NetworkNamespace,
+  ip: string,
+): Promise<number> {
+  const server = sandbox.spawn(to, ['iperf3', '-s', '-1', '--forceflush'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const ended = new Promise((resolve) => server.once('exit', resolve));
+  await new Promise((resolve) => server.stdout?.once('data', resolve));
+  const { stdout } = await sandbox.run(from, ['iperf3', '-c', ip, '-t', String(seconds), '-J']);
+  await ended;
+  const report = JSON.parse(stdout) as {
+    readonly error?: string;
+    readonly end: { readonly sum_received?: { readonly bits_per_second: number } };
+  };
+  const bits = report.end.sum_received?.bits_per_second;
+  if (bits === undefined) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
+  return bits / 1e9;
+}
