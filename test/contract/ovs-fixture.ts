@@ -9,6 +9,7 @@ import { insert, mutate, select } from '../../protocols/ovs/ovsdb-operations.ts'
 import {
   entriesOf,
   mapOf,
+  namedUuid,
   setOf,
   textOf,
   uuid,
@@ -27,6 +28,7 @@ import type { DataplaneFixture, Harm } from './dataplane-fixture.ts';
 import { nodeFixture } from './node-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
+const foreignBridge = 'br-theirs';
 
 interface OwnInterface {
   readonly name: string;
@@ -68,7 +70,10 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
     return clients;
   };
   const flowCount = async (): Promise<number> => {
-    const [answer] = await database.transact([select('Bridge', [], ['name'])], budget);
+    const [answer] = await database.transact(
+      [select('Bridge', [['name', '!=', foreignBridge]], ['name'])],
+      budget,
+    );
     let count = 0;
     for (const row of answer?.rows ?? []) {
       count += (await openFlowOf(textOf(row['name']) ?? '').flowSums(allFlows, budget)).flows;
@@ -114,9 +119,40 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
     return true;
   };
 
+  /** What a person has in the same switch. */
+  const addForeignToSwitch = async (): Promise<void> => {
+    await database.transact(
+      [
+        insert('Interface', { name: foreignBridge, type: 'internal' }, 'interface'),
+        insert('Port', { name: foreignBridge, interfaces: namedUuid('interface') }, 'port'),
+        insert(
+          'Bridge',
+          { name: foreignBridge, datapath_type: 'netdev', ports: namedUuid('port') },
+          'bridge',
+        ),
+        mutate('Open_vSwitch', [], [['bridges', 'insert', setOf(namedUuid('bridge'))]]),
+      ],
+      budget,
+    );
+  };
+  const foreignInSwitch = async (): Promise<number> => {
+    const [answer] = await database.transact(
+      [select('Bridge', [['name', '==', foreignBridge]])],
+      budget,
+    );
+    return answer?.rows.length ?? 0;
+  };
+
   return {
     ...common,
     ovs,
+    async addForeign(place) {
+      await common.addForeign(place);
+      await addForeignToSwitch();
+    },
+    async foreignCount() {
+      return (await common.foreignCount()) + (await foreignInSwitch());
+    },
     driver({ installation = 'ours', forwarder = 'first', tagVersion = 1 } = {}) {
       const owner = { installation, forwarder, tagVersion };
       const bridge = `br-${installation === 'ours' ? forwarder : installation}`;
