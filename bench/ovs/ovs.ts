@@ -27,6 +27,7 @@ import { tcpGigabits } from '../throughput/iperf.ts';
 import { type VendorTools, vendorTools, whyNoVendorTools } from './vendor-tools.ts';
 
 const wireCount = 30;
+const restartedWires = 100;
 const rounds = 5;
 const budget = { timeoutMs: 20_000 };
 const suite = 'ovs';
@@ -68,7 +69,11 @@ export const run: RunSuite = async (progress) => {
     await initialise(ovs.databaseSocket);
     tools.vsctl('add-br', handBridge, '--', 'set', 'bridge', handBridge, ...handSettings);
     const stage: Stage = { sandbox, ovs, netlink, tools, dataplane };
-    return [await wholeWires(stage, progress), await throughput(stage, progress)];
+    return [
+      await wholeWires(stage, progress),
+      await throughput(stage, progress),
+      await restart(stage, progress),
+    ];
   } finally {
     for (const close of closes) await close();
     await netlink.close();
@@ -137,13 +142,17 @@ function joinByHand(tools: VendorTools, a: string, b: string, number: number): v
 type Pair = readonly [NodeLink, NodeLink];
 
 /** Pairs of links in the node; what their other ends are in does not matter here. */
-async function makeLinks({ netlink, sandbox }: Stage, count: number): Promise<readonly Pair[]> {
+async function makeLinks(
+  { netlink, sandbox }: Stage,
+  count: number,
+  prefix = 'bench',
+): Promise<readonly Pair[]> {
   const far = sandbox.namespace();
   const pairs: Pair[] = [];
   for (let number = 0; number < count; number += 1) {
     const made: NodeLink[] = [];
     for (const side of ['a', 'b']) {
-      const name = `bench${side}${number}`;
+      const name = `${prefix}${side}${number}`;
       const peer = { name, namespaceDescriptor: { namespaceDescriptor: far.url } };
       const answers = await execute(netlink, [
         { message: createVeth({ name, group: 0, mtu: 0, peer }), what: `create ${name}` },
@@ -208,6 +217,29 @@ async function throughput(stage: Stage, progress: Progress): Promise<Figure> {
     { of: 'ratio', atLeast: 0.95 },
   );
 }
+
+/** From the start of a switch that was killed until every wire is whole. */
+async function restart(stage: Stage, progress: Progress): Promise<Figure> {
+  const { ovs } = stage;
+  const pairs = await makeLinks(stage, restartedWires, 'again');
+  const dataplane = stage.dataplane('br-again', endsThatAreThere(pairs));
+  progress(`${restartedWires} wires, and the switch killed under them`);
+  const wires = pairs.map((_, number) =>
+    localWire({ client: '', endpoint: '' }, number, String(number)),
+  );
+  await Promise.all(wires.map((wire) => dataplane.ensure(wire, budget)));
+  await ovs.signal('switch', 'SIGKILL');
+  const value = await timed(async () => {
+    await ovs.startSwitch();
+    for (const { id } of wires) {
+      while ((await dataplane.inspect(id, budget)).length > 0) await nextTurn();
+    }
+  });
+  const measured = { suite, name: `${restartedWires} wires back after a killed switch`, value };
+  return judge({ ...measured, unit: 'ms' }, { of: 'value', atMost: 2_000 });
+}
+
+const nextTurn = () => new Promise((resolve) => setTimeout(resolve, 1));
 
 /** Without checksums of the kernel's no stream would pass the switch. */
 async function wireByHand(
