@@ -4,7 +4,7 @@
 // that a switch that restarted, or lost some, gets them back without anybody's asking; a restart of this process
 // changes nothing that is right.
 
-import { checkWire } from '../../protocols/netlink/check-wire.ts';
+import { checkInterfaceName, checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type {
   Budget,
@@ -50,7 +50,9 @@ export interface OvsDataplaneOptions extends Owner {
 
 const restoreBudget: Budget = { timeoutMs: 10_000 };
 
+/** Errors: INVALID_ARGUMENT for a name that no bridge can have. */
 export function createOvsDataplane(options: OvsDataplaneOptions): Dataplane {
+  checkInterfaceName(options.bridge);
   return new OvsDataplane(options);
 }
 

@@ -1,6 +1,6 @@
 // Protects what the demo does where it cannot or shall not simply run through: without any right to make namespaces it
 // names the right and simulates, says so in every line, and still notices sabotage; with --keep every command that it
-// prints works as it stands, also for an ordinary user.
+// prints works as it stands, also for an ordinary user; over Open vSwitch it shows the same as over the kernel.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -16,7 +16,9 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { remedyFor } from '../../../bin/demo/ground.ts';
+import { tcpBytesPerWay } from '../../../bin/demo/probe-wire.ts';
 import { createSandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
+import { whyNoOvs } from '../../sandbox/ovs.ts';
 import { startProcess, vwire } from '../../sandbox/up.ts';
 
 const repository = join(import.meta.dirname, '../../..');
@@ -136,6 +138,31 @@ function natsServerIn(folder: string): string | undefined {
 }
 
 const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+
+const whyNotOvs = whyNoOvs();
+if (whyNotOvs !== undefined) console.log(`skipped: the demo over Open vSwitch: ${whyNotOvs}`);
+
+describe.skipIf(whyNotOvs !== undefined)('the demo over Open vSwitch', () => {
+  it('carries pings and streams both ways, local and remote, and leaves nothing', () => {
+    const [command, ...rest] = [...vwire, 'demo', '--forwarder', 'ovs', '--json'];
+    const { status, stdout, stderr } = spawnSync(command, rest, {
+      encoding: 'utf8',
+      cwd: repository,
+      env: { ...process.env, TMPDIR: place() },
+      timeout: 180_000,
+    });
+    expect(status, stderr).toBe(0);
+    const carried = { sent: 10, received: 10, tcpBytes: 2 * tcpBytesPerWay };
+    expect(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')).toMatchObject({
+      dataplane: 'ovs',
+      wires: [
+        { service: 'local-service', ...carried },
+        { service: 'remote-service', ...carried },
+      ],
+      leftovers: 0,
+    });
+  }, 240_000);
+});
 
 describe.skipIf(whyNot !== undefined)('a kept demo', () => {
   const ways: readonly { readonly how: string; readonly prefix: readonly string[] }[] = [
