@@ -3,6 +3,8 @@
 
 import { get } from 'node:http';
 import { Socket } from 'node:net';
+import { writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import type { MeshBus } from '../../bin/demo/mesh-bus.ts';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
 import { withLeastPrivilege } from '../../bin/roles/privileges.ts';
@@ -24,6 +26,8 @@ export interface BusOptions {
   readonly hub: MeshNode;
   readonly servers: 1 | 3;
   readonly natsServer: string;
+  /** For files of its own. */
+  readonly directory: string;
   /** Of the mesh that meets there. */
   readonly rights: () => MeshBus;
 }
@@ -66,7 +70,7 @@ export class Bus {
       address: hub.tunnelIp,
       port: clientPort + at,
       ...how,
-      arguments: [...(how.arguments ?? []), ...(this.size === 1 ? [] : this.#clusterArguments(at))],
+      ...(this.size === 1 ? {} : { arguments: this.#clusterArguments(at, how.arguments) }),
       spawn: (command, args, options) =>
         spawnInNamespace(hub.namespace.url, withLeastPrivilege('bus', [command, ...args]), options),
     });
@@ -106,21 +110,21 @@ export class Bus {
     await Promise.all(this.#servers.map((_, at) => this.end(at)));
   }
 
-  #clusterArguments(at: number): readonly string[] {
-    const { hub } = this.#options;
-    const routes = this.#servers.map((_, index) => `nats://${hub.tunnelIp}:${clusterPort + index}`);
-    return [
-      '--name',
-      nameOf(at),
-      '--cluster_name',
-      'chaos',
-      '--cluster',
-      `nats://${hub.tunnelIp}:${clusterPort + at}`,
-      '--routes',
-      routes.join(','),
-      '-m',
-      String(monitorPort + at),
+  /** In a file, since nats-server 2.9 forgets what options say of a cluster when it reads its file anew. */
+  #clusterArguments(at: number, given: readonly string[] = []): readonly string[] {
+    const { hub, directory } = this.#options;
+    const portOf = (index: number): string => `${hub.tunnelIp}:${clusterPort + index}`;
+    const routes = this.#servers.map((_, index) => `nats://${portOf(index)}`);
+    const file = join(directory, `${nameOf(at)}.conf`);
+    const [, rights] = given;
+    const lines = [
+      `server_name: ${nameOf(at)}`,
+      `http: "${hub.tunnelIp}:${monitorPort + at}"`,
+      `cluster { name: chaos, listen: "${portOf(at)}", routes: ${JSON.stringify(routes)} }`,
+      ...(rights === undefined ? [] : [`include ${JSON.stringify(relative(directory, rights))}`]),
     ];
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    return ['-c', file];
   }
 }
 

@@ -117,6 +117,7 @@ class Room {
       hub: this.#hub,
       servers: options.busServers,
       natsServer,
+      directory: stateDir,
       rights: () => this.#mesh.rights,
     });
     // A release from before there were identities could not be joined.
