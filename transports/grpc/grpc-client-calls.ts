@@ -59,7 +59,10 @@ export async function callGrpcUnary(
   line.begin(onLine);
   try {
     const answer = await new Promise<Message>((resolve, reject) => {
-      const onAbort = (): void => call.cancel();
+      const onAbort = (): void => {
+        call.cancel();
+        line.cancelled();
+      };
       const call = line.client.makeUnaryRequest<Uint8Array, Message | NsmError>(
         `/${methodPath(method)}`,
         asBuffer,
@@ -119,9 +122,12 @@ function runStream(
   let ended = false;
   const giveUp = (reason: NsmError): void => {
     own ??= reason;
+    if (ended) return;
     call.cancel();
+    line.cancelled();
   };
-  const onLine: LineCall = { isStream: true, end: giveUp };
+  // One that ends by itself, as a list does, may end on the connection that it began on.
+  const onLine: LineCall = { isStream: timeoutMs === undefined, end: giveUp };
   line.begin(onLine);
   const onAbort = (): void => {
     giveUp(cancelledByCaller(method));

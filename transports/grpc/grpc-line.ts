@@ -22,6 +22,7 @@ import type { MutualTls, OwnSide } from './mutual-tls.ts';
 
 /** A call or stream of a line. */
 export interface LineCall {
+  /** It has no end of its own. */
   readonly isStream: boolean;
   /** Go ahead of it, on whichever connection it takes. */
   readonly descriptors?: readonly Descriptor[];
@@ -55,6 +56,10 @@ const retireAtPart = 0.4;
 /** A peer that does not renew must not be asked in an ever faster row. */
 const retireAfterMsMin = 1_000;
 
+/** Node's HTTP/2 ends a connection with all its calls where more are cancelled: 1,000 at once, or 33 a second. */
+const cancelledMax = 700;
+const cancelledPerMs = 0.03;
+
 export class Line {
   readonly client: Client;
   readonly #init: LineInit;
@@ -65,6 +70,9 @@ export class Line {
   #descriptors: PeerDescriptors | undefined;
   #refusal: NsmError | undefined;
   #endsAtMs = Infinity;
+  /** Calls that were cancelled lately. */
+  #cancelled = 0;
+  #cancelledMs = 0;
   #retired = false;
   #closed = false;
 
@@ -97,6 +105,15 @@ export class Line {
 
   end(call: LineCall): void {
     if (this.#calls.delete(call) && this.#retired) this.#closeWhenIdle();
+  }
+
+  /** A call was given up; the others must not pay for it. */
+  cancelled(): void {
+    const nowMs = this.#init.clock.nowMs();
+    const forgotten = (nowMs - this.#cancelledMs) * cancelledPerMs;
+    this.#cancelled = Math.max(0, this.#cancelled - forgotten) + 1;
+    this.#cancelledMs = nowMs;
+    if (this.#cancelled >= cancelledMax) this.retire('one on which many calls were cancelled');
   }
 
   retire(found: string): void {

@@ -77,13 +77,19 @@ const codeByNumber = new Map<number, ErrorCode>(
   Object.entries(errorCodes).map(([code, row]) => [row.grpcStatus, code as ErrorCode]),
 );
 
+/** grpc-js calls it internal where the peer has ended the connection because of something else that went over it. */
+const isConnectionEnded =
+  /^Received RST_STREAM with code \d+ triggered by internal client error: Session closed /;
+
 /** What a failed call's status means; the peer's own error where it sent one that agrees with the status. */
 export function fromStatus(status: {
   readonly code: number;
   readonly details: string;
   readonly metadata?: Metadata;
 }): NsmError {
-  const code = codeByNumber.get(status.code) ?? 'UNKNOWN';
+  const code = isConnectionEnded.test(status.details)
+    ? 'UNAVAILABLE'
+    : (codeByNumber.get(status.code) ?? 'UNKNOWN');
   const line = status.metadata?.get(errorHeader)[0];
   const sent = decodeError(typeof line === 'string' ? line : undefined);
   return sent?.code === code ? sent : new NsmError(code, status.details, { rule: 'grpc-status' });

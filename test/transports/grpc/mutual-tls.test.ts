@@ -94,9 +94,13 @@ async function serveAs(identity: Identity, url = `unix://${folder}/nsm.sock`) {
       close: () => Promise.resolve(create(EmptySchema)),
     }),
     serve(MonitorConnection, {
-      async *monitorConnections(_, context) {
+      async *monitorConnections({ networkServices }, context) {
         contexts.push(context);
         yield create(ConnectionEventSchema);
+        if (networkServices.includes('list')) {
+          await new Promise<void>((resolve) => held.push(resolve));
+          return;
+        }
         await new Promise((resolve) => context.signal.addEventListener('abort', resolve));
       },
     }),
@@ -152,7 +156,20 @@ function callerAs(identity: Identity, { url }: Pick<Served, 'url'>) {
     );
     return { ended };
   };
-  return { ask, watch, audiences };
+  const monitor = channel.client(MonitorConnection);
+  /** A stream that is given up after its first message. */
+  const glance = async (): Promise<void> => {
+    const selector = create(MonitorScopeSelectorSchema);
+    for await (const _ of monitor.monitorConnections(selector, { timeoutMs: 10_000 })) return;
+  };
+  /** How many messages come on a stream that has an end. */
+  const list = async (): Promise<number> => {
+    let count = 0;
+    const selector = create(MonitorScopeSelectorSchema, { networkServices: ['list'] });
+    for await (const _ of monitor.monitorConnections(selector, { timeoutMs: 60_000 })) count += 1;
+    return count;
+  };
+  return { ask, watch, glance, list, audiences };
 }
 
 describe('both sides', () => {
@@ -292,6 +309,19 @@ describe('rotation', () => {
   });
 });
 
+it('a caller that gives up very many streams loses no call, nor a list that goes on meanwhile', async () => {
+  const served = await serveAs(await home.source('server'));
+  const { ask, glance, list } = callerAs(await home.source('client'), served);
+  const listing = list();
+  await eventually('the list', 5_000, () => expect(served.held).toHaveLength(1));
+  for (let batch = 0; batch < 20; batch += 1) {
+    await Promise.all(Array.from({ length: 100 }, glance));
+    expect((await ask()).id).toBe('spiffe://home.test/client');
+  }
+  served.held[0]?.();
+  expect(await listing).toBe(1);
+}, 60_000);
+
 describe('a server', () => {
   it('ends the stream of a client at the end of its certificate', async () => {
     const client = await briefIdentities().source('client');
@@ -408,5 +438,4 @@ describe('a client', () => {
   });
 });
 
-const leafOf = (identity: Identity): Uint8Array =>
-  identity.current()?.svid.chain[0] ?? new Uint8Array();
+const leafOf = (identity: Identity) => identity.current()?.svid.chain[0] ?? new Uint8Array();
