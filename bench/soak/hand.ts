@@ -28,11 +28,13 @@ export interface HandOptions {
   readonly url: string;
   readonly platform: Platform;
   readonly lifetimeMs: number;
+  /** 5 s by default. */
+  readonly requestTimeoutMs?: number;
   readonly namespace: () => NetworkNamespace;
 }
 
 const interfaceName = 'nsm-1';
-const requestTimeoutMs = 5_000;
+const requestTimeoutMsDefault = 5_000;
 
 export class Hand {
   readonly name: string;
@@ -64,13 +66,17 @@ export class Hand {
   /** Nobody has refreshed it for a third of its life; tried again after as many seconds as a Request may take. */
   get isDue(): boolean {
     const { lifetimeMs } = this.#options;
-    const isTired = performance.now() - this.#triedMs > requestTimeoutMs;
+    const isTired = performance.now() - this.#triedMs > this.#requestTimeoutMs;
     return this.#known !== undefined && this.#ageMs > lifetimeMs / 3 && isTired;
   }
 
   /** Hops may end it from two thirds of its life on. */
   get mayBeOver(): boolean {
     return this.#known !== undefined && this.#ageMs > (this.#options.lifetimeMs * 2) / 3;
+  }
+
+  get #requestTimeoutMs(): number {
+    return this.#options.requestTimeoutMs ?? requestTimeoutMsDefault;
   }
 
   get #ageMs(): number {
@@ -107,7 +113,7 @@ export class Hand {
     this.#leaving ??= this.#known ?? (await this.#recovered());
     this.#known = undefined;
     if (this.#leaving !== undefined) {
-      await this.#service.close(this.#leaving, { timeoutMs: requestTimeoutMs });
+      await this.#service.close(this.#leaving, { timeoutMs: this.#requestTimeoutMs });
     }
     this.#forget();
   }
@@ -132,7 +138,7 @@ export class Hand {
       dialer: platform.dialer,
       preferences: this.#preferences(),
     };
-    return recoverConnection(setup, platform, AbortSignal.timeout(requestTimeoutMs));
+    return recoverConnection(setup, platform, AbortSignal.timeout(this.#requestTimeoutMs));
   }
 
   #preferences(): Mechanism[] {
@@ -157,7 +163,7 @@ export class Hand {
     });
     request.mechanismPreferences = this.#preferences();
     this.#triedMs = performance.now();
-    const answer = await this.#service.request(request, { timeoutMs: requestTimeoutMs });
+    const answer = await this.#service.request(request, { timeoutMs: this.#requestTimeoutMs });
     this.#answeredMs = this.#triedMs;
     return answer;
   }

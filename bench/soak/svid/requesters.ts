@@ -22,6 +22,8 @@ const refreshesEach = 3;
 const refreshEveryMs = 500;
 /** Between two steps of a hand: what is tried is a renewal under load, not a machine at its limit. */
 const stepMs = 100;
+/** As of a client of the reference (NSM_REQUEST_TIMEOUT). */
+const requestTimeoutMs = 15_000;
 const failuresMax = 100;
 
 export class Requesters {
@@ -60,6 +62,7 @@ export class Requesters {
           url: this.#stage.mesh.socketOf(node),
           platform: this.#platform,
           lifetimeMs: 600_000,
+          requestTimeoutMs,
           namespace: this.#stage.namespace,
         });
         this.#running.push(at === handsPerNode ? this.#hold(hand) : this.#repeat(hand));
