@@ -1,12 +1,13 @@
 // Sockets of Endpoints that came as descriptors, each kept for the life of its entry in a registry. Meanwhile it is
 // reached by its own path where that is seen here, and else by that of the descriptor.
 
+import { closeSync } from 'node:fs';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import { timestampToEpochMs } from '../../protocols/nsm/expiry.ts';
 import type { Clock, Timer, WallClock } from '../../protocols/ports/clock.ts';
 import type { PeerDescriptors } from '../../protocols/ports/descriptors.ts';
 import type { HeldDescriptors } from './held-descriptors.ts';
-import { visiblePathOf } from './socket-files.ts';
+import { openSocketOf, visiblePathOf } from './socket-files.ts';
 
 export interface KeptSocketsSetup {
   readonly held: HeldDescriptors;
@@ -44,10 +45,23 @@ export class KeptSockets {
   receive(url: string, descriptors: PeerDescriptors | undefined): ReceivedSocket | undefined {
     const { held } = this.#setup;
     const descriptor = descriptors?.take(url) ?? held.open(url);
-    if (descriptor === undefined) return undefined;
+    if (descriptor === undefined) return this.#bySight(url);
     const release = held.adopt(url, descriptor);
     const path = held.pathOf(url) ?? '';
-    return { url, release, dialled: `unix://${visiblePathOf(path, url) ?? path}` };
+    const visible = visiblePathOf(path, url);
+    if (visible === undefined) return { url, release, dialled: `unix://${path}` };
+    // The path outlives the socket, and a descriptor would only hold what an Endpoint that was killed has left.
+    release();
+    return seenAt(url, `unix://${visible}`);
+  }
+
+  /** A peer may send a descriptor once and name the socket ever after. */
+  #bySight(url: string): ReceivedSocket | undefined {
+    const known = [...this.#kept.values()].find((each) => each.url === url);
+    const found = known && openSocketOf(known.dialled);
+    if (known === undefined || found === undefined) return undefined;
+    closeSync(found.descriptor);
+    return found.inodeUrl === url ? seenAt(url, known.dialled) : undefined;
   }
 
   keep({ name, expirationTime }: NetworkServiceEndpoint, socket: ReceivedSocket): void {
@@ -78,6 +92,12 @@ export class KeptSockets {
     for (const name of this.#kept.keys()) this.forget(name);
   }
 }
+
+const seenAt = (url: string, dialled: string): ReceivedSocket => ({
+  url,
+  dialled,
+  release: () => {},
+});
 
 export function isInode({ url }: NetworkServiceEndpoint): boolean {
   return url.startsWith('inode://');
