@@ -22,6 +22,12 @@ const rolesOf: Readonly<Record<string, readonly BusRole[]>> = {
   nsc: ['client'],
 };
 
+/** What serves under another name than its role's. */
+function componentIn(listenOn: string | undefined): Pick<BusUser, 'component'> {
+  const component = /^nats:\/\/[^/]+\/[^/]+\/([^/]+)$/.exec(listenOn ?? '')?.[1];
+  return component === undefined ? {} : { component };
+}
+
 export class MeshBus {
   readonly #domain: string;
   readonly #stateDir: string;
@@ -70,14 +76,24 @@ export class MeshBus {
   }
 
   /** Before the process starts: what it needs to know, and the servers of it. */
-  async admit(role: string, name: string): Promise<Readonly<Record<string, string>>> {
+  async admit(
+    role: string,
+    name: string,
+    listenOn: string | undefined,
+  ): Promise<Readonly<Record<string, string>>> {
+    const component = componentIn(listenOn);
     const known = this.#users.size;
     const parts = role === 'node' ? ['nsmgr', 'forwarder'] : [role];
     for (const part of parts) {
       const roles = rolesOf[part];
       const spiffeId = this.#identities.idOf(role, name, part);
       if (roles === undefined || spiffeId === undefined) continue;
-      this.#users.set(spiffeId, { spiffeId, roles, ...(role === 'node' ? { node: name } : {}) });
+      this.#users.set(spiffeId, {
+        spiffeId,
+        roles,
+        ...(role === 'node' ? { node: name } : {}),
+        ...component,
+      });
     }
     const servers = await Promise.all(this.#servers.values());
     if (this.#users.size > known) {

@@ -198,7 +198,7 @@ export class Mesh {
     mkdirSync(stateDir, { recursive: true });
     const role = process.role[0] ?? kind;
     const identity = await this.#identities.of(role, name);
-    const bus = await this.rights.admit(role, name);
+    const bus = await this.rights.admit(role, name, process.env['NSM_LISTEN_ON']);
     const child = launch({
       ...process,
       name,

@@ -173,6 +173,11 @@ const validValues: Readonly<Record<string, readonly string[]>> = {
   duration: ['10m', '750ms', '1h30m', '1.5s', '0', '2562047h'],
   boolean: ['true', 'false', '1', '0', 'T', 'FALSE'],
   list: ['a,b', '', 'nsmgr,nse,nsc', 'etc/nsm/opa/common/.*.rego'],
+  'list of rules': [
+    '',
+    'tokens_valid,tokens_expired',
+    'etc/nsm/opa/common/.*.rego,etc/nsm/opa/server/.*.rego',
+  ],
   map: ['p2p:true', 'a:b,c:d', '', '1000:alice', 'other.local:/path/bundle.json'],
   URL: [
     'tcp://127.0.0.1:5002',
