@@ -10,6 +10,7 @@ import {
   addRoute,
   addVxlanRemote,
   parseAddress,
+  parseNeighbor,
   parseRoute,
   setNeighbor,
 } from '../../../protocols/netlink/address.ts';
@@ -21,6 +22,7 @@ import {
   readText,
   readU32,
 } from '../../../protocols/netlink/codec.ts';
+import { neighborState } from '../../../protocols/netlink/constants.ts';
 import { parseIp, parseMac, parsePrefix } from '../../../protocols/netlink/ip-address.ts';
 import { changeLink, createVeth, createVxlan, parseLink } from '../../../protocols/netlink/link.ts';
 import { addElement, addRule, parseElementKeys } from '../../../protocols/netlink/nftables.ts';
@@ -70,7 +72,14 @@ describe('round trips', () => {
     const destination = parsePrefix('10.1.2.3/16');
     const gateway = parseIp('10.0.0.1');
     const route = parseRoute(one(addRoute({ index: 9, destination, gateway }).bytes));
-    expect(route).toEqual({ index: 9, prefix: '10.1.0.0/16', isOurs: true });
+    expect(route).toEqual({ index: 9, prefix: '10.1.0.0/16', isOurs: true, gateway: '10.0.0.1' });
+    const neighbor = setNeighbor(9, gateway, new Uint8Array(6));
+    const { permanent } = neighborState;
+    expect(parseNeighbor(one(neighbor.bytes))).toEqual({
+      index: 9,
+      ip: '10.0.0.1',
+      state: permanent,
+    });
     const local = parseIp('192.168.0.1');
     const vxlan = createVxlan({ name: 'v', group: 3, mtu: 1446, vni: 0xabcdef, local, port: 4790 });
     expect(parseLink(one(vxlan.bytes))).toMatchObject({
