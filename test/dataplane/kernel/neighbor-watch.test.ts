@@ -20,7 +20,6 @@ import { getLinkByName, parseLink } from '../../../protocols/netlink/link.ts';
 import { run } from '../../../dataplane/kernel/run.ts';
 import type { Tunnel } from '../../../dataplane/kernel/wire-table.ts';
 import type { Netlink } from '../../../protocols/ports/netlink.ts';
-import { ping } from '../../../transports/icmp/ping.ts';
 import { createNetlink } from '../../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
@@ -44,7 +43,7 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
   /** Without wires, so that nothing but the watch asks. */
   let tunnels: Tunnel[];
 
-  beforeEach(() => {
+  beforeEach(async () => {
     held = heldNamespaces().length;
     sandbox = createSandbox();
     node = sandbox.namespace();
@@ -52,8 +51,12 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
     netlink = createNetlink({ namespace: node.url });
     tunnels = [];
     watch = createNeighborWatch({ netlink, clock: systemClock, tunnels: () => tunnels });
-    netlink.watchLinks({ namePrefix: 'none', filterTable: 'none' }, (event) => {
-      if (event.kind === 'neighborFailed') watch.onFailed(event);
+    await new Promise<void>((resolve) => {
+      netlink.watchLinks({ namePrefix: 'none', filterTable: 'none' }, (event) => {
+        // What was before it listens it has missed.
+        if (event.kind === 'lost') resolve();
+        if (event.kind === 'neighborFailed') watch.onFailed(event);
+      });
     });
   });
 
@@ -92,7 +95,7 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
       },
     ]);
     tunnelTo('192.168.77.1', '10.9.0.5');
-    await failed('192.168.77.2', { destination: '10.9.0.5' });
+    await failed('192.168.77.2');
     await toPeer('192.168.77.2/24');
     await eventually('the gateway is found without a packet', waitMs, async () => {
       expect(await stateOf('192.168.77.2')).not.toBe('unresolved');
@@ -123,7 +126,7 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
     tunnelTo('192.168.77.1', '192.168.77.2', {
       workload: { ...clientEnd(workload.url, 1), interfaceName: 'underlay' },
     });
-    await failed('10.5.0.2', { namespace: workload });
+    await failed('10.5.0.2', workload);
     await failed('192.168.77.2');
     await toPeer('10.5.0.2/24', far);
     await toPeer('192.168.77.2/24');
@@ -160,21 +163,13 @@ describe.skipIf(reason !== undefined)(`neighbours of the underlay ${reason ?? ''
     tunnels.push({ id: 'wire', end, ...workload });
   }
 
-  /** Resolves when the kernel has given up once. */
-  async function failed(
-    neighbor: string,
-    { destination = neighbor, namespace = node } = {},
-  ): Promise<void> {
-    await ping({
-      namespace: namespace.url,
-      destination,
-      count: 1,
-      intervalMs: 1,
-      timeoutMs: 3_500,
-    }).catch(() => {});
-    await eventually('it is given up', waitMs, async () => {
-      expect(await stateOf(neighbor, namespace)).toBe('unresolved');
-    });
+  /** As the kernel does three seconds after a neighbour was last heard of. */
+  async function failed(neighbor: string, namespace = node): Promise<void> {
+    const entry = ['ip', 'neigh', 'replace', neighbor, 'dev', 'underlay'] as const;
+    for (const state of ['lladdr 02:00:00:00:00:09 nud reachable', 'nud failed']) {
+      const { exitCode, stderr } = await sandbox.run(namespace, [...entry, ...state.split(' ')]);
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    }
   }
 
   async function stateOf(
