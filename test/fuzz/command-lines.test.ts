@@ -13,7 +13,7 @@ import type { Random } from '../../protocols/ports/random.ts';
 import { mutateText, pick, randomText, seeded } from './mutate.ts';
 
 const seed = Number(process.env['FUZZ_SEED'] ?? 20_261_120);
-const inputsPerParser = 10_000;
+const inputsPerParser = 2_000;
 
 type Refusal = typeof UsageError | typeof ConfigError;
 
