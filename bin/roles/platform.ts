@@ -7,6 +7,7 @@ import { createActorSystem } from '../../actors/runtime/actor-system.ts';
 import type { ActorSystem } from '../../actors/runtime/api.ts';
 import { NsmError } from '../../protocols/errors.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
+import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { HeldFiles } from '../../protocols/ports/descriptors.ts';
 import type { Log } from '../../protocols/ports/log.ts';
@@ -85,6 +86,12 @@ const nothingConfigured: AuthorizationConfig = {
   operators: [],
 };
 const maxTokenLifetimeMsDefault = 600_000;
+/** Longer than any call waits. */
+const keepKeyMsMin = 60_000;
+
+/** An operation that comes late is known as such for as long as a token that came with it may live. */
+const keepKeyMs = ({ maxTokenLifetimeMs = maxTokenLifetimeMsDefault }: PlatformOptions): number =>
+  Math.max(keepKeyMsMin, maxTokenLifetimeMs);
 
 /** Errors: FAILED_PRECONDITION (no Workload API named), UNAUTHENTICATED (no identity), those of the bus. */
 export async function createPlatform(options: PlatformOptions): Promise<Platform> {
@@ -118,8 +125,11 @@ async function createPlatformWith(
           log,
           config: options.authorization ?? nothingConfigured,
         });
-  const refusals = authorization && {
-    onRefused: (error: NsmError) => authorization.refusedConnection(error),
+  const serving = {
+    createGuard: () => createOperationGuard({ clock, keepKeyMs: keepKeyMs(options) }),
+    ...(authorization && {
+      onRefused: (error: NsmError) => authorization.refusedConnection(error),
+    }),
   };
   const grpc = createGrpc({
     clock,
@@ -128,9 +138,9 @@ async function createPlatformWith(
     ...(own === undefined
       ? { insecure: options.insecure }
       : { tls: { ...own, wallClock: systemWallClock }, callHeaders: own.callHeaders }),
-    ...refusals,
+    ...serving,
   });
-  const nats = bus && natsBinding(bus, own, refusals);
+  const nats = bus && natsBinding(bus, own, serving);
   const bindings = { memory, grpc, ...(nats === undefined ? {} : { nats }) };
   const system = createActorSystem({ name, clock, random: systemRandom, log });
   const byScheme = dialByScheme(bindings);
@@ -177,16 +187,12 @@ async function busOf(
   return connectNats({ url: natsUrl, name, clock: systemClock, log, ...tls });
 }
 
-function natsBinding(
-  bus: NatsBus,
-  own: OwnIdentity | undefined,
-  refusals: NatsListenerOptions = {},
-) {
+function natsBinding(bus: NatsBus, own: OwnIdentity | undefined, serving: NatsListenerOptions) {
   const { log } = bus;
   const seals = own && { seals: new BusSeals({ ...own, wallClock: systemWallClock, log }) };
   return {
     dialer: createNatsDialer(bus, { ...own, ...seals }),
-    listener: createNatsListener(bus, { ...seals, ...refusals }),
+    listener: createNatsListener(bus, { ...seals, ...serving }),
     close: () => seals?.seals.close(),
   };
 }
