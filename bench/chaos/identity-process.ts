@@ -2,7 +2,7 @@
 // of the server within this very process that demo and tests use. It serves a fixed set of SPIFFE IDs: those of the
 // nodes' parts, and a stock from which every other process takes the next.
 
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MeshIdentities } from '../../bin/demo/mesh-identities.ts';
 import { commonVariables } from '../../bin/config/common.ts';
@@ -115,7 +115,8 @@ export class IdentityProcess implements MeshIdentities {
   /** The parts of a node look for their sockets by the names of their roles. */
   #folderOfNode(node: string): string {
     const folder = join(this.#stateDir, '..', node, identityFolder);
-    if (!this.#pathOf.has(folder)) {
+    // A node that is started again finds them there.
+    if (!existsSync(folder)) {
       mkdirSync(folder, { recursive: true });
       for (const part of partsOfNode) {
         const socket = new URL(this.#socketOf(`${node}/${part}`)).pathname;

@@ -4,19 +4,14 @@
 // Invariants: only neighbours that a tunnel of ours is sent through are asked for; each by one loop, which ends when
 // it answers, when the last such tunnel is gone, or with the driver; no entry that says how to reach it is touched.
 
-import {
-  type FoundRoute,
-  getNeighbor,
-  getRouteTo,
-  parseNeighbor,
-  parseRoute,
-} from '../../protocols/netlink/address.ts';
+import { getNeighbor, parseNeighbor } from '../../protocols/netlink/address.ts';
 import { neighborState } from '../../protocols/netlink/constants.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { FailedNeighbor, Netlink } from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
+import { routesTo } from './underlay-route.ts';
 import { askAnew, wakeWorkload } from './wake-workload.ts';
 import type { Tunnel } from './wire-table.ts';
 
@@ -99,7 +94,7 @@ class Watch implements NeighborWatch {
     const direct = all.filter(({ end }) => end.remoteIp === ip);
     if (direct.length > 0 || all.length === 0) return direct;
     const remotes = [...new Set(all.map(({ end }) => end.remoteIp))];
-    const routes = await routesTo(this.#setup.netlink, remotes);
+    const routes = await routesTo(this.#setup.netlink, remotes, budget);
     const behind = remotes.filter((_, at) => {
       const route = routes[at];
       return route?.gateway === ip && route.index === index;
@@ -117,23 +112,6 @@ class Watch implements NeighborWatch {
 }
 
 const keyOf = ({ index, ip }: FailedNeighbor): string => `${index} ${ip}`;
-
-/** By place; undefined where there is none. */
-async function routesTo(
-  netlink: Netlink,
-  ips: readonly string[],
-): Promise<readonly (FoundRoute | undefined)[]> {
-  const requests = ips.map((ip) => ({
-    message: getRouteTo(parseIp(ip)),
-    what: `find the route to ${ip}`,
-    tolerate: [errno.noSuchRoute, errno.networkUnreachable, errno.hostUnreachable, errno.invalid],
-  }));
-  const answers = await run(netlink, [{ protocol: 'route', requests }], budget);
-  return ips.map((_, at) => {
-    const message = answers[0]?.[at]?.messages[0];
-    return message === undefined ? undefined : parseRoute(message);
-  });
-}
 
 /** Whether the kernel knows how to reach it, or may not ask. */
 async function isAnswering(netlink: Netlink, { index, ip }: FailedNeighbor): Promise<boolean> {

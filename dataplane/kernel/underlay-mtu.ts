@@ -1,13 +1,12 @@
 // Which MTU a wire gets: what was asked for; else what it has, lowered where a new tunnel carries less.
 // NSM concept: the MTU in the connection context. Without a request a live wire's MTU never grows.
 
-import { getRouteTo, parseRoute } from '../../protocols/netlink/address.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
-import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import { getLink, parseLink } from '../../protocols/netlink/link.ts';
 import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
+import { routesTo } from './underlay-route.ts';
 import type { CurrentWire } from './wire-state.ts';
 import { sides } from './wire-state.ts';
 
@@ -38,14 +37,7 @@ export async function chooseMtu(
 
 /** MTU of the link that a packet to `remoteIp` leaves by; Ethernet's where there is no route yet. */
 async function underlayMtu(netlink: Netlink, remoteIp: string, budget: Budget): Promise<number> {
-  const request = {
-    message: getRouteTo(parseIp(remoteIp)),
-    what: `find the route to ${remoteIp}`,
-    tolerate: [errno.noSuchRoute, errno.networkUnreachable, errno.hostUnreachable, errno.invalid],
-  };
-  const answers = await run(netlink, [{ protocol: 'route', requests: [request] }], budget);
-  const message = answers[0]?.[0]?.messages[0];
-  const route = message === undefined ? undefined : parseRoute(message);
+  const [route] = await routesTo(netlink, [remoteIp], budget);
   if (route === undefined || route.index === 0) return localMtu;
   const query = {
     message: getLink(route.index),
