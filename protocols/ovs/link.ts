@@ -1,7 +1,8 @@
 // A connection that comes back: it opens a stream, lets a session shake hands over it, carries calls in the order in
 // which they were made, probes a silent peer, and opens the next stream after a capped, jittered back-off.
-// Invariants: one stream at a time; a call is sent at most once and ends by its deadline; a call that was sent and
-// lost its stream fails, since nobody knows whether it happened; calls and bytes waiting are bounded.
+// Invariants: one stream at a time; a call ends by its deadline; a call that changes something is sent at most once and
+// fails with its stream, since nobody knows whether it happened; one that reads is sent again; calls and bytes waiting
+// are bounded.
 
 import { NsmError } from '../errors.ts';
 import type { Timer } from '../ports/clock.ts';
@@ -59,7 +60,9 @@ export interface CallSpec<Result> {
   /** For errors: `transact`, `commit 3 flow modifications`. */
   readonly what: string;
   readonly budget: Budget;
-  /** Sends it; called at most once, when the session is ready. */
+  /** It changes nothing, so that it may be sent again after its stream was lost. */
+  readonly isRead?: boolean;
+  /** Sends it, when the session is ready. */
   start(outcome: CallOutcome<Result>): void;
   /** The caller gave up after `start`. */
   abandon?(): void;
@@ -74,6 +77,7 @@ export interface LinkOptions {
 }
 
 interface PendingCall {
+  readonly isRead: boolean;
   isSent: boolean;
   send(): void;
   fail(error: NsmError): void;
@@ -123,6 +127,7 @@ export class Link {
       };
       const cancel = (): void => giveUp('CANCELLED');
       const pending: PendingCall = {
+        isRead: spec.isRead === true,
         isSent: false,
         send: () => {
           pending.isSent = true;
@@ -284,7 +289,8 @@ export class Link {
     this.#attempt = undefined;
     attempt?.stream.destroy();
     for (const call of this.#calls) {
-      if (call.isSent) call.fail(this.#outcomeUnknown(error));
+      if (call.isSent && call.isRead) call.isSent = false;
+      else if (call.isSent) call.fail(this.#outcomeUnknown(error));
     }
     attempt?.session?.ended(error);
   }

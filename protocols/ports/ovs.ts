@@ -54,7 +54,10 @@ export type OpenFlowEvent =
   /** Only of flows with `flowModFlag.sendFlowRemoved`. */
   | { readonly kind: 'flowRemoved'; readonly removed: FlowRemoved };
 
-/** One bridge. Errors of every call: those of the switch by name (`rule: BAD_ACTION/BAD_OUT_PORT`), or as Ovsdb's. */
+/**
+ * One bridge. Errors of every call: those of the switch by name (`rule: BAD_ACTION/BAD_OUT_PORT`), or as Ovsdb's; what
+ * only reads waits for the switch to come back instead of UNAVAILABLE.
+ */
 export interface OpenFlow {
   /** All of the modifications or none; packets see the tables before or after, never between. */
   commit(mods: readonly FlowMod[], budget: Budget): Promise<void>;

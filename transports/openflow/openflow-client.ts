@@ -3,7 +3,13 @@
 // after a loss it connects again and says so; after `close` nothing is left.
 
 import { NsmError } from '../../protocols/errors.ts';
-import type { CallOutcome, LinkLimits, Session, SessionStream } from '../../protocols/ovs/link.ts';
+import type {
+  CallOutcome,
+  CallSpec,
+  LinkLimits,
+  Session,
+  SessionStream,
+} from '../../protocols/ovs/link.ts';
 import { defaultLinkLimits, Link } from '../../protocols/ovs/link.ts';
 import type { MultipartReply, MultipartRequest } from '../../protocols/ovs/multipart.ts';
 import { port } from '../../protocols/ovs/openflow-constants.ts';
@@ -65,7 +71,7 @@ class OpenFlowClient implements OpenFlow {
     if (mods.length === 0) return;
     this.#checkCount(mods.length);
     const what = `a commit of ${mods.length} flow modifications`;
-    await this.#call<void>(what, budget, (session, outcome) => {
+    await this.#change(what, budget, (session, outcome) => {
       this.#bundleCount = (this.#bundleCount + 1) >>> 0;
       return sendBundle(session, { id: this.#bundleCount, mods }, outcome);
     });
@@ -74,7 +80,7 @@ class OpenFlowClient implements OpenFlow {
   program: OpenFlow['program'] = async (mods, budget) => {
     this.#checkCount(mods.length);
     const what = `${mods.length} flow modifications`;
-    await this.#call<void>(what, budget, (session, outcome) => sendEach(session, mods, outcome));
+    await this.#change(what, budget, (session, outcome) => sendEach(session, mods, outcome));
   };
 
   barrier: OpenFlow['barrier'] = (budget) => this.program([], budget);
@@ -106,7 +112,7 @@ class OpenFlowClient implements OpenFlow {
   };
 
   features: OpenFlow['features'] = (budget) =>
-    this.#call('features', budget, (_, outcome) => {
+    this.#read('features', budget, (_, outcome) => {
       if (this.#features !== undefined) outcome.resolve(this.#features);
       return () => {};
     });
@@ -133,11 +139,18 @@ class OpenFlowClient implements OpenFlow {
     });
   }
 
-  #call<Result>(what: string, budget: Budget, start: Start<Result>): Promise<Result> {
+  #change(what: string, budget: Budget, start: Start<void>): Promise<void> {
+    return this.#call({ what, budget, isRead: false }, start);
+  }
+
+  #read<Result>(what: string, budget: Budget, start: Start<Result>): Promise<Result> {
+    return this.#call({ what, budget, isRead: true }, start);
+  }
+
+  #call<Result>(call: Pick<CallSpec<Result>, 'what' | 'budget' | 'isRead'>, start: Start<Result>) {
     let abandon: Abandon = () => {};
     return this.#link.call<Result>({
-      what,
-      budget,
+      ...call,
       start: (outcome) => {
         if (this.#session !== undefined) abandon = start(this.#session, outcome);
       },
@@ -148,7 +161,7 @@ class OpenFlowClient implements OpenFlow {
   /** The parts of a reply, in order; bounded, since a switch may hold any number of flows. */
   #multipart(request: MultipartRequest, budget: Budget): Promise<MultipartReply[]> {
     const what = `a request for ${request.of}`;
-    return this.#call<MultipartReply[]>(what, budget, (session, outcome) => {
+    return this.#read<MultipartReply[]>(what, budget, (session, outcome) => {
       const replies: MultipartReply[] = [];
       let entries = 0;
       const body: MessageBody = { kind: 'multipartRequest', request };

@@ -61,6 +61,7 @@ function setUp(limits: Partial<typeof defaultLinkLimits> = {}) {
         started.outcome = outcome;
       },
       abandon: () => log.push(`abandon ${name}`),
+      isRead: name.startsWith('read'),
     });
     // Looked at later; until then its failure is no surprise.
     result.catch(() => {});
@@ -161,6 +162,23 @@ describe('calls', () => {
     link.close();
     await expect(waiting.result).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await expect(call('after').result).rejects.toMatchObject({ details: { found: 'closed' } });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('that only read are sent again on the next connection, and end by their deadline all the same', async () => {
+    const { clock, call, connect, peers, log, link } = setUp();
+    connect();
+    const answered = call('read ports');
+    const unanswered = call('read flows', 25);
+    peers[0]?.events.onClosed('closed by the peer');
+    await clock.advance(20);
+    connect();
+    expect(log).toEqual(['read ports', 'read flows', 'ended', 'read ports', 'read flows']);
+    answered.started.outcome?.resolve('done');
+    expect(await answered.result).toBe('done');
+    await clock.advance(5);
+    await expect(unanswered.result).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+    link.close();
     expect(clock.pendingTimers).toBe(0);
   });
 });
