@@ -13,9 +13,9 @@ const { VWIRE_STATE_DIR: stateDir } = process.env;
 
 if (isMainThread && stateDir !== undefined) {
   setFlagsFromString('--expose-gc');
-  // Functions are compiled for speed an eighth of the way into what they usually take: that is over by the end of the
+  // Functions are compiled for speed a sixteenth of the way into what they usually take: that is over by the end of the
   // warm-up, and what the heap grows by from then on is data.
-  setFlagsFromString('--interrupt-budget=8448');
+  setFlagsFromString('--interrupt-budget=4224');
   const collect = runInNewContext('gc');
   const server = createServer((socket) => {
     socket.on('error', () => {});

@@ -14,7 +14,7 @@ import { systemRandom } from '../../transports/process/system-random.ts';
 import { createIdentitySource } from '../../transports/spiffe-ts/spiffe.ts';
 import { eventually } from '../sandbox/eventually.ts';
 
-const program = join(import.meta.dirname, '../../bin/vwire.ts');
+const program = join(import.meta.dirname, '../../dist/bin/vwire.js');
 
 interface Running {
   readonly child: ChildProcessWithoutNullStreams;
@@ -23,7 +23,7 @@ interface Running {
 }
 
 async function start(environment: Record<string, string>): Promise<Running> {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, 'identity'], {
+  const child = spawn(process.execPath, [program, 'identity'], {
     env: { PATH: process.env['PATH'] ?? '', ...environment },
     stdio: 'pipe',
   });

@@ -19,7 +19,7 @@ function vwire(...args: readonly string[]) {
 function vwireWith(env: Readonly<Record<string, string>>, ...args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ['--import', 'tsx', join(repository, 'bin/vwire.ts'), ...args],
+    [join(repository, 'dist/bin/vwire.js'), ...args],
     { encoding: 'utf8', env: { PATH: process.env['PATH'], ...env }, timeout: 20_000 },
   );
   return { status, stdout, stderr };

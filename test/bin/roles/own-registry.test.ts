@@ -18,13 +18,13 @@ import { silentLog } from '../../../protocols/ports/log.ts';
 import { createGrpc } from '../../../transports/grpc/grpc.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
 
-const program = join(import.meta.dirname, '../../../bin/vwire.ts');
+const program = join(import.meta.dirname, '../../../dist/bin/vwire.js');
 const timeoutMs = 10_000;
 
 it('serves a registry of its own', { timeout: 60_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'vwire-own-registry-'));
   const url = `unix://${join(folder, 'nsm.sock')}`;
-  const manager = spawn(process.execPath, ['--import', 'tsx', program, 'nsmgr'], {
+  const manager = spawn(process.execPath, [program, 'nsmgr'], {
     env: {
       PATH: process.env['PATH'] ?? '',
       NSM_REGISTRY_URL: '',
