@@ -55,7 +55,7 @@ export function soakReport(result: SoakResult): string {
     `- Kills and damage: ${listOf(all.filter(isTrouble)) || 'none'}.`,
     `- Left over: ${orphansOf(result.orphans)}.`,
     `- Wires lost or not the same that nobody had broken: ${result.broken.length}.`,
-    `- Refused while something was down: ${listOf(Object.entries(refusals)) || 'none'}.`,
+    `- Refused while something was down: ${listOf(byCode(refusals)) || 'none'}.`,
     '',
     ...(findings.length === 0 ? [] : [...findings.map((each) => `- MISSED: ${each}`), '']),
     `Before: quiet after the first ${warmUp} operations; after: quiet after the second phase, in the same processes.`,
@@ -65,6 +65,16 @@ export function soakReport(result: SoakResult): string {
     '|---|---|---|---|---|---|---|---|',
     ...growth.map(rowOf),
   ].join('\n');
+}
+
+/** `create: UNAVAILABLE: what was said` and others like it as one `create: UNAVAILABLE`. */
+function byCode(refusals: SoakResult['refusals']): readonly (readonly [string, number])[] {
+  const sums = new Map<string, number>();
+  for (const [what, count] of Object.entries(refusals)) {
+    const key = what.split(': ', 2).join(': ');
+    sums.set(key, (sums.get(key) ?? 0) + count);
+  }
+  return [...sums];
 }
 
 function rowOf({ part, before, after, slope }: Growth): string {
