@@ -35,5 +35,15 @@ export async function resumed(
 
 async function read(file: string): Promise<Sittings> {
   if (!existsSync(file)) return { sittings: 0, rows: [] };
-  return JSON.parse(await readFile(file, 'utf8')) as Sittings;
+  const found: unknown = JSON.parse(await readFile(file, 'utf8'));
+  if (isSittings(found)) return found;
+  throw new Error(`${file} is not of a chaos run: expected {"sittings": number, "rows": [...]}`);
 }
+
+const isSittings = (found: unknown): found is Sittings =>
+  typeof found === 'object' &&
+  found !== null &&
+  'sittings' in found &&
+  'rows' in found &&
+  typeof found.sittings === 'number' &&
+  Array.isArray(found.rows);
