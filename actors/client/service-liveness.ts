@@ -1,5 +1,5 @@
 // Liveness of the service behind a wire: at an interval a connect to the Endpoint's first address of each family; a
-// few tries in a row that are refused or unanswered mean that it is dead. NSM concept: none; the reference sees only
+// few tries in a row that are refused or unanswered, each half an interval after the other, mean that it is dead. NSM concept: none; the reference sees only
 // packets. Invariants: a service that has never answered is not known, so that one that still starts, or listens on
 // one family alone, sends no client away; one try at a time per address; after `stop` nobody is told.
 
@@ -106,7 +106,7 @@ class Target {
   }
 
   async #try(): Promise<void> {
-    const { clock, contact, port, timeoutMs, intervalMs, failedMax } = this.#setup;
+    const { clock, contact, port, timeoutMs, failedMax } = this.#setup;
     const { signal } = this.#stop;
     const startMs = clock.nowMs();
     const result = await contact(this.address, { port, timeoutMs, signal });
@@ -119,6 +119,9 @@ class Target {
       this.#failed = Math.min(failedMax, this.#failed + 1);
     }
     this.#onTried();
+    // What may be dead is looked at more closely; what is dead for certain is not.
+    const isInDoubt = this.#failed > 0 && this.#failed < failedMax;
+    const intervalMs = isInDoubt ? this.#setup.intervalMs / 2 : this.#setup.intervalMs;
     this.#tryAfter(Math.max(0, intervalMs - (clock.nowMs() - startMs)));
   }
 }

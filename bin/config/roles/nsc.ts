@@ -97,7 +97,7 @@ export const nscVariables = {
     'VWIRE_SERVICE_PROBE_INTERVAL',
     durationBetween('10ms', '1m'),
     '100ms',
-    'between two connects to it, and the time of each; three in a row that fail mean a dead service',
+    'between two connects to it, half as long after one that failed, and the time of each; three in a row that fail mean a dead service',
   ),
   ...commonVariables,
 } as const;

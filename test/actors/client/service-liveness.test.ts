@@ -48,14 +48,14 @@ describe('a service', () => {
   });
 
   it.each(['refused', 'unanswered'] as const)(
-    'that is %s is dead after three tries, and alive with the first that is not',
+    'that is %s is dead after three tries, which follow closely, and alive with the first that is not',
     async (contact) => {
       follow();
       await clock.advance(150);
       answers = contact;
-      await clock.advance(200);
+      await clock.advance(149);
       expect(kinds()).toEqual(['alive']);
-      await clock.advance(100);
+      await clock.advance(1);
       expect(watch.verdict).toMatchObject({
         kind: 'dead',
         what: 'service',
