@@ -1,11 +1,11 @@
 // What somebody else may do to vwire's objects in a node's namespace, by hand: links deleted or set down, cross
 // connects taken away. Objects are found by vwire's tag, and said to be of the kind that the case asks for.
 
-import { linksOf, setDown } from '../../bin/demo/namespace-links.ts';
+import { linksOf } from '../../bin/demo/namespace-links.ts';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
 import { NetlinkWriter } from '../../protocols/netlink/codec.ts';
 import { flag, ingressBlock, messageType } from '../../protocols/netlink/constants.ts';
-import { deleteLink, type Link } from '../../protocols/netlink/link.ts';
+import { changeLink, deleteLink, type Link } from '../../protocols/netlink/link.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { program } from './underlay.ts';
 
@@ -48,7 +48,11 @@ export async function setLinksDown(
   node: MeshNode,
   links: readonly Link[],
 ): Promise<void> {
-  for (const { name } of links) await setDown(netlink, node.namespace.url, name);
+  const requests = links.map(({ index, name }) => ({
+    message: changeLink({ index, isUp: false }),
+    what: `set ${name} down`,
+  }));
+  await program(netlink, node.namespace, requests);
 }
 
 /** Takes away whatever filters what enters these links. */

@@ -17,7 +17,9 @@ const damages: readonly (readonly [string, string, readonly DamagedLinks[], Act]
   ['client-link', "the clients' node-side links deleted", ['client'], deleteLinks],
   ['endpoint-link', "the Endpoints' node-side links deleted", ['endpoint'], deleteLinks],
   ['tunnel', 'tunnels deleted', ['tunnel'], deleteLinks],
-  ['link-down', 'node-side links set down', ['client', 'endpoint', 'tunnel'], setLinksDown],
+  ['client-link-down', "the clients' node-side links set down", ['client'], setLinksDown],
+  ['endpoint-link-down', "the Endpoints' node-side links set down", ['endpoint'], setLinksDown],
+  ['tunnel-down', 'tunnels set down', ['tunnel'], setLinksDown],
   ['redirect', 'cross connects removed', ['client', 'endpoint', 'tunnel'], deleteRedirects],
 ];
 
