@@ -11,6 +11,7 @@ export const formats = {
   leaseRecord: 1,
   blockRecord: 1,
   suppliedRecord: 1,
+  tunnelKeysRecord: 1,
   /** What replicas of an Endpoint tell each other through the shared store. */
   addressClaim: 1,
   /** Tags of kernel links; fields `i`, `f`, `w` and `e` mean the same in every version. */

@@ -3,12 +3,13 @@
 
 import { asNsmError, describeError, type NsmError } from '../../protocols/errors.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
-import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import { isWorkloadEnd, mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import { type Dataplane, namespaceRules } from '../../protocols/ports/dataplane.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { VniTable } from './vni-table.ts';
@@ -19,6 +20,8 @@ export interface AdoptionSetup {
   readonly table: ConnectionTable;
   readonly dataplane: Dataplane;
   readonly vnis: VniTable;
+  /** Absent where the data plane makes no tunnels that need any. */
+  readonly tunnelKeys?: TunnelKeys | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** Time for one wire. */
@@ -120,7 +123,7 @@ function policyNamespaces(over: readonly Intent[]): ReadonlyMap<string, string> 
  * wire led there.
  */
 function isOfNoUse({ mechanism }: Connection, { code, details }: NsmError): boolean {
-  const holdsClient = mechanism?.type === mechanismType.kernel;
+  const holdsClient = isWorkloadEnd(mechanism);
   return code === 'NOT_FOUND' && !(holdsClient && details.rule === namespaceRules.endpoint);
 }
 
@@ -135,6 +138,8 @@ async function isAdopted(
       answer: connection,
       client: connection.mechanism,
       onward: memory.onwardMechanism,
+      nextName: memory.nextName,
+      keys: setup.tunnelKeys,
       hop: setup.name,
     });
     if (connection.mechanism?.type === mechanismType.vxlan) {

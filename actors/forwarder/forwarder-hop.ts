@@ -136,7 +136,8 @@ async function connectOnce(
     ...(answer.mechanism === undefined ? {} : { onwardMechanism: answer.mechanism }),
   };
   try {
-    const wire = wireOf({ answer, client, onward: answer.mechanism, hop: setup.name });
+    const ends = { client, onward: answer.mechanism, nextName: endpoint.name };
+    const wire = wireOf({ answer, ...ends, keys: setup.tunnelKeys, hop: setup.name });
     await request.recordIntent(left === undefined ? memory : { ...memory, leaving: left });
     await setup.dataplane.ensure(wire, { timeoutMs: timeLeft(setup, call), signal: call.signal });
     return { connection: withMtu(withClientMechanism(answer, client), wire.mtu), memory };
@@ -208,8 +209,9 @@ async function repair(
   const budget = () => ({ timeoutMs: timeLeft(setup, call), signal });
   const missing = await setup.dataplane.inspect(connection.id, budget());
   if (missing.length === 0) return missing;
-  const ends = { client: connection.mechanism, onward: memory.onwardMechanism };
-  const wire = wireOf({ answer: connection, ...ends, hop: setup.name });
+  const { onwardMechanism: onward, nextName } = memory;
+  const ends = { client: connection.mechanism, onward, nextName };
+  const wire = wireOf({ answer: connection, ...ends, keys: setup.tunnelKeys, hop: setup.name });
   await setup.dataplane.ensure(wire, budget());
   return missing;
 }

@@ -4,7 +4,7 @@
 
 import { describeError } from '../../protocols/errors.ts';
 import { isFarEndGone } from '../../protocols/nsm/far-end.ts';
-import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import { isTunnel } from '../../protocols/nsm/mechanism.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane, WireStatistics } from '../../protocols/ports/dataplane.ts';
 import type { Intent } from '../connection/connection-table.ts';
@@ -31,12 +31,10 @@ function countedIn({ connection, memory }: Intent, { client, endpoint }: WireSta
   if (client === undefined || endpoint === undefined) {
     return { kind: 'unknown', why: 'an end of the wire is not there' };
   }
-  const isTunnel = [connection.mechanism, memory.onwardMechanism].map(
-    (mechanism) => mechanism?.type === mechanismType.vxlan,
-  );
-  const isLocal = !isTunnel.includes(true);
+  const leaves = [connection.mechanism, memory.onwardMechanism].map(isTunnel);
+  const isLocal = !leaves.includes(true);
   const packets = [client, endpoint]
-    .filter((_, side) => isLocal || isTunnel[side] === true)
+    .filter((_, side) => isLocal || leaves[side] === true)
     .reduce((sum, { txPackets }) => sum + txPackets, 0n);
   return { kind: 'there', packets };
 }

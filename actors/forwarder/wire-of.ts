@@ -20,26 +20,32 @@ import {
   RouteSchema,
 } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
-import { mechanismType, parameterKey, payload } from '../../protocols/nsm/mechanism.ts';
-import { agreeMtu } from '../../protocols/nsm/mtu.ts';
+import { isTunnel, mechanismType, parameterKey, payload } from '../../protocols/nsm/mechanism.ts';
+import { readMemif } from '../../protocols/nsm/memif-mechanism.ts';
+import { agreeMtu, readTunnelMtu } from '../../protocols/nsm/mtu.ts';
 import { readVlanId, viaLabel, vlanIdMax } from '../../protocols/nsm/vlan-mechanism.ts';
-import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type {
   KernelEnd,
+  MemifEnd,
   PortRange,
   VlanEnd,
-  VxlanEnd,
   Wire,
   WireEnd,
   WirePolicy,
   WireRoute,
 } from '../../protocols/ports/dataplane.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
+import { ipsecEnd, lacking, type Side, vxlanEnd, wireguardEnd } from './tunnel-ends.ts';
 
 export interface WireInput {
   /** The next hop's answer in this forwarder's view of the path. */
   readonly answer: Connection;
   readonly client: Mechanism | undefined;
   readonly onward: Mechanism | undefined;
+  /** Name of the next hop; it tells tunnels of one connection apart. */
+  readonly nextName?: string | undefined;
+  /** Of this forwarder; absent where its data plane makes nothing that needs any. */
+  readonly keys?: TunnelKeys | undefined;
   /** Component name, for errors. */
   readonly hop: string;
 }
@@ -55,28 +61,48 @@ export function wireOf(input: WireInput): Wire {
   };
 }
 
-/** The smallest of what the context and the tunnel say; 0 where nobody says anything. */
+/** The smallest of what the context and the tunnels say; 0 where nobody says anything. */
 function wireMtu({ answer, client, onward }: WireInput): number {
-  const tunnels = [client, onward].filter((each) => each?.type === mechanismType.vxlan);
-  return agreeMtu(
-    answer.context?.MTU ?? 0,
-    ...tunnels.map((each) => (each === undefined ? 0 : readVxlan(each).mtu)),
-  );
+  const tunnelMtu = (mechanism: Mechanism | undefined): number =>
+    mechanism !== undefined && isTunnel(mechanism) ? readTunnelMtu(mechanism) : 0;
+  return agreeMtu(answer.context?.MTU ?? 0, tunnelMtu(client), tunnelMtu(onward));
 }
 
-type Side = 'client' | 'endpoint';
-
 function endOf(input: WireInput, side: Side, mechanism: Mechanism | undefined): WireEnd {
-  if (mechanism?.type === mechanismType.kernel) return kernelEnd(input, side, mechanism);
-  if (mechanism?.type === mechanismType.vxlan) return vxlanEnd(input, side, mechanism);
-  if (mechanism?.type === mechanismType.vlan) return vlanEnd(input, side, mechanism);
-  throw new NsmError('UNIMPLEMENTED', `the ${side} side agreed on no mechanism of this forwarder`, {
-    hop: input.hop,
-    rule: 'mechanisms',
-    expected: `${mechanismType.kernel}, ${mechanismType.vxlan} or ${mechanismType.vlan}`,
-    found: mechanism?.type ?? 'no mechanism',
-    connectionId: input.answer.id,
-  });
+  if (mechanism === undefined) throw noEnd(input, side, 'no mechanism');
+  const { answer, nextName = '', keys, hop } = input;
+  const tunnel = { mechanism, side, connectionId: answer.id, nextName, keys, hop };
+  switch (mechanism.type) {
+    case mechanismType.kernel:
+      return kernelEnd(input, side, mechanism);
+    case mechanismType.memif:
+      return memifEnd(input, side, mechanism);
+    case mechanismType.vxlan:
+      return vxlanEnd(tunnel);
+    case mechanismType.wireguard:
+      return wireguardEnd(tunnel);
+    case mechanismType.ipsec:
+      return ipsecEnd(tunnel);
+    case mechanismType.vlan:
+      return vlanEnd(input, side, mechanism);
+    default:
+      throw noEnd(input, side, mechanism.type);
+  }
+}
+
+function noEnd({ hop, answer }: WireInput, side: Side, found: string): NsmError {
+  const { kernel, memif, vxlan, wireguard, ipsec, vlan } = mechanismType;
+  return new NsmError(
+    'UNIMPLEMENTED',
+    `the ${side} side agreed on no mechanism of this forwarder`,
+    {
+      hop,
+      rule: 'mechanisms',
+      expected: `one of ${[kernel, memif, vxlan, wireguard, ipsec, vlan].join(', ')}`,
+      found,
+      connectionId: answer.id,
+    },
+  );
 }
 
 function kernelEnd(input: WireInput, side: Side, mechanism: Mechanism): KernelEnd {
@@ -161,40 +187,19 @@ function portRange(text: string): PortRange | undefined {
   return first === 0 && last === 0 ? undefined : { first, last };
 }
 
+function memifEnd(input: WireInput, side: Side, mechanism: Mechanism): MemifEnd {
+  return {
+    kind: 'memif',
+    socket: readMemif(mechanism),
+    role: side === 'client' ? 'master' : 'slave',
+    mode: input.answer.payload === payload.ethernet ? 'ethernet' : 'ip',
+  };
+}
+
 function vlanEnd(input: WireInput, side: Side, mechanism: Mechanism): VlanEnd {
   const vlanId = readVlanId(mechanism);
   if (vlanId !== 0) return { kind: 'vlan', vlanId, via: input.answer.labels[viaLabel] ?? '' };
-  throw new NsmError('INVALID_ARGUMENT', 'the VLAN mechanism lacks a parameter', {
-    hop: input.hop,
-    rule: `${side} mechanism`,
-    expected: `parameter ${parameterKey.vlanId} from 1 to ${vlanIdMax}`,
-    found: Object.keys(mechanism.parameters).join(', ') || 'no parameters',
-    connectionId: input.answer.id,
-  });
-}
-
-function vxlanEnd(input: WireInput, side: Side, mechanism: Mechanism): VxlanEnd {
-  const { srcIp, srcPort, dstIp, dstPort, vni } = readVxlan(mechanism);
-  const lacks = srcIp === '' ? 'src_ip' : dstIp === '' ? 'dst_ip' : vni === 0 ? 'vni' : undefined;
-  if (lacks !== undefined) {
-    throw new NsmError('INVALID_ARGUMENT', 'the VXLAN mechanism lacks a parameter', {
-      hop: input.hop,
-      rule: `${side} mechanism`,
-      expected: `parameter ${lacks}`,
-      found: Object.keys(mechanism.parameters).join(', ') || 'no parameters',
-      connectionId: input.answer.id,
-    });
-  }
-  const source = { ip: srcIp, port: srcPort };
-  const destination = { ip: dstIp, port: dstPort };
-  // The mechanism's source is the node nearer to the client: on the client side of the wire this node is the other.
-  const [local, remote] = side === 'client' ? [destination, source] : [source, destination];
-  return {
-    kind: 'vxlan',
-    localIp: local.ip,
-    localPort: local.port,
-    remoteIp: remote.ip,
-    remotePort: remote.port,
-    vni,
-  };
+  const { hop, answer } = input;
+  const where = { hop, side, mechanism, connectionId: answer.id };
+  throw lacking(where, `${parameterKey.vlanId} from 1 to ${vlanIdMax}`);
 }

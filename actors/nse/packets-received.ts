@@ -2,13 +2,16 @@
 // wire, whoever takes that down. What the Endpoint sends does not count: that says nothing of the client.
 
 import { describeError } from '../../protocols/errors.ts';
-import { parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
+import { mechanismType, parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
 import type { ReceivedPackets } from '../../protocols/ports/received-packets.ts';
 import type { Look } from '../connection/keeping.ts';
 
 /** `netns`: URL of the namespace that the wires end in, which is the process's own. */
 export function packetsReceived(received: ReceivedPackets, netns: string): Look {
   return async ({ connection: { mechanism } }) => {
+    if (mechanism?.type === mechanismType.memif) {
+      return { kind: 'unknown', why: 'its memif is driven by somebody else' };
+    }
     const name = mechanism && parameter(mechanism, parameterKey.name);
     const isHere = mechanism && parameter(mechanism, parameterKey.inodeUrl) === netns;
     if (name === undefined || isHere !== true) {

@@ -11,7 +11,10 @@ import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
 import { nextHopsOf } from '../../bin/roles/next-hops.ts';
 import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
-import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
+import {
+  createSimulatedDataplane,
+  simulatedCapabilities,
+} from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import {
@@ -110,6 +113,7 @@ const forwarder: StartPart = (platform, site, journal) =>
     tunnelIp: site.tunnelIp,
     vxlanPort: 0,
     underlayMtu: 1500,
+    capabilities: simulatedCapabilities(),
     dataplane: createSimulatedDataplane({
       world: new SimulatedWorld(),
       clock: platform.clock,

@@ -18,6 +18,7 @@ import {
   type AwarenessGroups,
   parseAwarenessGroups,
 } from '../../protocols/nsm/awareness-groups.ts';
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { parseServiceUrls } from '../../protocols/nsm/service-url.ts';
 import {
   allRegistryPolicies,
@@ -99,6 +100,17 @@ export const tcpProbe = kind('probe', 'empty, or tcp:PORT such as tcp:8080', (va
 });
 export const boolean = kind('boolean', 'true or false', (value) => parseBoolean(value, noName));
 export const texts = kind('list', 'texts separated by commas', (value) => parseList(value, noName));
+const knownTypes: readonly string[] = Object.values(mechanismType);
+
+/** In any case, as the schemes of NSM_NETWORK_SERVICES are. */
+export const mechanismTypes = kind(
+  'list',
+  `mechanisms separated by commas: ${knownTypes.join(', ')}`,
+  (value) => {
+    const types = parseList(value, noName).map((each) => each.toUpperCase());
+    return types.every((each) => knownTypes.includes(each)) ? types : undefined;
+  },
+);
 export const registryPolicies = kind(
   'list of rules',
   `names of ${[...allRegistryPolicies].join(', ')}, or expressions such as ${registryPoliciesExample}`,

@@ -4,7 +4,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClientStatus } from '../../actors/client/client-setup.ts';
-import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
+import {
+  createSimulatedDataplane,
+  simulatedCapabilities,
+} from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { NsmError } from '../../protocols/errors.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
@@ -177,6 +180,7 @@ function startForwarder(platform: Platform, node: SimulatedNode): Promise<Runnin
     tunnelIp: node.tunnelIp,
     vxlanPort: 0,
     underlayMtu: 1500,
+    capabilities: simulatedCapabilities(),
     dataplane,
   });
 }

@@ -13,14 +13,14 @@ import { packetsThrough } from '../../actors/forwarder/packets-through.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
-import type { MechanismSetup } from '../../actors/forwarder/mechanisms.ts';
 import { createVniTable } from '../../actors/forwarder/vni-table.ts';
 import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
-import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { Dataplane, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { withLoads } from './endpoint-loads.ts';
@@ -48,7 +48,12 @@ export interface ForwarderOptions {
   readonly vxlanPort: number;
   readonly underlayMtu: number;
   readonly dataplane: Dataplane;
-  readonly vlans?: NonNullable<MechanismSetup['vlans']>;
+  /** As probed. */
+  readonly capabilities: DataplaneCapabilities;
+  /** Types that go before others (`NSM_MECHANISM_PRIORITY`); default: none does. */
+  readonly mechanismPriority?: readonly string[];
+  /** Where the data plane makes tunnels that need keys: those of which it holds the secrets. */
+  readonly tunnelKeys?: TunnelKeys | undefined;
   readonly journal?: Journal;
   /** Pause between two looks over all wires, beside what the data plane tells at once. */
   readonly reconcileIntervalMs?: number;
@@ -86,6 +91,7 @@ export async function composeForwarder(
     table,
     dataplane,
     vnis,
+    tunnelKeys: options.tunnelKeys,
     quarantineMs: maxTokenLifetimeMs,
     reconcileIntervalMs: options.reconcileIntervalMs ?? reconcileIntervalMsDefault,
     keepsExpired: keepsWhileAlive,

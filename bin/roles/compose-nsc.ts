@@ -5,10 +5,13 @@ import type { ClientMessage, ClientStatus } from '../../actors/client/client-set
 import { Exclusions } from '../../actors/client/exclusions.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import type { ActorRef } from '../../actors/runtime/api.ts';
-import { describeError } from '../../protocols/errors.ts';
+import { describeError, NsmError } from '../../protocols/errors.ts';
 import { type AwarenessGroups, groupOf } from '../../protocols/nsm/awareness-groups.ts';
 import { defaultInterfaceName } from '../../protocols/nsm/interface-name.ts';
+import type { Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import { memifMechanism } from '../../protocols/nsm/memif-mechanism.ts';
 import type { Liveness } from '../../protocols/ports/liveness.ts';
 import type { ServiceUrl } from '../../protocols/nsm/service-url.ts';
 import { nextHopsOf } from './next-hops.ts';
@@ -38,6 +41,22 @@ export interface NscOptions {
 
 const retryDefault = { firstMs: 100, mostMs: 5_000 };
 
+/** Errors: INVALID_ARGUMENT for a scheme of which nothing here can be the end. */
+function preferenceFor(service: ServiceUrl, netns: string, interfaceName: string): Mechanism {
+  switch (service.mechanismType) {
+    case mechanismType.kernel:
+      return kernelMechanism({ netnsUrl: netns, interfaceName });
+    case mechanismType.memif:
+      return memifMechanism({ inodeUrl: netns });
+    default:
+      throw new NsmError('INVALID_ARGUMENT', 'a client cannot be the end of such a wire', {
+        rule: `mechanism of ${service.networkService}`,
+        expected: 'kernel://, or memif:// for a workload that drives memif itself',
+        found: `${service.mechanismType.toLowerCase()}://`,
+      });
+  }
+}
+
 export function composeNsc(platform: Platform, options: NscOptions): RunningRole {
   const { log, dialer, wallClock, system } = platform;
   const judge = platform.authorization?.answerJudge(options.name);
@@ -51,10 +70,14 @@ export function composeNsc(platform: Platform, options: NscOptions): RunningRole
     ]),
   );
   const exclusions = new Exclusions((connectionId) => groups.get(connectionId));
-  const clients = options.services.map((service, index): ActorRef<ClientMessage> => {
-    const connectionId = idOf(index);
+  // All of them before the first is started: one that cannot be refuses the whole.
+  const wanted = options.services.map((service) => {
     const interfaceName =
       service.interfaceName ?? defaultInterfaceName(service.networkService, platform.random);
+    return { service, preferences: [preferenceFor(service, options.netns, interfaceName)] };
+  });
+  const clients = wanted.map(({ service, preferences }, index): ActorRef<ClientMessage> => {
+    const connectionId = idOf(index);
     const behavior = clientBehavior({
       ...options,
       wallClock,
@@ -66,7 +89,7 @@ export function composeNsc(platform: Platform, options: NscOptions): RunningRole
       networkService: service.networkService,
       labels: { ...options.labels, ...service.labels },
       ...(service.interfaceName === undefined ? {} : { interfaceName: service.interfaceName }),
-      preferences: [kernelMechanism({ netnsUrl: options.netns, interfaceName })],
+      preferences,
       retry: options.retry ?? retryDefault,
       exclusions,
       onStatus: (status) => {

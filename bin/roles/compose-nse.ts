@@ -23,6 +23,7 @@ import {
   parameterKey,
   withParameters,
 } from '../../protocols/nsm/mechanism.ts';
+import { memifSocketFile } from '../../protocols/nsm/memif-mechanism.ts';
 import { guarded } from './authorization.ts';
 import { type EndpointRegistering, registerEndpoint } from './nse-parts.ts';
 import type { Platform } from './platform.ts';
@@ -51,6 +52,11 @@ export interface NseOptions extends EndpointHooks, EndpointRegistering {
   readonly maxTokenLifetimeMs: number;
   /** `inode://` or `file://` URL of the namespace that the wires end in. */
   readonly netns: string;
+  /**
+   * What its wires may end in; default KERNEL. With MEMIF the answer names an abstract socket, which a memif master of the
+   * Endpoint's own has to make.
+   */
+  readonly mechanisms?: readonly (typeof mechanismType.kernel | typeof mechanismType.memif)[];
   /** What its connections hold, kept over a restart; closed with the role. Without, a next life begins with free pools. */
   readonly journal?: Journal;
   /** Addresses of clients that are away, kept over a restart; closed with the role. */
@@ -170,10 +176,21 @@ function hopOf(platform: Platform, options: NseOptions, leases: Leases): Hop {
     leases,
     ...(options.dnsConfigs === undefined ? {} : { dnsConfigs: options.dnsConfigs }),
     ...(options.policyRoutes === undefined ? {} : { policyRoutes: options.policyRoutes.current }),
-    completeMechanism: (asked, connection) => completeKernel(platform, options, asked, connection),
-    mechanismTypes: [mechanismType.kernel],
+    completeMechanism: (asked, connection) =>
+      asked.type === mechanismType.memif
+        ? completeMemif(options, asked, connection)
+        : completeKernel(platform, options, asked, connection),
+    mechanismTypes: options.mechanisms ?? [mechanismType.kernel],
     ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
     ...(options.onClose === undefined ? {} : { onClose: options.onClose }),
+  });
+}
+
+/** This end of a MEMIF mechanism: a socket in the Endpoint's namespace, which whoever drives it makes. */
+function completeMemif({ netns }: NseOptions, asked: Mechanism, { id }: Connection): Mechanism {
+  return withParameters(asked, {
+    [parameterKey.inodeUrl]: netns,
+    [parameterKey.socketFile]: memifSocketFile(id),
   });
 }
 

@@ -9,6 +9,7 @@ import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
 import { egressFromDocument } from '../../protocols/nsm/egress-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
@@ -18,6 +19,8 @@ import type { ForwarderConfig } from '../config/roles/forwarder.ts';
 
 export interface OpenDataplane {
   readonly dataplane: Dataplane;
+  /** Where it makes tunnels that need keys: those of which it was given the secrets. */
+  readonly tunnelKeys?: TunnelKeys;
   /** After the data plane itself has been closed. */
   close(): Promise<void>;
 }

@@ -13,8 +13,9 @@ import type { VniTable } from '../../actors/forwarder/vni-table.ts';
 import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
 import type { ConnectionTable } from '../../actors/connection/connection-table.ts';
 import { farEndOf } from '../../protocols/nsm/far-end.ts';
-import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import { isWorkloadEnd } from '../../protocols/nsm/mechanism.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { Platform } from './platform.ts';
 
 export interface WiresSetup {
@@ -22,6 +23,7 @@ export interface WiresSetup {
   readonly table: ConnectionTable;
   readonly dataplane: Dataplane;
   readonly vnis: VniTable;
+  readonly tunnelKeys: TunnelKeys | undefined;
   /** Longest that a wire without a record may still be worth something. */
   readonly quarantineMs: number;
   readonly reconcileIntervalMs: number;
@@ -44,10 +46,17 @@ const wireTimeoutMs = 10_000;
 /** Resolves as soon as it is known what there is. */
 export async function findWires(platform: Platform, setup: WiresSetup): Promise<ForwarderWires> {
   const { clock, log } = platform;
-  const { name, table, dataplane, vnis, quarantineMs, keepsExpired } = setup;
+  const { name, table, dataplane, vnis, tunnelKeys, quarantineMs, keepsExpired } = setup;
   const shared = { table, dataplane, clock, log, wireTimeoutMs };
   const quarantine = createQuarantine({ ...shared, quarantineMs });
-  const adoption = await adoptWires({ ...shared, name, vnis, quarantine, keepsExpired });
+  const adoption = await adoptWires({
+    ...shared,
+    name,
+    vnis,
+    tunnelKeys,
+    quarantine,
+    keepsExpired,
+  });
   return new Wires(platform, setup, { quarantine, adoption });
 }
 
@@ -131,7 +140,7 @@ class Wires implements ForwarderWires {
     }
     const connection = this.#setup.table.get(id)?.connection;
     if (connection === undefined) return;
-    const clientIsGone = side === 'client' && connection.mechanism?.type === mechanismType.kernel;
+    const clientIsGone = side === 'client' && isWorkloadEnd(connection.mechanism);
     this.#directory.tell(
       id,
       clientIsGone

@@ -1,7 +1,6 @@
 // `vwire forwarder`: the forwarder of a node over the kernel or Open vSwitch, with the reference's variables. The only role that needs
 // CAP_NET_ADMIN and CAP_SYS_ADMIN.
 
-import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { loadForwarderConfig } from '../config/load.ts';
@@ -37,8 +36,12 @@ export async function run(): Promise<number> {
           const netlink = createNetlink();
           const opened = await openDataplane(config, { netlink, clock });
           const { dataplane } = opened;
-          const { mechanisms, missing } = await dataplane.probe({ timeoutMs: probeTimeoutMs });
-          for (const feature of missing) log.warn('the data plane lacks a feature', { feature });
+          const capabilities = await dataplane.probe({ timeoutMs: probeTimeoutMs });
+          for (const feature of capabilities.missing) {
+            // That it makes no wires of some kind is its nature.
+            if (/^[A-Z]/.test(feature)) log.info('the data plane lacks a mechanism', { feature });
+            else log.warn('the data plane lacks a feature', { feature });
+          }
           const composed = await composeForwarder(platform(), {
             name,
             domain: config.domain,
@@ -53,10 +56,9 @@ export async function run(): Promise<number> {
             vxlanPort: config.vxlanPort,
             underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
             dataplane,
-            vlans: {
-              towardsWorkloads: dataplane.kind === 'ovs',
-              outside: mechanisms.includes(mechanismType.vlan),
-            },
+            capabilities,
+            mechanismPriority: config.mechanismPriority,
+            tunnelKeys: opened.tunnelKeys,
             reconcileIntervalMs: Math.max(reconcileIntervalMsMin, config.reconcileIntervalMs),
             closesAtStop: closesAtStop(),
             journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),

@@ -71,6 +71,7 @@ function report(
           addresses: status.connection.context?.ipContext?.srcIpAddrs,
           peerAddresses: status.connection.context?.ipContext?.dstIpAddrs,
           interface: status.connection.mechanism?.parameters['name'],
+          socket: status.connection.mechanism?.parameters['socketfile'],
         }
       : {}),
     ...('attempts' in status ? { attempts: status.attempts } : {}),

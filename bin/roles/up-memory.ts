@@ -19,6 +19,7 @@ import { platformStopMs, roleStopMs } from './stop-times.ts';
 import type { UpSetup } from './up-setup.ts';
 
 const registryUrl = 'memory:registry';
+const probeTimeoutMs = 10_000;
 
 export function memoryPhases(setup: UpSetup): readonly Phase[] {
   let platform: Platform | undefined;
@@ -133,6 +134,8 @@ function forwarderPhase(setup: UpSetup, platform: () => Platform): Phase {
         vxlanPort: config.vxlanPort,
         underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
         dataplane,
+        capabilities: await dataplane.probe({ timeoutMs: probeTimeoutMs }),
+        mechanismPriority: config.mechanismPriority,
         closesAtStop: true,
         journal: await openJournal({ directory: stateDir, name, fsync: 'interval', log, clock }),
       });

@@ -131,8 +131,8 @@ class KernelDataplane implements Dataplane {
   }
 
   async ensure(wire: Wire, budget: Budget, joining?: Joining): Promise<void> {
-    checkWire(wire, { vlans: joining !== undefined });
     const features = await this.#knownFeatures(probeBudget);
+    checkWire(wire, { vlans: joining !== undefined, missing: missingLines(features) });
     const locks = [wire.id, ...this.#policies.locksOf(wire)];
     const making: Making = { features, ...(joining === undefined ? {} : { joining }) };
     await this.#locks.hold(locks, () => this.#ensureLocked(wire, making, budget));

@@ -161,7 +161,7 @@ async function inspectEnd(
   const end = wire[side];
   const state = bareState(context.marks, side, owned);
   if (end.kind === 'vxlan') return { state, isRight: isSameDevice(owned.link, end) };
-  if (end.kind === 'vlan' || owned.link.kind !== 'veth') return { state, isRight: false };
+  if (end.kind !== 'kernel' || owned.link.kind !== 'veth') return { state, isRight: false };
   const peer = await inspectPeer(context, end.netns, owned.link);
   if (peer === undefined) return { state, isRight: false };
   return { state: { ...state, end, ...peer }, isRight: true };

@@ -23,6 +23,9 @@ export interface KernelFeatures {
   readonly veth: boolean;
   readonly vxlan: boolean;
   readonly bridge: boolean;
+  /** Whether the kernel has them; this driver makes no wires of either. */
+  readonly wireguard: boolean;
+  readonly xfrm: boolean;
   readonly redirect: boolean;
   readonly sourceFilter: boolean;
   /** Number of the ethtool family; undefined where this kernel has none. */
@@ -41,6 +44,8 @@ export async function probeFeatures(
     veth: redirect || (await tryProgram(netlink, vethTrial(marks), budget)),
     vxlan: await knowsKind(netlink, 'vxlan', budget),
     bridge: await knowsKind(netlink, 'bridge', budget),
+    wireguard: await knowsKind(netlink, 'wireguard', budget),
+    xfrm: await knowsKind(netlink, 'xfrm', budget),
     sourceFilter: await tryProgram(netlink, filterTrial(marks), budget),
     checksumFamily: await findFamily(netlink, 'ethtool', budget),
   };
@@ -67,6 +72,8 @@ export async function probeEnds(netlink: Netlink, budget: Budget): Promise<Kerne
     veth: await knowsKind(netlink, 'veth', budget),
     vxlan: false,
     bridge: false,
+    wireguard: false,
+    xfrm: false,
     sourceFilter: false,
     checksumFamily: await findFamily(netlink, 'ethtool', budget),
   };
@@ -181,7 +188,20 @@ export function missingLines(features: KernelFeatures): string[] {
   if (!features.sourceFilter) {
     lines.push('nf_tables: VXLAN packets are accepted from any outer source');
   }
+  lines.push(...unmadeLines(features));
   return lines;
+}
+
+/** What nobody has written, and whether the kernel would have it. */
+function unmadeLines({ wireguard, xfrm }: KernelFeatures): string[] {
+  const without = 'wires to other nodes are not encrypted';
+  const has = (isThere: boolean, kind: string): string =>
+    `the kernel has ${isThere ? 'the' : 'no'} link type ${kind}, and this data plane makes none of it`;
+  return [
+    `WIREGUARD: ${has(wireguard, 'wireguard')}; ${without}`,
+    `IPSEC: ${has(xfrm, 'xfrm')}; ${without}`,
+    'MEMIF: shared memory needs a data plane in user space; workloads get interfaces of the kernel',
+  ];
 }
 
 export function noWayToJoin(): NsmError {

@@ -19,7 +19,7 @@ import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
 import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
 import { createFlowKeeper } from './flow-keeper.ts';
-import { probeSwitch } from './probe.ts';
+import { probeSwitch, unmadeLines } from './probe.ts';
 import { addTunnelCounters } from './statistics.ts';
 import { type DatapathType, Switch } from './switch.ts';
 import { SwitchRows } from './switch-rows.ts';
@@ -101,7 +101,7 @@ class OvsDataplane implements Dataplane {
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
-    checkWire(wire, { vlans: true });
+    checkWire(wire, { vlans: true, missing: unmadeLines });
     await this.#joinery.switch.address(budget);
     const needsChecksums = this.#joinery.switch.datapathType === 'netdev';
     await this.#locks.hold([wire.id], async () => {

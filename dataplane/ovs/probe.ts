@@ -5,6 +5,13 @@ import { asNsmError } from '../../protocols/errors.ts';
 import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
 import type { Joinery } from './wire-parts.ts';
 
+/** What this driver makes none of, on any machine. */
+export const unmadeLines: readonly string[] = [
+  'WIREGUARD: Open vSwitch has no such tunnels; wires to other nodes are not encrypted',
+  'IPSEC: keys of tunnels are not agreed on for Open vSwitch; wires to other nodes are not encrypted',
+  'MEMIF: Open vSwitch takes no shared memory of workloads; they get interfaces of the kernel',
+];
+
 /** Errors: those of the sockets, and FAILED_PRECONDITION for a bridge that is somebody else's. */
 export async function probeSwitch(
   joinery: Joinery,
@@ -13,7 +20,7 @@ export async function probeSwitch(
 ): Promise<DataplaneCapabilities> {
   const bridge = joinery.switch;
   const ofKernel = await ends.probe(budget);
-  const missing = [...ofKernel.missing];
+  const missing = [...ofKernel.missing, ...unmadeLines];
   try {
     await bridge.address(budget);
   } catch (error) {

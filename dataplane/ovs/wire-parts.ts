@@ -67,6 +67,7 @@ export async function partsOf(
     const end = wire[side];
     if (end.kind === 'vlan') parts.push(await patchPart(joinery, wire, side, budget));
     else if (end.kind === 'vxlan') parts.push(...tunnelParts(joinery.owner, wire.id, side, end));
+    else if (end.kind !== 'kernel') throw portRefused(wire.id, side, end.kind);
     else {
       const { name = '', index = 0 } = links[side] ?? {};
       const version = tagVersionOf(joinery.owner);

@@ -1,10 +1,19 @@
 // The kernel of one simulated node: namespaces with interfaces, wires of several owners, tunnels' VNIs.
 // NSM concept: none; it stands in for the machine, so that a whole mesh runs in one process.
-// Invariants: names are unique per namespace and VNIs per UDP port and address family, as in Linux; nothing here
-// waits, and every change is one call.
+// Invariants: names are unique per namespace and VNIs per UDP port and address family, as in Linux; so are memif sockets
+// and key pairs; nothing here waits, and every change is one call.
 
 import { NsmError } from '../../protocols/errors.ts';
-import type { KernelEnd, VxlanEnd, Wire, WireCounters } from '../../protocols/ports/dataplane.ts';
+import type {
+  KernelEnd,
+  MemifEnd,
+  VxlanEnd,
+  Wire,
+  WireCounters,
+  WireguardEnd,
+} from '../../protocols/ports/dataplane.ts';
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
+import { tunnelOverheadBytes } from '../../protocols/nsm/mtu.ts';
 
 export type SimulatedSide = 'client' | 'endpoint';
 
@@ -27,9 +36,12 @@ export const simulatedHarm = {
 } as const;
 export type SimulatedHarm = keyof typeof simulatedHarm;
 
-/** One end of a wire as it is, with the interface it has in a namespace or the tunnel that it is. */
+/** What can be made here. */
+export type MadeEnd = KernelEnd | MemifEnd | VxlanEnd | WireguardEnd;
+
+/** One end of a wire as it is, with the interface that it has in a namespace where it has one. */
 export interface SimulatedEnd {
-  readonly end: KernelEnd | VxlanEnd;
+  readonly end: MadeEnd;
   readonly interface?: SimulatedInterface;
   readonly harm?: readonly SimulatedHarm[];
 }
@@ -50,14 +62,14 @@ export type WorldEvent = { readonly owner: string; readonly wireId: string } & (
   | { readonly kind: 'damaged' }
 );
 
-/** MTU of a wire that asks for none, and of one over a tunnel (54 and 74 bytes less, as NSM counts). */
+/** MTU of a wire that asks for none; over a tunnel less, as NSM counts. */
 const plainMtu = 1500;
-const tunnelOverhead = { ipv4: 54, ipv6: 74 } as const;
 
 export class SimulatedWorld {
   readonly #wires = new Map<string, Map<string, SimulatedWire>>();
   readonly #namespaces = new Map<string, Map<string, SimulatedInterface>>();
-  readonly #tunnels = new Set<string>();
+  /** What one end alone may have: VNIs, key pairs, memif sockets. */
+  readonly #taken = new Set<string>();
   readonly #gone = new Set<string>();
   readonly #listeners = new Set<(event: WorldEvent) => void>();
   #lastIndex = 1;
@@ -91,9 +103,9 @@ export class SimulatedWorld {
     return count;
   }
 
-  /** VNIs in use, over all ports and address families. */
-  get tunnelCount(): number {
-    return this.#tunnels.size;
+  /** VNIs, key pairs and memif sockets in use. */
+  get takenCount(): number {
+    return this.#taken.size;
   }
 
   interfaceIn(namespace: string, name: string): SimulatedInterface | undefined {
@@ -105,18 +117,19 @@ export class SimulatedWorld {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Makes one end. Errors as the port's: NOT_FOUND, ALREADY_EXISTS (with rule `vni` for a tunnel). */
-  makeEnd(end: KernelEnd | VxlanEnd, mtu: number): SimulatedEnd {
-    if (end.kind === 'vxlan') {
-      const key = tunnelKey(end);
-      if (this.#tunnels.has(key)) throw taken('vni', `VNI ${end.vni} is taken on this node`);
-      this.#tunnels.add(key);
-      return { end };
-    }
-    if (this.#gone.has(end.netns)) {
-      throw new NsmError('NOT_FOUND', `network namespace ${end.netns} is not there`, {
+  /** Makes one end. Errors as the port's: NOT_FOUND, ALREADY_EXISTS (with rule `vni` for VXLAN). */
+  makeEnd(end: MadeEnd, mtu: number): SimulatedEnd {
+    const netns = namespaceOf(end);
+    if (netns !== undefined && this.#gone.has(netns)) {
+      throw new NsmError('NOT_FOUND', `network namespace ${netns} is not there`, {
         rule: 'namespace URL',
       });
+    }
+    if (end.kind !== 'kernel') {
+      const { rule, key, what } = takes(end);
+      if (this.#taken.has(key)) throw taken(rule, `${what} is taken on this node`);
+      this.#taken.add(key);
+      return { end };
     }
     const interfaces = this.#namespaces.get(end.netns) ?? new Map<string, SimulatedInterface>();
     if (interfaces.has(end.interfaceName)) {
@@ -130,7 +143,7 @@ export class SimulatedWorld {
   }
 
   /** Brings an end that is kept to what is wanted; its interface keeps its index. */
-  adjustEnd(old: SimulatedEnd, end: KernelEnd | VxlanEnd, mtu: number): SimulatedEnd {
+  adjustEnd(old: SimulatedEnd, end: MadeEnd, mtu: number): SimulatedEnd {
     if (old.end.kind !== 'kernel' || end.kind !== 'kernel' || old.interface === undefined) {
       return { end };
     }
@@ -147,7 +160,7 @@ export class SimulatedWorld {
   }
 
   dropEnd({ end }: SimulatedEnd): void {
-    if (end.kind === 'vxlan') this.#tunnels.delete(tunnelKey(end));
+    if (end.kind !== 'kernel') this.#taken.delete(takes(end).key);
     else this.#namespaces.get(end.netns)?.delete(end.interfaceName);
   }
 
@@ -156,8 +169,9 @@ export class SimulatedWorld {
     this.#gone.add(url);
     this.#namespaces.delete(url);
     this.#forEachEnd((owner, wireId, side, wire) => {
-      const end = wire[side]?.end;
-      if (end?.kind !== 'kernel' || end.netns !== url) return;
+      const found = wire[side];
+      if (found === undefined || namespaceOf(found.end) !== url) return;
+      this.dropEnd(found);
       const { [side]: _, ...rest } = wire;
       this.wiresOf(owner).set(wireId, { ...rest, isJoined: false });
       this.#publish({ kind: 'namespaceGone', owner, wireId, side });
@@ -247,10 +261,12 @@ export class SimulatedWorld {
 /** The MTU that a wire gets: as asked; else what fits its tunnel. */
 export function simulatedMtu(wire: Wire): number {
   if (wire.mtu > 0) return wire.mtu;
-  const tunnel = [wire.client, wire.endpoint].find((end) => end.kind === 'vxlan');
-  if (tunnel === undefined) return plainMtu;
-  const isIpv6 = tunnel.remoteIp.includes(':');
-  return plainMtu - (isIpv6 ? tunnelOverhead.ipv6 : tunnelOverhead.ipv4);
+  for (const end of [wire.client, wire.endpoint]) {
+    if (end.kind !== 'vxlan' && end.kind !== 'wireguard') continue;
+    const outer = end.remoteIp.includes(':') ? 6 : 4;
+    return plainMtu - tunnelOverheadBytes(mechanismType[end.kind], outer);
+  }
+  return plainMtu;
 }
 
 function describe(
@@ -261,8 +277,27 @@ function describe(
   return { ...state, name, macAddress: macAddress.toLowerCase(), addresses };
 }
 
-function tunnelKey(end: VxlanEnd): string {
-  return `${end.localIp.includes(':') ? 6 : 4} ${end.localPort} ${end.vni}`;
+function namespaceOf(end: MadeEnd): string | undefined {
+  if (end.kind === 'kernel') return end.netns;
+  return end.kind === 'memif' && end.socket.kind === 'abstract' ? end.socket.netns : undefined;
+}
+
+/** What nobody else may have while the end is there. */
+function takes(end: Exclude<MadeEnd, KernelEnd>) {
+  switch (end.kind) {
+    case 'vxlan': {
+      const family = end.localIp.includes(':') ? 6 : 4;
+      const key = `vxlan ${family} ${end.localPort} ${end.vni}`;
+      return { rule: 'vni', key, what: `VNI ${end.vni}` };
+    }
+    case 'wireguard':
+      return { rule: 'key', key: `key ${end.publicKey}`, what: `the key ${end.publicKey}` };
+    case 'memif': {
+      const { socket } = end;
+      const name = socket.kind === 'file' ? socket.url : `${socket.netns} ${socket.name}`;
+      return { rule: 'socket', key: `memif ${name}`, what: `the socket ${name}` };
+    }
+  }
 }
 
 function taken(rule: string, message: string): NsmError {

@@ -7,14 +7,16 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import {
   type Budget,
   type Dataplane,
+  type DataplaneCapabilities,
   type DataplaneEvent,
   namespaceRules,
   type ObservedWire,
   type Wire,
   type WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
-import { checkWire, type LinkEnd, linkEndOf } from '../../protocols/netlink/check-wire.ts';
+import { checkWire } from '../../protocols/netlink/check-wire.ts';
 import type {
+  MadeEnd,
   SimulatedEnd,
   SimulatedSide,
   SimulatedWire,
@@ -36,7 +38,14 @@ export interface SimulatedDataplaneOptions {
   readonly fault?: (operation: string, step: string) => SimulatedFault | undefined;
   /** How long each operation takes, in ms; default 0. */
   readonly delayMs?: () => number;
+  /** Mechanism types that it makes; default KERNEL and VXLAN. MEMIF and WIREGUARD are there to be asked for. */
+  readonly mechanisms?: readonly string[];
 }
+
+/** As the driver's probe answers. */
+export const simulatedCapabilities = (
+  mechanisms: readonly string[] = ['KERNEL', 'VXLAN'],
+): DataplaneCapabilities => ({ mechanisms, missing: ['everything: nothing here is real'] });
 
 const sides = ['client', 'endpoint'] as const;
 const noCounters = { rxBytes: 0n, txBytes: 0n, rxPackets: 0n, txPackets: 0n, drops: 0n };
@@ -57,13 +66,18 @@ class SimulatedDataplane implements Dataplane {
     this.#owner = `${options.installation} ${options.forwarder}`;
   }
 
-  async probe(budget: Budget): Promise<{ mechanisms: string[]; missing: string[] }> {
+  async probe(budget: Budget): Promise<DataplaneCapabilities> {
     await this.#begin('probe', budget);
-    return { mechanisms: ['KERNEL', 'VXLAN'], missing: ['everything: nothing here is real'] };
+    return simulatedCapabilities(this.#options.mechanisms);
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
-    checkWire(wire);
+    const { mechanisms, missing } = simulatedCapabilities(this.#options.mechanisms);
+    checkWire(wire, {
+      memif: mechanisms.includes('MEMIF'),
+      wireguard: mechanisms.includes('WIREGUARD'),
+      missing,
+    });
     await this.#begin('ensure', budget);
     const { world } = this.#options;
     const wires = world.wiresOf(this.#owner);
@@ -183,7 +197,7 @@ class SimulatedDataplane implements Dataplane {
   }): SimulatedEnd {
     const { wire, side, old, undos, replaced } = options;
     const { world } = this.#options;
-    const end = linkEndOf(wire, side);
+    const end = madeEndOf(wire, side);
     // After a crash the wanted end may be among those that were being left.
     const left = replaced.findIndex((each) => isSameDevice(each.end, end));
     const spare = replaced[left];
@@ -211,7 +225,7 @@ class SimulatedDataplane implements Dataplane {
     return version <= this.#tagVersion;
   }
 
-  #make(side: SimulatedSide, end: LinkEnd, mtu: number): SimulatedEnd {
+  #make(side: SimulatedSide, end: MadeEnd, mtu: number): SimulatedEnd {
     try {
       return this.#options.world.makeEnd(end, mtu);
     } catch (error) {
@@ -286,8 +300,27 @@ class Killed extends NsmError {
   }
 }
 
-function isSameDevice(old: LinkEnd, wanted: LinkEnd): boolean {
+/** The end, of a wire that has been checked for what is not made here. */
+function madeEndOf(wire: Wire, side: SimulatedSide): MadeEnd {
+  const end = wire[side];
+  if (end.kind !== 'vlan' && end.kind !== 'ipsec') return end;
+  throw new NsmError('INTERNAL', `the ${side} of wire ${wire.id} is made`, { found: end.kind });
+}
+
+function isSameDevice(old: MadeEnd, wanted: MadeEnd): boolean {
   if (old.kind === 'kernel' && wanted.kind === 'kernel') return old.netns === wanted.netns;
+  if (old.kind === 'wireguard' && wanted.kind === 'wireguard') {
+    return (
+      old.publicKey === wanted.publicKey &&
+      old.localIp === wanted.localIp &&
+      old.localPort === wanted.localPort
+    );
+  }
+  if (old.kind === 'memif' && wanted.kind === 'memif') {
+    const device = ({ role, mode, socket }: typeof old): string =>
+      [role, mode, socket.kind === 'file' ? socket.url : `${socket.netns} ${socket.name}`].join();
+    return device(old) === device(wanted);
+  }
   if (old.kind !== 'vxlan' || wanted.kind !== 'vxlan') return false;
   return (
     old.vni === wanted.vni && old.localPort === wanted.localPort && old.localIp === wanted.localIp

@@ -4,11 +4,14 @@ import { NsmError } from '../errors.ts';
 import { family } from './constants.ts';
 import { parseIp, parseMac, parsePrefix } from './ip-address.ts';
 import type {
+  IpsecEnd,
   KernelEnd,
+  MemifEnd,
   PortRange,
   VxlanEnd,
-  Wire,
   WireEnd,
+  WireguardEnd,
+  Wire,
   WirePolicy,
 } from '../ports/dataplane.ts';
 
@@ -34,16 +37,26 @@ function refuse(rule: string, expected: string, found: string, remedy?: string):
   });
 }
 
-/** Throws INVALID_ARGUMENT where the kernel could not do it, UNIMPLEMENTED where this driver does not. */
-export function checkWire(wire: Wire, can: { readonly vlans: boolean } = { vlans: false }): void {
+/** What a driver makes beside ends of the kinds `kernel` and `vxlan`. */
+export interface DriverReach {
+  readonly vlans?: boolean;
+  readonly memif?: boolean;
+  readonly wireguard?: boolean;
+  readonly ipsec?: boolean;
+  /** `DataplaneCapabilities.missing`: what it says of a mechanism goes into the refusal. */
+  readonly missing?: readonly string[];
+}
+
+/** Throws INVALID_ARGUMENT where no kernel could do it, UNIMPLEMENTED where this driver does not. */
+export function checkWire(wire: Wire, can: DriverReach = {}): void {
   if (wire.id === '') throw refuse('id', 'a path segment id', 'nothing');
   const usesIpv6 = [wire.client, wire.endpoint].some(hasIpv6);
   const least = usesIpv6 ? mtuMinIpv6 : mtuMin;
   if (wire.mtu !== 0 && !isWithin(wire.mtu, least, mtuMax)) {
     throw refuse('MTU', `0 or ${least} to ${mtuMax} bytes`, `${wire.mtu}`);
   }
-  checkEnd(wire.client, can.vlans);
-  checkEnd(wire.endpoint, can.vlans);
+  checkEnd(wire.client, can);
+  checkEnd(wire.endpoint, can);
 }
 
 function hasIpv6(end: WireEnd): boolean {
@@ -54,37 +67,64 @@ function isWithin(value: number, least: number, most: number): boolean {
   return Number.isInteger(value) && value >= least && value <= most;
 }
 
-function checkEnd(end: WireEnd, canVlans: boolean): void {
+function checkEnd(end: WireEnd, can: DriverReach): void {
   switch (end.kind) {
     case 'kernel':
       checkKernelEnd(end);
-      if (end.vlanId !== undefined) checkVlan(end.vlanId, canVlans);
+      if (end.vlanId !== undefined) checkVlan(end.vlanId, can);
       return;
     case 'vlan':
-      checkVlan(end.vlanId, canVlans);
+      checkVlan(end.vlanId, can);
       return;
     case 'vxlan':
       checkVxlanEnd(end);
       return;
+    case 'memif':
+      if (can.memif !== true) throw unmade(end.kind, can);
+      checkMemifEnd(end);
+      return;
+    case 'wireguard':
+    case 'ipsec':
+      if (can[end.kind] !== true) throw unmade(end.kind, can);
+      checkTunnelAddresses(end);
+      return;
     default:
-      throw new NsmError('UNIMPLEMENTED', 'the kernel data plane does not know this mechanism', {
-        rule: 'mechanism',
-        expected: 'kernel or vxlan',
-        found: String((end as { kind: unknown }).kind),
-      });
+      throw unmade(String((end as { kind: unknown }).kind), can);
   }
 }
 
-function checkVlan(vlanId: number, canVlans: boolean): void {
-  if (!canVlans) {
+function unmade(kind: string, can: DriverReach): NsmError {
+  const start = `${kind.toUpperCase()}: `;
+  const reason = can.missing?.find((line) => line.startsWith(start))?.slice(start.length);
+  return new NsmError('UNIMPLEMENTED', `this data plane makes no end of kind ${kind}`, {
+    rule: 'mechanism',
+    expected: `one of ${kindsOf(can).join(', ')}`,
+    found: reason === undefined ? kind : `${kind}: ${reason}`,
+    remedy: 'use a forwarder over a data plane that has it, such as VPP',
+  });
+}
+
+const kindsOf = ({ vlans, memif, wireguard, ipsec }: DriverReach): string[] =>
+  Object.entries({ kernel: true, vxlan: true, vlan: vlans, memif, wireguard, ipsec })
+    .filter(([, isMade]) => isMade === true)
+    .map(([kind]) => kind);
+
+function checkVlan(vlanId: number, can: DriverReach): void {
+  if (can.vlans !== true) {
     throw new NsmError('UNIMPLEMENTED', 'this data plane knows no VLANs', {
       rule: 'mechanism',
-      expected: 'kernel or vxlan, without a VLAN',
+      expected: `one of ${kindsOf(can).join(', ')}, without a VLAN`,
       found: `VLAN ${vlanId}`,
       remedy: 'use the forwarder over Open vSwitch',
     });
   }
   if (!isWithin(vlanId, 1, vlanIdMax)) throw refuse('VLAN id', `1 to ${vlanIdMax}`, `${vlanId}`);
+}
+
+/** What was agreed on has been read; this is for whoever makes an end of their own. */
+function checkMemifEnd({ socket }: MemifEnd): void {
+  if (socket.kind === 'file' || socket.name.startsWith('@')) return;
+  throw refuse('memif socket', 'the name of an abstract socket, "@" first', socket.name);
 }
 
 function checkKernelEnd(end: KernelEnd): void {
@@ -158,6 +198,10 @@ export function checkInterfaceName(name: string): void {
 
 function checkVxlanEnd(end: VxlanEnd): void {
   if (!isWithin(end.vni, 1, vniMax)) throw refuse('VNI', `1 to ${vniMax}`, `${end.vni}`);
+  checkTunnelAddresses(end);
+}
+
+function checkTunnelAddresses(end: VxlanEnd | WireguardEnd | IpsecEnd): void {
   for (const port of [end.localPort, end.remotePort]) {
     if (!isWithin(port, 1, 65535)) throw refuse('UDP port', '1 to 65535', `${port}`);
   }
@@ -171,12 +215,12 @@ function checkVxlanEnd(end: VxlanEnd): void {
   if (isMulticast) throw refuse('remote address', 'a unicast address', end.remoteIp);
 }
 
-/** An end that needs a device. */
+/** An end that needs a device of the kernel. */
 export type LinkEnd = KernelEnd | VxlanEnd;
 
 /** The end, of a wire that has been checked for kinds that the kernel does not make. */
 export function linkEndOf(wire: Wire, side: 'client' | 'endpoint'): LinkEnd {
   const end = wire[side];
-  if (end.kind !== 'vlan') return end;
+  if (end.kind === 'kernel' || end.kind === 'vxlan') return end;
   throw new NsmError('INTERNAL', `the ${side} of wire ${wire.id} is no link`, { found: end.kind });
 }

@@ -119,7 +119,8 @@ export function createBridge(options: {
 export function createImpossibleLink(kind: string): EncodedMessage {
   const writer = linkMessage(messageType.newLink, acknowledged | flag.create | flag.excl);
   writer.textAttribute(linkAttribute.name, 'vwimpossible');
-  writer.u32Attribute(linkAttribute.mtu, 1);
+  // Negative for the kernel, so less than the least of every kind, of which WireGuard's is 0.
+  writer.u32Attribute(linkAttribute.mtu, 0xffff_ffff);
   writeKind(writer, kind, () => {});
   return writer.finish();
 }

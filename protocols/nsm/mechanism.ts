@@ -24,6 +24,20 @@ export const mechanismType = {
 
 export const payload = { ip: 'IP', ethernet: 'ETHERNET' } as const;
 
+/** Types whose packets leave the node inside of others. */
+const tunnels: readonly string[] = [
+  mechanismType.vxlan,
+  mechanismType.wireguard,
+  mechanismType.ipsec,
+];
+
+export const isTunnel = (mechanism: Mechanism | undefined): boolean =>
+  tunnels.includes(mechanism?.type ?? '');
+
+/** Whether it ends in a workload of this node, in a network namespace that may end. */
+export const isWorkloadEnd = (mechanism: Mechanism | undefined): boolean =>
+  mechanism?.type === mechanismType.kernel || mechanism?.type === mechanismType.memif;
+
 /** Parameter keys; some are shared by several types. */
 export const parameterKey = {
   inodeUrl: 'inodeURL',
@@ -114,6 +128,8 @@ export interface MechanismChoice {
   readonly preferences: readonly Mechanism[];
   /** Types that this server can make here. */
   readonly supported: readonly string[];
+  /** Why it makes none of another type; undefined where there is nothing to say. */
+  readonly whyNot?: (type: string) => string | undefined;
 }
 
 /**
@@ -127,12 +143,17 @@ export function mechanismsToTry(choice: MechanismChoice): readonly Mechanism[] {
   throw new NsmError('UNIMPLEMENTED', 'none of the mechanisms asked for can be made here', {
     rule: choice.current === undefined ? 'mechanism_preferences' : 'connection.mechanism',
     expected: `one of ${choice.supported.join(', ') || 'none'}`,
-    found: asked.map(({ type }) => type).join(', ') || 'none',
+    found: asked.map(({ type }) => withReason(choice, type)).join(', ') || 'none',
     remedy:
       choice.current === undefined
         ? 'ask for a mechanism that this forwarder has'
         : 'reselect: the mechanism agreed before is not available any more',
   });
+}
+
+function withReason({ whyNot }: MechanismChoice, type: string): string {
+  const reason = whyNot?.(type);
+  return reason === undefined ? type : `${type} (${reason})`;
 }
 
 /** The first mechanism to try. Throws UNIMPLEMENTED as `mechanismsToTry` does. */

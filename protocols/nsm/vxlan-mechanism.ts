@@ -15,6 +15,7 @@ import {
   parameter,
   parameterKey,
 } from './mechanism.ts';
+import { readTunnelMtu } from './mtu.ts';
 
 /** IANA's port for VXLAN (RFC 7348). */
 export const vxlanPortDefault = 4789;
@@ -54,7 +55,7 @@ export function readVxlan(mechanism: Mechanism): VxlanParameters {
     srcPort: port(parameterKey.srcPort),
     dstPort: port(parameterKey.dstPort),
     vni: numberParameter(mechanism, parameterKey.vni, vniMax),
-    mtu: numberParameter(mechanism, parameterKey.mtu, 0xffff_ffff),
+    mtu: readTunnelMtu(mechanism),
   };
 }
 

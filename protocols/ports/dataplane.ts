@@ -3,6 +3,8 @@
 // made) and the wire's id, and undoes itself when it fails half way. The client's end of a wire is never
 // replaced while the wire exists: `ensure` with another endpoint end retargets it atomically.
 
+import type { MemifSocket } from '../nsm/memif-mechanism.ts';
+
 /** How long a data-plane operation may take. */
 export interface Budget {
   readonly timeoutMs: number;
@@ -53,15 +55,19 @@ export interface KernelEnd {
   readonly vlanId?: number;
 }
 
-/** A VXLAN tunnel to another node's forwarder. */
-export interface VxlanEnd {
-  readonly kind: 'vxlan';
+/** Both ends of a tunnel over UDP. */
+interface UdpTunnel {
   readonly localIp: string;
   readonly remoteIp: string;
   /** UDP port that this node listens on. */
   readonly localPort: number;
   /** UDP port that the other node listens on. */
   readonly remotePort: number;
+}
+
+/** A VXLAN tunnel to another node's forwarder. */
+export interface VxlanEnd extends UdpTunnel {
+  readonly kind: 'vxlan';
   readonly vni: number;
 }
 
@@ -74,7 +80,41 @@ export interface VlanEnd {
   readonly via: string;
 }
 
-export type WireEnd = KernelEnd | VxlanEnd | VlanEnd;
+/** Shared memory with a workload that drives its own end. */
+export interface MemifEnd {
+  readonly kind: 'memif';
+  readonly socket: MemifSocket;
+  /** The master makes the socket, the slave connects to it: towards the client a forwarder is the master. */
+  readonly role: 'master' | 'slave';
+  /** What goes through it follows from the payload. */
+  readonly mode: 'ip' | 'ethernet';
+}
+
+/** A WireGuard tunnel to another node's forwarder: any address may come through, keepalive every 10 s. */
+export interface WireguardEnd extends UdpTunnel {
+  readonly kind: 'wireguard';
+  /** By which the data plane finds the private key: `TunnelSecrets.wireguardPrivateKey`. */
+  readonly keyName: string;
+  /** Base64 of the public key that belongs to it. */
+  readonly publicKey: string;
+  /** Base64. */
+  readonly peerPublicKey: string;
+}
+
+/** An IPsec tunnel to another node's forwarder; what IKEv2 is to ask for: `protocols/nsm/ipsec-mechanism.ts`. */
+export interface IpsecEnd extends UdpTunnel {
+  readonly kind: 'ipsec';
+  /** Base64 of the DER; its private key is `TunnelSecrets.ipsecPrivateKey`. */
+  readonly certificate: string;
+  readonly peerCertificate: string;
+  /** IKEv2 identities, of type FQDN. */
+  readonly identity: string;
+  readonly peerIdentity: string;
+  /** The node nearer to the client begins. */
+  readonly initiates: boolean;
+}
+
+export type WireEnd = KernelEnd | MemifEnd | VxlanEnd | WireguardEnd | IpsecEnd | VlanEnd;
 
 /** One vWire as one forwarder sees it. */
 export interface Wire {
@@ -122,7 +162,7 @@ export interface WireStatistics {
 export interface DataplaneCapabilities {
   /** Mechanism types usable on this machine, for example KERNEL, VXLAN. */
   readonly mechanisms: readonly string[];
-  /** One line per feature that is missing, with what follows from it. */
+  /** One line per feature that is missing, with what follows from it. A line on a mechanism begins `TYPE: `. */
   readonly missing: readonly string[];
 }
 

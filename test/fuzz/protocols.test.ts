@@ -49,8 +49,10 @@ import {
   NetworkServiceResponseSchema,
   NetworkServiceSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { readIpsec } from '../../protocols/nsm/ipsec-mechanism.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { matchEndpoints, matchForwarders } from '../../protocols/nsm/match.ts';
+import { readMemif } from '../../protocols/nsm/memif-mechanism.ts';
 import { matchesSelector, viewOfNextHopEvent } from '../../protocols/nsm/monitor-selector.ts';
 import { enterPath, leavePath, trimPath } from '../../protocols/nsm/path.ts';
 import { endpointMatchesQuery, serviceMatchesQuery } from '../../protocols/nsm/registry-match.ts';
@@ -63,6 +65,7 @@ import { parseServiceUrl, parseServiceUrls } from '../../protocols/nsm/service-u
 import { renderTemplate } from '../../protocols/nsm/template.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
 import { readVxlan, vniParity } from '../../protocols/nsm/vxlan-mechanism.ts';
+import { readWireguard } from '../../protocols/nsm/wireguard-mechanism.ts';
 import {
   mutateText,
   mutateValue,
@@ -103,7 +106,13 @@ const connection = create(ConnectionSchema, {
   mechanism: {
     cls: 'LOCAL',
     type: 'KERNEL',
-    parameters: { inodeURL: 'inode://4/1', name: 'nsm-1' },
+    parameters: {
+      inodeURL: 'inode://4/1',
+      name: 'nsm-1',
+      socketfile: '@/tmp/memif/c/memif.socket',
+      src_ip: '10.0.0.1',
+      src_public_key: 'JElsv7s8QJN9WQe7u1z9Vkukr1dw0ldMYP1qXgV7zHs=',
+    },
   },
   context: {
     MTU: 1446,
@@ -167,7 +176,13 @@ function useConnection(each: Connection): void {
   if (each.mechanism !== undefined) {
     vniParity(each.mechanism);
     readVxlan(each.mechanism);
-    readKernel(each.mechanism);
+    for (const read of [readMemif, readWireguard, readIpsec, readKernel]) {
+      try {
+        read(each.mechanism);
+      } catch (error) {
+        if (asNsmError(error).code !== 'INVALID_ARGUMENT') throw error;
+      }
+    }
   }
 }
 

@@ -95,11 +95,12 @@ export class Caller {
     return this.#dialer.dial(url);
   }
 
-  request(url: string, connection: Connection): Promise<Connection> {
-    const request = create(NetworkServiceRequestSchema, {
-      connection,
-      mechanismPreferences: [kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' })],
-    });
+  request(
+    url: string,
+    connection: Connection,
+    mechanismPreferences = [kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' })],
+  ): Promise<Connection> {
+    const request = create(NetworkServiceRequestSchema, { connection, mechanismPreferences });
     return this.dial(url).client(NetworkService).request(request, { timeoutMs: callTimeoutMs });
   }
 

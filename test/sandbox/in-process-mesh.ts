@@ -20,6 +20,7 @@ import type { Platform } from '../../bin/roles/platform.ts';
 import type { RunningRole } from '../../bin/roles/running-role.ts';
 import {
   createSimulatedDataplane,
+  simulatedCapabilities,
   type SimulatedFault,
 } from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
@@ -27,13 +28,15 @@ import { asNsmError } from '../../protocols/errors.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { parseServiceUrl } from '../../protocols/nsm/service-url.ts';
-import { silentLog } from '../../protocols/ports/log.ts';
+import type { Journal } from '../../protocols/ports/journal.ts';
+import { type Log, silentLog } from '../../protocols/ports/log.ts';
 import type { Channel, Dialer, Listening } from '../../protocols/ports/rpc.ts';
 import { createMemoryJournal } from '../../transports/journal/memory-journal.ts';
 import {
   createMemoryBucket,
   createMemoryRegistryStore,
 } from '../../transports/memory/registry-store.ts';
+import { openTunnelKeys } from '../../transports/tunnel-keys/tunnel-keys.ts';
 import { seededRandom } from '../actors/runtime/fixture.ts';
 import { settle } from './manual-clock.ts';
 import { callMs, lifetimeMs, MeshCalls } from './mesh-calls.ts';
@@ -74,7 +77,13 @@ export interface ClientPart extends Part {
 }
 
 type Fault = (operation: string, step: string) => SimulatedFault | undefined;
-type ForwarderExtras = Partial<ForwarderOptions> & { readonly fault?: Fault };
+type ForwarderExtras = Partial<Omit<ForwarderOptions, 'capabilities' | 'tunnelKeys'>> & {
+  readonly fault?: Fault;
+  /** Mechanism types of its data plane; for WIREGUARD it has keys then, the same in every life. */
+  readonly mechanisms?: readonly string[];
+  /** Where it keeps those; default: nobody else sees it. */
+  readonly keyJournal?: Journal;
+};
 type NseExtras = Partial<Omit<NseOptions, 'name' | 'connectTo' | 'listenOn'>> & {
   readonly cidr?: string;
 };
@@ -86,6 +95,8 @@ export interface MeshOptions {
   readonly leases?: boolean;
   /** Roles whose expiry policy is keep-while-alive; of an Endpoint its `receivedPackets` say so. */
   readonly keeping?: readonly ('nsmgr' | 'forwarder')[];
+  /** Of every component; silent by default. */
+  readonly log?: Log;
 }
 
 export async function createMesh(nodeCount = 1, options: MeshOptions = {}): Promise<Mesh> {
@@ -130,7 +141,7 @@ export class Mesh extends MeshCalls {
     this.#registry = undefined;
   }
 
-  async addNode(name: string): Promise<Node> {
+  async addNode(name: string, extras: ForwarderExtras = {}): Promise<Node> {
     const managerUrl = `memory:${name}/nsmgr`;
     const journal = createMemoryJournal();
     const drainJournal = createMemoryJournal();
@@ -152,15 +163,21 @@ export class Mesh extends MeshCalls {
     const world = new SimulatedWorld();
     const node: Node = { name, managerUrl, world, manager, forwarders: [] };
     this.nodes.push(node);
-    await this.addForwarder(node);
+    await this.addForwarder(node, extras);
     return node;
   }
 
   async addForwarder(node: Node, extras: ForwarderExtras = {}): Promise<ForwarderPart> {
-    const { fault, name = `forwarder-${node.name}`, ...rest } = extras;
+    const {
+      fault,
+      mechanisms,
+      keyJournal = createMemoryJournal(),
+      name = `forwarder-${node.name}`,
+      ...rest
+    } = extras;
     const url = `memory:${node.name}/${name}`;
     const journal = createMemoryJournal();
-    const restartable = await this.#restartable(url, name, (platform) =>
+    const restartable = await this.#restartable(url, name, async (platform) =>
       composeForwarder(platform, {
         name,
         domain: 'mesh',
@@ -179,7 +196,12 @@ export class Mesh extends MeshCalls {
           installation: 'mesh',
           forwarder: name,
           ...(fault === undefined ? {} : { fault }),
+          ...(mechanisms === undefined ? {} : { mechanisms }),
         }),
+        capabilities: simulatedCapabilities(mechanisms),
+        tunnelKeys: mechanisms?.includes('WIREGUARD')
+          ? await openTunnelKeys({ journal: keyJournal, ipsec: false })
+          : undefined,
         journal,
         keepsWhileAlive: this.#options.keeping?.includes('forwarder') === true,
         ...rest,
@@ -356,14 +378,15 @@ export class Mesh extends MeshCalls {
 
   #platform(name: string) {
     const { clock, random } = this;
-    const system = createActorSystem({ name, clock, random, log: silentLog });
+    const { log = silentLog } = this.#options;
+    const system = createActorSystem({ name, clock, random, log });
     this.#systems.push(system);
     const platform: Platform = {
       system,
       clock,
       wallClock: { epochMs: () => clock.epochMs() + this.wallAheadMs(name) },
       random,
-      log: silentLog,
+      log,
       dialer: cuttable(this.network.dialer, () => this.#isolated.has(name)),
       listener: {
         listen: async (url, services) => {

@@ -9,13 +9,17 @@ import { composeNse } from '../../bin/roles/compose-nse.ts';
 import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
 import { createPlatform, type Platform } from '../../bin/roles/platform.ts';
-import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
+import {
+  createSimulatedDataplane,
+  simulatedCapabilities,
+} from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { describeError } from '../../protocols/errors.ts';
 import { requirePrefix } from '../../protocols/ipam/address.ts';
 import type { AuditRecord } from '../../protocols/ports/audit.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { Caller } from './callers.ts';
@@ -117,7 +121,9 @@ export class ProvenMesh {
     return this.urlOf('nsmgr');
   }
 
-  async forwarder(connectTo: string): Promise<void> {
+  /** With `tunnelKeys` it makes WireGuard tunnels too. */
+  async forwarder(connectTo: string, tunnelKeys?: TunnelKeys): Promise<void> {
+    const mechanisms = ['KERNEL', 'VXLAN', ...(tunnelKeys === undefined ? [] : ['WIREGUARD'])];
     const platform = await this.platformOf('forwarder');
     const role = await composeForwarder(platform, {
       name: 'forwarder',
@@ -131,11 +137,14 @@ export class ProvenMesh {
       tunnelIp: '10.0.0.1',
       vxlanPort: 0,
       underlayMtu: 1500,
+      capabilities: simulatedCapabilities(mechanisms),
+      tunnelKeys,
       dataplane: createSimulatedDataplane({
         world: this.world,
         clock: systemClock,
         installation: 'mesh',
         forwarder: 'forwarder',
+        mechanisms,
       }),
     });
     this.atEnd(() => role.stop(stopMs));

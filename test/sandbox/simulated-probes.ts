@@ -3,8 +3,13 @@
 
 import { createEchoJudge, type EchoJudgeOptions } from '../../actors/client/echo-judge.ts';
 import { createEchoLiveness } from '../../actors/client/echo-liveness.ts';
-import type { SimulatedWire, SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
+import type {
+  MadeEnd,
+  SimulatedWire,
+  SimulatedWorld,
+} from '../../dataplane/simulated/simulated-world.ts';
 import type { AddressPair } from '../../protocols/nsm/probed-wire.ts';
+import type { VxlanEnd, WireguardEnd } from '../../protocols/ports/dataplane.ts';
 import type { Liveness } from '../../protocols/ports/liveness.ts';
 import type { Mesh } from './in-process-mesh.ts';
 import { type Fate, simulatedEchoes } from './simulated-echoes.ts';
@@ -47,14 +52,31 @@ function leadsTo(nodes: readonly Kernel[], wire: SimulatedWire, destination: str
     return last?.isUp === true && last.addresses.some((each) => isOf(each, destination));
   }
   for (const next of wiresOf(nodes)) {
-    const entry = next.client?.end;
-    if (entry?.kind !== 'vxlan' || entry.vni !== end.vni) continue;
-    if (entry.localIp === end.remoteIp && entry.remoteIp === end.localIp) {
-      return leadsTo(nodes, next, destination);
-    }
+    if (meets(end, next.client?.end)) return leadsTo(nodes, next, destination);
   }
   return false;
 }
+
+/** Whether what goes into the one tunnel comes out of the other. */
+function meets(out: MadeEnd, into: MadeEnd | undefined): boolean {
+  if (out.kind === 'vxlan' && into?.kind === 'vxlan') {
+    return out.vni === into.vni && areEachOthers(out, into);
+  }
+  if (out.kind !== 'wireguard' || into?.kind !== 'wireguard') return false;
+  return (
+    out.peerPublicKey === into.publicKey &&
+    into.peerPublicKey === out.publicKey &&
+    areEachOthers(out, into)
+  );
+}
+
+type Tunnel = VxlanEnd | WireguardEnd;
+
+const areEachOthers = (out: Tunnel, into: Tunnel): boolean =>
+  into.localIp === out.remoteIp &&
+  into.remoteIp === out.localIp &&
+  into.localPort === out.remotePort &&
+  into.remotePort === out.localPort;
 
 function* wiresOf(nodes: readonly Kernel[]): Generator<SimulatedWire> {
   for (const { world } of nodes) yield* world.wires();

@@ -62,7 +62,7 @@ export function checkEmpty(mesh: SimulatedMesh): void {
   for (const { name, world, managerDisk, forwarderDisk } of nodes) {
     const ends = world.objectCount();
     if (ends > 0) ground.fail('no end of a wire is left', `${ends} on ${name}`);
-    if (world.tunnelCount > 0) ground.fail('no VNI is left', `${world.tunnelCount} on ${name}`);
+    if (world.takenCount > 0) ground.fail('no VNI is left', `${world.takenCount} on ${name}`);
     const records = [...managerDisk.values.keys(), ...forwarderDisk.values.keys()];
     if (records.length > 0) ground.fail('no journal record is left', `${name}: ${records.join()}`);
   }

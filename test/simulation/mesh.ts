@@ -6,6 +6,7 @@ import { composeNsmgr } from '../../bin/roles/compose-nsmgr.ts';
 import { composeRegistry } from '../../bin/roles/compose-registry.ts';
 import {
   createSimulatedDataplane,
+  simulatedCapabilities,
   type SimulatedFault,
 } from '../../dataplane/simulated/simulated.ts';
 import type { AddressPair } from '../../protocols/nsm/probed-wire.ts';
@@ -211,6 +212,7 @@ export class SimulatedMesh {
       tunnelIp: node.tunnelIp,
       vxlanPort: 0,
       underlayMtu: 1500,
+      capabilities: simulatedCapabilities(),
       dataplane: this.#dataplaneOf(node, life),
       journal: node.forwarderDisk.journalOf(life, () => this.ground.time.nowMs()),
     });

@@ -8,6 +8,7 @@ import {
   integer,
   ipAddress,
   labels,
+  mechanismTypes,
   oneOf,
   registryPolicies,
   text,
@@ -55,6 +56,12 @@ export const forwarderVariables = {
     integer(0, 65535),
     '0',
     'UDP port of VXLAN; 0 stands for 4789',
+  ),
+  mechanismPriority: variable(
+    'NSM_MECHANISM_PRIORITY',
+    mechanismTypes,
+    '',
+    'types that are offered before all others, in this order; the others keep the order of the data plane',
   ),
   dataplane: variable(
     'VWIRE_DATAPLANE',
@@ -112,5 +119,4 @@ export const forwarderIgnoredNames: readonly string[] = [
   'NSM_PCI_DRIVERS_PATH',
   'NSM_CGROUP_PATH',
   'NSM_VFIO_PATH',
-  'NSM_MECHANISM_PRIORITY',
 ];

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file vwire_journal.proto.
  */
 export const file_vwire_journal: GenFile = /*@__PURE__*/
-  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIq8DChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgSJwoHbGVhdmluZxgJIAEoCzIWLnZ3aXJlLmpvdXJuYWwuTGVmdEhvcBInCgdrZWVwaW5nGAogASgLMhYudndpcmUuam91cm5hbC5LZWVwaW5nGi0KC01lbW9yeUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTgoHS2VlcGluZxIRCglwZXJpb2RfbXMYASABKAQSDwoHcGVyaW9kcxgCIAEoDRIPCgdwYWNrZXRzGAMgASgJEg4KBmRvdWJ0cxgEIAEoDSJCCgdMZWZ0SG9wEgsKA3VybBgBIAEoCRIqCgpjb25uZWN0aW9uGAIgASgLMhYuY29ubmVjdGlvbi5Db25uZWN0aW9uIqwBCgtMZWFzZVJlY29yZBIPCgd2ZXJzaW9uGAEgASgNEgsKA2tleRgCIAEoCRIRCgljbGllbnRfaWQYAyABKAkSFQoNc3JjX2FkZHJlc3NlcxgEIAMoCRIVCg1kc3RfYWRkcmVzc2VzGAUgAygJEhYKDmV4dHJhX3ByZWZpeGVzGAYgAygJEg8KB2Jvb3RfaWQYByABKAkSFQoNa2VlcF91bnRpbF9tcxgIIAEoBCJ0CgtCbG9ja1JlY29yZBIPCgd2ZXJzaW9uGAEgASgNEg0KBW93bmVyGAIgASgJEgsKA2tleRgDIAEoCRIPCgdib290X2lkGAQgASgJEhUKDXJlbmV3ZWRfYXRfbXMYBSABKAQSEAoIcmV2aXNpb24YBiABKAQiYQoMQWRkcmVzc0NsYWltEg8KB3ZlcnNpb24YASABKA0SDQoFb3duZXIYAiABKAkSEAoIZW5kcG9pbnQYAyABKAkSDgoGY2xpZW50GAQgASgJEg8KB2hvbGRfbXMYBSABKARiBnByb3RvMw", [file_connection]);
+  fileDesc("ChN2d2lyZV9qb3VybmFsLnByb3RvEg12d2lyZS5qb3VybmFsIq8DChBDb25uZWN0aW9uUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SKgoKY29ubmVjdGlvbhgCIAEoCzIWLmNvbm5lY3Rpb24uQ29ubmVjdGlvbhI0ChVtZWNoYW5pc21fcHJlZmVyZW5jZXMYAyADKAsyFS5jb25uZWN0aW9uLk1lY2hhbmlzbRI7CgZtZW1vcnkYBCADKAsyKy52d2lyZS5qb3VybmFsLkNvbm5lY3Rpb25SZWNvcmQuTWVtb3J5RW50cnkSLwoQb253YXJkX21lY2hhbmlzbRgFIAEoCzIVLmNvbm5lY3Rpb24uTWVjaGFuaXNtEg8KB2Jvb3RfaWQYBiABKAkSEwoLY2xvc2VfYXRfbXMYByABKAQSEwoLZXN0YWJsaXNoZWQYCCABKAgSJwoHbGVhdmluZxgJIAEoCzIWLnZ3aXJlLmpvdXJuYWwuTGVmdEhvcBInCgdrZWVwaW5nGAogASgLMhYudndpcmUuam91cm5hbC5LZWVwaW5nGi0KC01lbW9yeUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTgoHS2VlcGluZxIRCglwZXJpb2RfbXMYASABKAQSDwoHcGVyaW9kcxgCIAEoDRIPCgdwYWNrZXRzGAMgASgJEg4KBmRvdWJ0cxgEIAEoDSJCCgdMZWZ0SG9wEgsKA3VybBgBIAEoCRIqCgpjb25uZWN0aW9uGAIgASgLMhYuY29ubmVjdGlvbi5Db25uZWN0aW9uIqwBCgtMZWFzZVJlY29yZBIPCgd2ZXJzaW9uGAEgASgNEgsKA2tleRgCIAEoCRIRCgljbGllbnRfaWQYAyABKAkSFQoNc3JjX2FkZHJlc3NlcxgEIAMoCRIVCg1kc3RfYWRkcmVzc2VzGAUgAygJEhYKDmV4dHJhX3ByZWZpeGVzGAYgAygJEg8KB2Jvb3RfaWQYByABKAkSFQoNa2VlcF91bnRpbF9tcxgIIAEoBCJ0CgtCbG9ja1JlY29yZBIPCgd2ZXJzaW9uGAEgASgNEg0KBW93bmVyGAIgASgJEgsKA2tleRgDIAEoCRIPCgdib290X2lkGAQgASgJEhUKDXJlbmV3ZWRfYXRfbXMYBSABKAQSEAoIcmV2aXNpb24YBiABKAQiYQoMQWRkcmVzc0NsYWltEg8KB3ZlcnNpb24YASABKA0SDQoFb3duZXIYAiABKAkSEAoIZW5kcG9pbnQYAyABKAkSDgoGY2xpZW50GAQgASgJEg8KB2hvbGRfbXMYBSABKAQicwoQVHVubmVsS2V5c1JlY29yZBIPCgd2ZXJzaW9uGAEgASgNEhgKEHdpcmVndWFyZF9zZWNyZXQYAiABKAwSGQoRaXBzZWNfcHJpdmF0ZV9rZXkYAyABKAwSGQoRaXBzZWNfY2VydGlmaWNhdGUYBCABKAxiBnByb3RvMw", [file_connection]);
 
 /**
  * One connection as one hop intends it to be.
@@ -323,4 +323,44 @@ export type AddressClaim = Message<"vwire.journal.AddressClaim"> & {
  */
 export const AddressClaimSchema: GenMessage<AddressClaim> = /*@__PURE__*/
   messageDesc(file_vwire_journal, 5);
+
+/**
+ * What a forwarder proves itself by at the other ends of its tunnels, and keeps over a restart. Never sent to anybody.
+ *
+ * @generated from message vwire.journal.TunnelKeysRecord
+ */
+export type TunnelKeysRecord = Message<"vwire.journal.TunnelKeysRecord"> & {
+  /**
+   * Format version; a reader refuses a newer one.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * From which the private key of every WireGuard tunnel is derived, by the tunnel's name: 32 bytes.
+   *
+   * @generated from field: bytes wireguard_secret = 2;
+   */
+  wireguardSecret: Uint8Array;
+
+  /**
+   * For IKEv2, where the forwarder makes IPsec tunnels: PKCS#8 DER of an RSA key, and DER of its own certificate of it.
+   *
+   * @generated from field: bytes ipsec_private_key = 3;
+   */
+  ipsecPrivateKey: Uint8Array;
+
+  /**
+   * @generated from field: bytes ipsec_certificate = 4;
+   */
+  ipsecCertificate: Uint8Array;
+};
+
+/**
+ * Describes the message vwire.journal.TunnelKeysRecord.
+ * Use `create(TunnelKeysRecordSchema)` to create a new message.
+ */
+export const TunnelKeysRecordSchema: GenMessage<TunnelKeysRecord> = /*@__PURE__*/
+  messageDesc(file_vwire_journal, 6);
 

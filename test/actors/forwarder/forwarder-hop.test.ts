@@ -10,6 +10,7 @@ import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-tab
 import { createDecisions } from '../../../actors/selection/decisions.ts';
 import {
   createSimulatedDataplane,
+  simulatedCapabilities,
   type SimulatedFault,
 } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
@@ -66,12 +67,7 @@ beforeEach(() => {
       const networkService = { payload: 'IP' } as never;
       return { networkService, endpoints: new Map(), endpointCount: 0, isStale: false };
     },
-    choose: () => ({
-      candidates: registered.map(entry),
-      by: undefined,
-      turn: 1,
-      passedOver: [],
-    }),
+    choose: () => ({ candidates: registered.map(entry), by: undefined, turn: 1, passedOver: [] }),
   };
   hop = forwarderHop({
     name: 'forwarder',
@@ -88,6 +84,7 @@ beforeEach(() => {
     vxlanPort: 4789,
     underlayMtu: 1500,
     undoTimeoutMs: 1_000,
+    capabilities: simulatedCapabilities(),
     dataplane: createSimulatedDataplane({
       world,
       clock,

@@ -1,8 +1,10 @@
 // Protects the step from what was agreed to what the data plane makes: whose addresses and routes go to which end, the
-// rule of next hops on a link, MTU, and which side of a tunnel is ours.
+// rule of next hops on a link, MTU, which side of a tunnel is ours, and with which key.
 
+import { generateKeyPairSync } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
+import { ownKeyName } from '../../../actors/forwarder/tunnel-ends.ts';
 import { wireOf } from '../../../actors/forwarder/wire-of.ts';
 import type { Mechanism } from '../../../protocols/nsm/gen/connection_pb.ts';
 import {
@@ -10,13 +12,32 @@ import {
   type IPContext,
 } from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
-import { makeMechanism, mechanismClass, mechanismType } from '../../../protocols/nsm/mechanism.ts';
+import {
+  makeMechanism,
+  mechanismClass,
+  mechanismType,
+  withParameters,
+} from '../../../protocols/nsm/mechanism.ts';
+import { memifMechanism } from '../../../protocols/nsm/memif-mechanism.ts';
+import { wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
 import type { KernelEnd, Wire } from '../../../protocols/ports/dataplane.ts';
+import type { TunnelKeys } from '../../../protocols/ports/tunnel-keys.ts';
+import { encodeBase64 } from '../../../protocols/spiffe/base64url.ts';
+import { createMemoryJournal } from '../../../transports/journal/memory-journal.ts';
+import { selfSignedCertificate } from '../../../transports/tunnel-keys/self-signed-certificate.ts';
+import { openTunnelKeys } from '../../../transports/tunnel-keys/tunnel-keys.ts';
 import { connectionAt } from '../connection/hop-request.ts';
 
 const path = ['nsc', 'nsmgr', 'forwarder', 'nse'];
 const clientKernel = kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' });
 const endpointKernel = kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName: 'nse-1' });
+
+const ownKeys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: false });
+const certificate = (): string => {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  return encodeBase64(selfSignedCertificate(privateKey, 'test'));
+};
+const certificates = [certificate(), certificate()] as const;
 
 interface Case {
   readonly client?: Mechanism;
@@ -24,6 +45,7 @@ interface Case {
   readonly ip?: Partial<Record<keyof IPContext, unknown>>;
   readonly mtu?: number;
   readonly payload?: string;
+  readonly keys?: TunnelKeys;
 }
 
 function wire({
@@ -32,6 +54,7 @@ function wire({
   ip = {},
   mtu = 0,
   payload = 'IP',
+  keys = ownKeys,
 }: Case): Wire {
   const context = create(ConnectionContextSchema, {
     MTU: mtu,
@@ -42,7 +65,7 @@ function wire({
     },
   });
   const answer = connectionAt(2, path, { context, payload });
-  return wireOf({ answer, client, onward, hop: 'forwarder' });
+  return wireOf({ answer, client, onward, nextName: 'nse', keys, hop: 'forwarder' });
 }
 
 const ends = (made: Wire) => [made.client, made.endpoint] as [KernelEnd, KernelEnd];
@@ -235,13 +258,126 @@ describe('a tunnel', () => {
   });
 });
 
+describe('memif', () => {
+  const abstract = memifMechanism({ inodeUrl: 'inode://4/3', socketFile: '@a' });
+  const socket = { kind: 'abstract', name: '@a', netns: 'inode://4/3' };
+
+  it('is made towards the client and connected to at the Endpoint, in the mode of the payload', () => {
+    const made = wire({ client: abstract, onward: abstract });
+    expect(made.client).toEqual({ kind: 'memif', socket, role: 'master', mode: 'ip' });
+    expect(made.endpoint).toEqual({ kind: 'memif', socket, role: 'slave', mode: 'ip' });
+    const { endpoint } = wire({ onward: abstract, payload: 'ETHERNET' });
+    expect(endpoint).toMatchObject({ mode: 'ethernet' });
+  });
+});
+
+describe('a tunnel with keys', () => {
+  const peer = encodeBase64(new Uint8Array(32).fill(9));
+  const keyed = (own: 'src' | 'dst', change: Record<string, string | undefined> = {}) => {
+    const name = ownKeyName('id-2', own === 'src' ? 'endpoint' : 'client', 'nse');
+    const key = ownKeys.wireguardPublicKey(name);
+    return withParameters(
+      wireguardMechanism({
+        srcIp: '10.9.0.1',
+        srcPort: 51_820,
+        dstIp: '10.9.0.2',
+        dstPort: 51_821,
+        srcPublicKey: own === 'src' ? key : peer,
+        dstPublicKey: own === 'src' ? peer : key,
+        mtu: 1440,
+      }),
+      change,
+    );
+  };
+
+  it('has its own key by name and never the private one, and its peer’s, on either side', () => {
+    const publicKeyOf = (name: string) => ownKeys.wireguardPublicKey(name);
+    const onwardName = ownKeyName('id-2', 'endpoint', 'nse');
+    const made = wire({ onward: keyed('src') });
+    expect(made).toMatchObject({ mtu: 1440 });
+    expect(made.endpoint).toEqual({
+      kind: 'wireguard',
+      localIp: '10.9.0.1',
+      localPort: 51_820,
+      remoteIp: '10.9.0.2',
+      remotePort: 51_821,
+      keyName: onwardName,
+      publicKey: publicKeyOf(onwardName),
+      peerPublicKey: peer,
+    });
+    const clientName = ownKeyName('id-2', 'client');
+    expect(wire({ client: keyed('dst') }).client).toEqual({
+      kind: 'wireguard',
+      localIp: '10.9.0.2',
+      localPort: 51_821,
+      remoteIp: '10.9.0.1',
+      remotePort: 51_820,
+      keyName: clientName,
+      publicKey: publicKeyOf(clientName),
+      peerPublicKey: peer,
+    });
+  });
+
+  it.each(['src_ip', 'dst_ip', 'src_public_key', 'dst_public_key'])(
+    'without %s is refused, naming it',
+    (key) => {
+      expect(() => wire({ onward: keyed('src', { [key]: undefined }) })).toThrow(
+        expect.objectContaining({
+          code: 'INVALID_ARGUMENT',
+          details: expect.objectContaining({
+            rule: 'endpoint mechanism',
+            expected: `parameter ${key}`,
+          }),
+        }),
+      );
+    },
+  );
+
+  it('is not made with another key than the one that was agreed on', () => {
+    const other = encodeBase64(new Uint8Array(32).fill(8));
+    expect(() => wire({ onward: keyed('src', { src_public_key: other }) })).toThrow(
+      expect.objectContaining({
+        code: 'FAILED_PRECONDITION',
+        details: expect.objectContaining({
+          rule: 'own key of the endpoint side',
+          found: other,
+          remedy: expect.stringContaining('refresh'),
+        }),
+      }),
+    );
+  });
+
+  it('of IPsec has certificates and the identities that follow from them; who is nearer to the client begins', () => {
+    const keys = { ...ownKeys, ipsecCertificate: certificates[0] };
+    const parameters = { src_public_key: certificates[0], dst_public_key: certificates[1] };
+    const onward = { ...keyed('src', parameters), type: 'IPSEC' };
+    const [certificate, peerCertificate] = certificates;
+    expect(wire({ onward, keys }).endpoint).toMatchObject({
+      kind: 'ipsec',
+      certificate,
+      peerCertificate,
+      identity: certificate.slice(0, 64),
+      peerIdentity: peerCertificate.slice(0, 64),
+      initiates: true,
+    });
+    const swapped = { src_public_key: peerCertificate, dst_public_key: certificate };
+    const client = { ...keyed('src', swapped), type: 'IPSEC' };
+    expect(wire({ client, keys }).client).toMatchObject({ certificate, initiates: false });
+    expect(() => wire({ onward })).toThrow(
+      expect.objectContaining({
+        details: expect.objectContaining({ expected: 'none: this forwarder has no keys' }),
+      }),
+    );
+  });
+});
+
 it('an end of no known mechanism is refused, naming the side', () => {
-  const onward = { ...endpointKernel, type: 'MEMIF' };
+  const onward = { ...endpointKernel, type: 'SRV6' };
   expect(() => wire({ onward })).toThrow(
     expect.objectContaining({
       code: 'UNIMPLEMENTED',
       message: expect.stringContaining('endpoint'),
-      details: expect.objectContaining({ found: 'MEMIF' }),
+      details: expect.objectContaining({ found: 'SRV6' }),
     }),
   );
 });

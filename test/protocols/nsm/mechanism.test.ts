@@ -201,6 +201,9 @@ describe('MTU', () => {
     expect(tunnelMtu(1500, 'VXLAN', 4)).toBe(1446);
     expect(tunnelMtu(1500, 'VXLAN', 6)).toBe(1426);
     expect(tunnelMtu(9000, 'WIREGUARD', 4)).toBe(8940);
+    expect(tunnelMtu(1500, 'WIREGUARD', 6)).toBe(1420);
+    expect(tunnelMtu(1500, 'IPSEC', 4)).toBe(1419);
+    expect(tunnelMtu(1500, 'IPSEC', 6)).toBe(1399);
     expect(tunnelMtu(1500, 'KERNEL', 4)).toBe(1500);
     expect(tunnelMtu(0, 'VXLAN', 4)).toBe(0);
   });
