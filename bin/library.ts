@@ -54,6 +54,11 @@ export interface EndpointOptions extends WorkloadOptions {
    * several prefixes. Default: `['169.254.0.0/16']`; an empty list gives no addresses.
    */
   readonly addresses?: readonly (string | readonly string[])[];
+  /**
+   * What its wires may end in; default `['KERNEL']`, an interface. With `MEMIF` the mechanism of a connection may name an
+   * abstract socket instead, on which the Endpoint has to be the memif master.
+   */
+  readonly mechanisms?: readonly ('KERNEL' | 'MEMIF')[];
   /** Where it serves; default: a unix socket in a temporary directory of its own. */
   readonly listenOn?: string;
   /**
@@ -80,6 +85,8 @@ export interface ClientOptions extends WorkloadOptions {
   readonly service: string;
   /** Name of the interface, at most 15 bytes. Default: made of the service's name. */
   readonly interfaceName?: string;
+  /** `MEMIF`: its connection names an abstract socket, to connect to as a memif slave. Default `KERNEL`, an interface. */
+  readonly mechanism?: 'KERNEL' | 'MEMIF';
   /** Time of one Request; default 15,000. */
   readonly requestTimeoutMs?: number;
   /**
@@ -141,6 +148,7 @@ export async function createEndpoint(options: EndpointOptions): Promise<Endpoint
       registerTimeoutMs: options.connectTimeoutMs ?? connectTimeoutMsDefault,
       maxTokenLifetimeMs: options.maxTokenLifetimeMs ?? maxTokenLifetimeMsDefault,
       netns: options.namespace ?? namespaceInodeUrl(ownNamespace),
+      ...(options.mechanisms === undefined ? {} : { mechanisms: options.mechanisms }),
       ...(onRequest === undefined
         ? {}
         : { onRequest: async (connection) => (await onRequest(connection)) ?? connection }),
@@ -162,7 +170,7 @@ export async function createEndpoint(options: EndpointOptions): Promise<Endpoint
  * comes about in time, what the last Request was refused with.
  */
 export async function createClient(options: ClientOptions): Promise<Client> {
-  const { name, service, interfaceName, onStatus } = options;
+  const { name, service, interfaceName, mechanism: mechanismType = 'KERNEL', onStatus } = options;
   checkName(name);
   if (service === '') throw badOption('service', 'a name', 'an empty text');
   if (interfaceName !== undefined) checkInterfaceName(interfaceName, 'interfaceName');
@@ -175,7 +183,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   const role = composeNsc(platform, {
     name,
     connectTo: options.connectTo ?? defaultConnectTo,
-    services: [{ mechanismType: 'KERNEL', networkService: service, interfaceName, labels: {} }],
+    services: [{ mechanismType, networkService: service, interfaceName, labels: {} }],
     labels: options.labels ?? {},
     requestTimeoutMs: options.requestTimeoutMs ?? requestTimeoutMsDefault,
     maxTokenLifetimeMs: options.maxTokenLifetimeMs ?? maxTokenLifetimeMsDefault,

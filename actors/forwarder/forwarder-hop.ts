@@ -46,9 +46,11 @@ const localPartRule: LocalPartRule = 'local-part';
 /** UDP ports that a tunnel may move to when the agreed VNI is taken on this node. */
 const portMovesMax = 4;
 
-export function forwarderHop(setup: ForwarderHopSetup): Hop {
+export function forwarderHop(known: ForwarderHopSetup): Hop {
+  let setup = known;
   return {
     async request(request) {
+      setup = await withAnyReach(setup, request.call);
       const client = agreeWithClient(setup, request);
       try {
         const selected = await endpointCandidates(setup, request);
@@ -66,6 +68,13 @@ export function forwarderHop(setup: ForwarderHopSetup): Hop {
     resume: ({ url, connection }) => void setup.nextHop.leave(url, connection, 0),
     repair: (connection, memory, call) => repair(setup, connection, memory, call),
   };
+}
+
+/** A data plane that could make nothing may have been mended since. */
+async function withAnyReach(setup: ForwarderHopSetup, call: Call): Promise<ForwarderHopSetup> {
+  if (setup.capabilities.mechanisms.length > 0) return setup;
+  const budget = { timeoutMs: timeLeft(setup, call), signal: call.signal };
+  return { ...setup, capabilities: await setup.dataplane.probe(budget) };
 }
 
 async function tryEndpoints(

@@ -17,6 +17,12 @@ import { ConfigError } from '../../bin/config/variables.ts';
 
 const socket = 'unix:///var/lib/networkservicemesh/nsm.io.sock';
 
+it('types of mechanisms that go first are read in any case, and a type that there is none of is refused', () => {
+  const read = (value: string) => loadForwarderConfig({ NSM_MECHANISM_PRIORITY: value });
+  expect(read('vxlan,WIREGUARD').mechanismPriority).toEqual(['VXLAN', 'WIREGUARD']);
+  expect(() => read('VXLAN,WIREGARD')).toThrow(ConfigError);
+});
+
 describe('defaults', () => {
   it('are those of the reference', () => {
     expect(loadNsmgrConfig({})).toMatchObject({
@@ -36,6 +42,7 @@ describe('defaults', () => {
       networkServiceName: 'forwarder',
       tunnelIp: undefined,
       vxlanPort: 0,
+      mechanismPriority: [],
     });
     expect(loadNseConfig({})).toMatchObject({
       name: 'icmp-server',

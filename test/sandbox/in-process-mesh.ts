@@ -77,7 +77,7 @@ export interface ClientPart extends Part {
 }
 
 type Fault = (operation: string, step: string) => SimulatedFault | undefined;
-type ForwarderExtras = Partial<Omit<ForwarderOptions, 'capabilities' | 'tunnelKeys'>> & {
+type ForwarderExtras = Partial<Omit<ForwarderOptions, 'tunnelKeys'>> & {
   readonly fault?: Fault;
   /** Mechanism types of its data plane; for WIREGUARD it has keys then, the same in every life. */
   readonly mechanisms?: readonly string[];

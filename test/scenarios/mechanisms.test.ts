@@ -209,6 +209,30 @@ it('a mechanism that nobody has is refused with those that there are', async () 
   expect(made.objects).toBe(0);
 });
 
+it('a data plane that could make nothing when the forwarder started is asked again', async () => {
+  const made = (mesh = await createMesh(0));
+  const node = await made.addNode('node-1', {
+    capabilities: { mechanisms: [], missing: ['bridge'] },
+  });
+  await made.addEndpoint(node, 'nse');
+  const known = await made.run(made.request(node.managerUrl, made.firstRequest('a')));
+  expect(made.objects).toBe(2);
+  await made.run(made.close(node.managerUrl, known));
+});
+
+it('a client refuses to ask for what it cannot be the end of, before it asks for anything', async () => {
+  const { made, first } = await meshOf([userSpace]);
+  await made.addEndpoint(first, 'nse');
+  expect(() => made.addClient(first, 'nsc', ['kernel://service', 'vfio://service'])).toThrow(
+    expect.objectContaining({
+      code: 'INVALID_ARGUMENT',
+      details: expect.objectContaining({ found: 'vfio://' }),
+    }),
+  );
+  await made.clock.advance(1_000);
+  expect(made.objects).toBe(0);
+});
+
 describe('a live tunnel', () => {
   const refresh = (made: Mesh, { managerUrl }: Node, known: Connection) =>
     made.run(made.request(managerUrl, made.refreshOf(known)));

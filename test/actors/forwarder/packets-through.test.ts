@@ -12,6 +12,8 @@ import type { Connection, Mechanism } from '../../../protocols/nsm/gen/connectio
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { vxlanMechanism } from '../../../protocols/nsm/vxlan-mechanism.ts';
 import { carry } from '../../sandbox/carry.ts';
+import { wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
+import type { TunnelKeys } from '../../../protocols/ports/tunnel-keys.ts';
 import { createManualClock } from '../../sandbox/manual-clock.ts';
 import { connectionAt } from '../connection/hop-request.ts';
 
@@ -20,17 +22,28 @@ const near = kernelMechanism({ netnsUrl: 'inode://4/1', interfaceName: 'nsm-1' }
 const far = kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName: 'nse-1' });
 const tunnel = vxlanMechanism({ srcIp: '10.9.0.1', dstIp: '10.9.0.2', vni: 7 });
 
+const key = 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=';
+const keys: TunnelKeys = { wireguardPublicKey: () => key };
+const encrypted = wireguardMechanism({
+  srcIp: '10.9.0.1',
+  dstIp: '10.9.0.2',
+  srcPublicKey: key,
+  dstPublicKey: key.replaceAll('Q', 'g'),
+});
+
 let world: SimulatedWorld;
 let dataplane: ReturnType<typeof createSimulatedDataplane>;
 
 beforeEach(() => {
   world = new SimulatedWorld();
-  dataplane = createSimulatedDataplane({ world, clock, installation: 'i', forwarder: 'f' });
+  const mechanisms = ['KERNEL', 'VXLAN', 'WIREGUARD'];
+  const owner = { installation: 'i', forwarder: 'f' };
+  dataplane = createSimulatedDataplane({ world, clock, ...owner, mechanisms });
 });
 
 async function wire(client: Mechanism, onward: Mechanism): Promise<Connection> {
   const connection = connectionAt(1, ['client', 'f', 'nse'], { mechanism: client });
-  await dataplane.ensure(wireOf({ answer: connection, client, onward, hop: 'f' }), {
+  await dataplane.ensure(wireOf({ answer: connection, client, onward, keys, hop: 'f' }), {
     timeoutMs: 1_000,
   });
   return connection;
@@ -54,6 +67,7 @@ describe('packets that show life', () => {
     ['both workloads here', near, far, 11n],
     ['the Endpoint on another node', near, tunnel, 10n],
     ['the client on another node', tunnel, far, 1n],
+    ['the Endpoint behind an encrypted tunnel', near, encrypted, 10n],
   ] as const)('%s', async (_, client, onward, packets) => {
     const connection = await wire(client, onward);
     carry(world, { fromClient: 1n, fromEndpoint: 10n });

@@ -10,10 +10,10 @@ import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 
 const netns = 'inode://4/1';
 
-function look(netnsUrl: string, interfaceName: string): Promise<Finding> {
+function look(netnsUrl: string, interfaceName: string, type = 'KERNEL'): Promise<Finding> {
   const received = (name: string) =>
     name === 'broken' ? Promise.reject(new Error('test')) : Promise.resolve(counted[name]);
-  const mechanism = kernelMechanism({ netnsUrl, interfaceName });
+  const mechanism = { ...kernelMechanism({ netnsUrl, interfaceName }), type };
   const intent = {
     connection: create(ConnectionSchema, { id: 'a', mechanism }),
     preferences: [],
@@ -26,6 +26,10 @@ function look(netnsUrl: string, interfaceName: string): Promise<Finding> {
 }
 
 const counted: Readonly<Record<string, bigint>> = { 'nse-1': 7n };
+
+it('a memif, which somebody else drives, says nothing', async () => {
+  expect(await look(netns, 'nse-1', 'MEMIF')).toMatchObject({ kind: 'unknown' });
+});
 
 it.each([
   ['its interface', netns, 'nse-1', { kind: 'there', packets: 7n }],
