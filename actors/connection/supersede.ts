@@ -1,12 +1,17 @@
 // One client, one wire: a first Request closes what this hop still holds for the same client under another id. A client
 // whose answer was lost, or whose manager forgot it, comes back as a stranger, and its old wire would hold the name of
 // its interface until it expires. The client is the same where the path begins with the same id and name, and the
-// wire would end in the same interface of the same network namespace. Of another SPIFFE ID it is another client, which is
-// refused the interface as long as its owner has it.
+// wire would end in the same interface of the same network namespace, or in shared memory of the same namespace. Of
+// another SPIFFE ID it is another client, which is refused the interface as long as its owner has it.
 
 import { describeError } from '../../protocols/errors.ts';
 import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
-import { mechanismType, parameter, parameterKey } from '../../protocols/nsm/mechanism.ts';
+import {
+  isWorkloadEnd,
+  mechanismType,
+  parameter,
+  parameterKey,
+} from '../../protocols/nsm/mechanism.ts';
 import { isSameSigner } from '../../protocols/spiffe/path-token.ts';
 import type { ActorContext } from '../runtime/api.ts';
 import type { ConnectionTable } from './connection-table.ts';
@@ -67,10 +72,11 @@ function supersededBy(
   return found;
 }
 
-/** Names an interface of a namespace; undefined where the mechanism does not say both. */
+/** Names an interface of a namespace; undefined where the mechanism does not say both. One client has one memif. */
 function interfaceOf(mechanism: Mechanism | undefined): string | undefined {
-  if (mechanism?.type !== mechanismType.kernel) return undefined;
+  if (mechanism === undefined || !isWorkloadEnd(mechanism)) return undefined;
   const netns = parameter(mechanism, parameterKey.inodeUrl) ?? '';
+  if (mechanism.type === mechanismType.memif) return netns === '' ? undefined : `${netns} memif:`;
   const name = parameter(mechanism, parameterKey.name) ?? '';
   return netns === '' || name === '' ? undefined : `${netns} ${name}`;
 }

@@ -113,6 +113,19 @@ describe('on one node', () => {
     expect(endOf(first, 'endpoint').kind).toBe('kernel');
   });
 
+  it('a memif client whose answer was lost, and who comes back as a stranger, has one wire', async () => {
+    const { made, first } = await meshOf([userSpace]);
+    await made.addEndpoint(first, 'nse');
+    const asked = firstOf(made, 'a', [memifMechanism({ inodeUrl: 'inode://4/99' })]);
+    await made.run(made.request(first.managerUrl, asked));
+    const known = await made.run(made.request(first.managerUrl, asked));
+    expect(made.objects).toBe(2);
+    const other = firstOf(made, 'b', [memifMechanism({ inodeUrl: 'inode://4/99' })]);
+    const second = await made.run(made.request(first.managerUrl, other));
+    expect(made.objects).toBe(4);
+    for (const each of [known, second]) await made.run(made.close(first.managerUrl, each));
+  });
+
   it('a memif wire ends with the namespace of its client', async () => {
     const { made, first } = await meshOf([userSpace]);
     await made.addEndpoint(first, 'nse');
