@@ -6,10 +6,10 @@ import { answerJudge, type JudgeAnswer } from '../../actors/authorization/answer
 import { AuditTrail } from '../../actors/authorization/audit-trail.ts';
 import { Authority } from '../../actors/authorization/authority.ts';
 import { guardServices, type GuardSetup } from '../../actors/authorization/guard-services.ts';
+import { refusedByListener } from '../../actors/authorization/refused-by-listener.ts';
 import type { TokenSource } from '../../actors/connection/tokens.ts';
 import { type AccessPolicy, openPolicy } from '../../protocols/authorization/access-policy.ts';
 import { testedAccessPolicyFrom } from '../../protocols/authorization/access-policy-document.ts';
-import type { NsmError } from '../../protocols/errors.ts';
 import { TokenReader } from '../../protocols/authorization/read-tokens.ts';
 import {
   NetworkServiceEndpointQuerySchema,
@@ -21,6 +21,7 @@ import { isInterdomain } from '../../protocols/nsm/service-name.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import type { Refusal } from '../../protocols/ports/refusal.ts';
 import type { ServedService, ServiceHandler } from '../../protocols/ports/rpc.ts';
 import { openAuditLog } from '../../transports/process/audit-log.ts';
 import type { CommonConfig } from '../config/load.ts';
@@ -49,8 +50,8 @@ export interface Authorization {
   ): readonly ServedService[];
   /** What a client holds the answer of its next hop to. */
   answerJudge(hop: string): JudgeAnswer;
-  /** Records that TLS let somebody not in. */
-  refusedConnection(error: NsmError): void;
+  /** Records what a listener turned away. */
+  refused(refusal: Refusal): void;
   stop(): void;
 }
 
@@ -75,16 +76,8 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
     guard: (hop, services, parts) =>
       guardServices(services, { authority: authorityOf(hop), ...parts }),
     answerJudge: (hop) => answerJudge(authorityOf(hop).setup),
-    refusedConnection({ details: { rule = 'tls-handshake', expected, found }, message }) {
-      trail.record({
-        decision: 'denied',
-        operation: 'Connect',
-        hop: setup.name,
-        self: self() ?? '',
-        rule,
-        found: found ?? message,
-        ...(expected !== undefined && { expected }),
-      });
+    refused(refusal) {
+      trail.record(refusedByListener(refusal, { hop: setup.name, self: self() ?? '' }));
     },
     stop() {
       policy.stop();

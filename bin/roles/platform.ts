@@ -13,6 +13,7 @@ import type { HeldFiles } from '../../protocols/ports/descriptors.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import type { Identity } from '../../protocols/ports/identity.ts';
+import type { Refusal } from '../../protocols/ports/refusal.ts';
 import type { Dialer, Listener } from '../../protocols/ports/rpc.ts';
 import { dialByScheme, listenByScheme } from '../../transports/dial-by-scheme.ts';
 import { withReceivedFiles, withSentFiles } from '../../transports/fd-passing/connection-files.ts';
@@ -128,7 +129,7 @@ async function createPlatformWith(
   const serving = {
     createGuard: () => createOperationGuard({ clock, keepKeyMs: keepKeyMs(options) }),
     ...(authorization && {
-      onRefused: (error: NsmError) => authorization.refusedConnection(error),
+      onRefused: (refusal: Refusal) => authorization.refused(refusal),
     }),
   };
   const grpc = createGrpc({

@@ -177,6 +177,7 @@ export class CallsInFlight<Call extends { abort(reason: NsmError): void }> {
     return new NsmError('RESOURCE_EXHAUSTED', 'too many calls are in flight', {
       rule: 'calls-in-flight',
       expected: `at most ${this.#max}`,
+      found: 'one more',
       remedy: 'call again later',
     });
   }

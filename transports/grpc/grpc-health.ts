@@ -13,14 +13,20 @@ import { admittedCaller } from './grpc-served-calls.ts';
 const serving = 1;
 const serviceUnknown = 3;
 
+export const healthMethods = [
+  { path: '/grpc.health.v1.Health/Check', name: 'Check' },
+  { path: '/grpc.health.v1.Health/Watch', name: 'Watch' },
+] as const;
+
 export function registerHealth(
   server: Server,
   host: GrpcHost,
   services: ReadonlySet<string>,
 ): void {
   const isServed = (service: string): boolean => service === '' || services.has(service);
+  const [check, watching] = healthMethods;
   server.register<HealthQuery, number>(
-    '/grpc.health.v1.Health/Check',
+    check.path,
     (call: ServerUnaryCall<HealthQuery, number>, callback: sendUnaryData<number>) => {
       if (isServed(call.request.service)) callback(null, serving);
       else callback(toStatus(unknownService(call.request.service)));
@@ -30,11 +36,11 @@ export function registerHealth(
     'unary',
   );
   server.register<HealthQuery, number>(
-    '/grpc.health.v1.Health/Watch',
+    watching.path,
     (call: ServerWritableStream<HealthQuery, number>) => {
       let caller: GrpcPeerCalls;
       try {
-        caller = admittedCaller(host, call);
+        caller = admittedCaller(host, call, watching.name);
       } catch (error) {
         call.emit('error', toStatus(asNsmError(error)));
         return;

@@ -5,7 +5,7 @@
 import { Server } from '@grpc/grpc-js';
 import type { Server as NetServer, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import type { NsmError } from '../../protocols/errors.ts';
+import { NsmError } from '../../protocols/errors.ts';
 import type { OperationGuard } from '../../protocols/messages/operation-guard.ts';
 import { createOperationGuard } from '../../protocols/messages/operation-guard.ts';
 import {
@@ -15,18 +15,20 @@ import {
 } from '../../protocols/messages/served-call.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import { type Log, silentLog } from '../../protocols/ports/log.ts';
+import type { OnRefused, Refusal } from '../../protocols/ports/refusal.ts';
 import type { Listener, Listening, ServedService } from '../../protocols/ports/rpc.ts';
 import { bindSocket } from './bound-socket.ts';
 import type { GrpcAddress, PlaintextOptions } from './grpc-address.ts';
 import { createPlaintextPolicy, parseGrpcUrl } from './grpc-address.ts';
 import { messageBytesMaxDefault } from './grpc-bytes.ts';
-import { registerHealth } from './grpc-health.ts';
+import { healthMethods, registerHealth } from './grpc-health.ts';
 import type { GrpcHost, GrpcServedCall } from './grpc-served-calls.ts';
 import { plaintextCaller, registerMethod } from './grpc-served-calls.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import type { FdPassing } from './passing-credentials.ts';
 import { type PeerBounds, peerBoundsDefault, PeerLoad } from './peer-load.ts';
-import { gatedInjector, StreamGate } from './stream-gate.ts';
+import { RefusalLog } from './refusal-log.ts';
+import { type CalledMethod, gatedInjector, StreamGate } from './stream-gate.ts';
 import { TlsDoor } from './tls-door.ts';
 
 export interface GrpcListenerOptions extends PlaintextOptions {
@@ -50,8 +52,8 @@ export interface GrpcListenerOptions extends PlaintextOptions {
   readonly keepaliveMs?: number;
   /** How long it has to answer the probe. */
   readonly keepaliveTimeoutMs?: number;
-  /** Told of each peer that TLS refuses, besides the log. */
-  readonly onRefused?: (error: NsmError) => void;
+  /** Told of each peer, connection and call that is turned away here, besides the log. */
+  readonly onRefused?: OnRefused;
   /** The guard of one listener; by default each has its own with default bounds. */
   readonly createGuard?: () => OperationGuard;
 }
@@ -60,36 +62,39 @@ export interface GrpcListenerOptions extends PlaintextOptions {
 const lastWordsMs = 200;
 
 export function createGrpcListener(options: GrpcListenerOptions): Listener {
-  const { tls, log = silentLog } = options;
+  const { tls, clock, log = silentLog } = options;
   const policy = tls === undefined ? createPlaintextPolicy(options) : undefined;
   return {
     listen: async (url: string, services: readonly ServedService[]): Promise<Listening> => {
       const address = parseGrpcUrl(url);
       policy?.(address);
-      const host = createHost(url, options);
+      const refusals = new RefusalLog({ clock, log, url, onRefused: options.onRefused });
+      const host = createHost(url, options, refusals);
       const server = createServerOf(host, services, options);
       const gateOf = gates(host, services, options);
       const entrance =
         tls === undefined
-          ? plainDoor(server, gateOf, options)
+          ? plainDoor(server, gateOf)
           : tlsDoor({ host, server, gateOf }, address.kind);
+      boundConnections(entrance.socket, host, options);
       try {
         const cut = followSockets(entrance.socket);
         const bound = await bindSocket(entrance.socket, address);
         if (tls === undefined) log.warn('listened without TLS', { url: bound });
         return {
           url: bound,
-          close: (graceMs) => close({ server, host, entrance, cut }, options.clock, graceMs),
+          close: (graceMs) => close({ server, host, entrance, cut }, clock, graceMs),
         };
       } catch (error) {
         entrance.close();
+        refusals.close();
         throw error;
       }
     },
   };
 
   function tlsDoor({ host, server, gateOf }: Inside, kind: GrpcAddress['kind']): Entrance {
-    const { clock, fdPassing, connectionsMax = connectionsMaxDefault } = options;
+    const { fdPassing } = options;
     const door = new TlsDoor({
       tls: tls as MutualTls,
       clock,
@@ -98,11 +103,10 @@ export function createGrpcListener(options: GrpcListenerOptions): Listener {
       server,
       gateOf,
       perPeer: perPeer(options),
-      connectionsMax,
       handshakesMax: options.handshakesMax ?? handshakesMaxDefault,
       handshakeMs: options.handshakeMs ?? handshakeMsDefault,
       fdPassing: kind === 'unix' ? fdPassing : undefined,
-      onRefused: options.onRefused,
+      refusals: host.refusals,
     });
     host.callerOf = (call) => door.connectionOf(call.getAuthContext().sslPeerCertificate);
     return door;
@@ -133,36 +137,61 @@ interface Entrance {
 }
 
 function gates(
-  { clock, messageBytesMax }: GrpcHost,
+  { clock, messageBytesMax, refusals }: GrpcHost,
   services: readonly ServedService[],
   options: GrpcListenerOptions,
 ): Inside['gateOf'] {
-  const long = new Set<string>();
+  const methods = new Map<string, CalledMethod>(
+    healthMethods.map(({ path, name }) => [path, { name, hasLongBody: false }]),
+  );
   for (const { path, method } of servedMethods(services).values()) {
-    if (method.methodKind === 'bidi_streaming') long.add(`/${path}`);
+    const hasLongBody = method.methodKind === 'bidi_streaming';
+    methods.set(`/${path}`, { name: method.name, hasLongBody });
   }
-  const hasLongBody = (path: string): boolean => long.has(path);
-  const bounds = perPeer(options);
-  return (load) => new StreamGate({ clock, bounds, load, hasLongBody, messageBytesMax });
+  const { keepaliveMs = 30_000, keepaliveTimeoutMs = 10_000 } = options;
+  const shared = {
+    clock,
+    bounds: perPeer(options),
+    messageBytesMax,
+    keepaliveMs,
+    keepaliveTimeoutMs,
+    methodOf: (path: string) => methods.get(path),
+    onRefused: (refusal: Refusal) => refusals.write(refusal),
+  };
+  return (load) => new StreamGate({ ...shared, load });
 }
 
-function plainDoor(
-  server: Server,
-  gateOf: Inside['gateOf'],
-  { connectionsMax }: GrpcListenerOptions,
-): Entrance {
+/** Whoever it was is not known yet. */
+function boundConnections(
+  socket: NetServer,
+  { refusals }: GrpcHost,
+  { connectionsMax = connectionsMaxDefault }: GrpcListenerOptions,
+): void {
+  socket.maxConnections = connectionsMax;
+  socket.on('drop', () =>
+    refusals.write({
+      error: new NsmError('RESOURCE_EXHAUSTED', 'there are too many connections', {
+        rule: 'connections',
+        expected: `at most ${connectionsMax}`,
+        found: 'one more',
+      }),
+    }),
+  );
+}
+
+function plainDoor(server: Server, gateOf: Inside['gateOf']): Entrance {
   const injector = gatedInjector(server, gateOf(new PeerLoad()));
   const socket = createServer({ noDelay: true }, (connection) => {
     connection.on('error', () => {});
     injector.injectConnection(connection);
   });
-  socket.maxConnections = connectionsMax ?? connectionsMaxDefault;
   return { socket, close: () => void socket.close() };
 }
 
-function createHost(url: string, options: GrpcListenerOptions): GrpcHost {
+function createHost(url: string, options: GrpcListenerOptions, refusals: RefusalLog): GrpcHost {
   return {
     url,
+    refusals,
     clock: options.clock,
     guard: options.createGuard?.() ?? createOperationGuard({ clock: options.clock }),
     inFlight: new CallsInFlight<GrpcServedCall>(options.callsMax ?? 10_000),
@@ -180,8 +209,6 @@ function createServerOf(
     'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': host.messageBytesMax,
     'grpc.max_send_message_length': host.messageBytesMax,
-    'grpc.keepalive_time_ms': options.keepaliveMs ?? 30_000,
-    'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? 10_000,
     // Of one connection, and never reached by a peer that heeds its own bound.
     'grpc.max_concurrent_streams': 2 * perPeer(options).callsMax,
   });
@@ -214,6 +241,7 @@ async function close(
   });
   await host.inFlight.drain(clock, graceMs, listenerStopped(host.url));
   await shutDown;
+  host.refusals.close();
   cut();
 }
 

@@ -32,6 +32,7 @@ import type { Peer } from '../../protocols/ports/rpc.ts';
 import { asBuffer, decodeMessage, encodeMessage } from './grpc-bytes.ts';
 import type { Inflow } from './grpc-flow.ts';
 import { flowFrom, flowInto } from './grpc-flow.ts';
+import type { RefusalLog } from './refusal-log.ts';
 import { fromMetadata, readOperation, toMetadata, toStatus } from './grpc-metadata.ts';
 
 export interface GrpcServedCall {
@@ -45,6 +46,7 @@ export interface GrpcHost {
   readonly guard: OperationGuard;
   readonly inFlight: CallsInFlight<GrpcServedCall>;
   readonly messageBytesMax: number;
+  readonly refusals: RefusalLog;
   /** Undefined for a call whose connection has just ended. */
   callerOf: (call: Pick<Unary, 'getAuthContext'>) => GrpcPeerCalls | undefined;
 }
@@ -118,7 +120,7 @@ function serveUnary(
   let context: ServedCall | undefined;
   let caller: GrpcPeerCalls | undefined;
   try {
-    caller = admittedCaller(host, call);
+    caller = admittedCaller(host, call, served.method.name);
     context = contextOf(host, call, caller.peer);
     const { request } = call;
     if (request instanceof NsmError) throw request;
@@ -148,7 +150,7 @@ function serveUnary(
 
 function serveStream(host: GrpcHost, served: ServedMethod, call: Stream): void {
   try {
-    const caller = admittedCaller(host, call);
+    const caller = admittedCaller(host, call, served.method.name);
     const context = contextOf(host, call, caller.peer);
     if ('request' in call && call.request instanceof NsmError) throw call.request;
     new ServedStream({ host, served, call, context, caller }).run();
@@ -158,12 +160,19 @@ function serveStream(host: GrpcHost, served: ServedMethod, call: Stream): void {
 }
 
 /** Errors: UNAVAILABLE (the connection ends), RESOURCE_EXHAUSTED. */
-export function admittedCaller(host: GrpcHost, call: Pick<Unary, 'getAuthContext'>): GrpcPeerCalls {
+export function admittedCaller(
+  host: GrpcHost,
+  call: Pick<Unary, 'getAuthContext'>,
+  operation: string,
+): GrpcPeerCalls {
   const caller = host.callerOf(call);
   if (caller === undefined) throw listenerStopped(host.url);
-  const refusal = caller.refusal ?? host.inFlight.refusal();
-  if (refusal !== undefined) throw refusal;
-  return caller;
+  if (caller.refusal !== undefined) throw caller.refusal;
+  const error = host.inFlight.refusal();
+  if (error === undefined) return caller;
+  const { spiffeId: peer } = caller.peer;
+  host.refusals.write({ error, operation, ...(peer !== undefined && { peer }) });
+  throw error;
 }
 
 function contextOf(host: GrpcHost, call: Unary | Stream, peer: Peer): ServedCall {

@@ -8,6 +8,7 @@ export class Handshakes {
   readonly #max: number;
   readonly #onGivenUp: (error: NsmError) => void;
   readonly #open = new Set<Duplex>();
+  readonly #givenUp = new WeakSet<Duplex>();
 
   constructor(max: number, onGivenUp: (error: NsmError) => void) {
     this.#max = max;
@@ -20,13 +21,20 @@ export class Handshakes {
     if (this.#open.size <= this.#max) return;
     const [oldest] = this.#open;
     this.#open.delete(oldest as Duplex);
+    this.#givenUp.add(oldest as Duplex);
     oldest?.destroy();
     this.#onGivenUp(
       new NsmError('RESOURCE_EXHAUSTED', 'a handshake gave way to a later one', {
         rule: 'handshakes',
         expected: `at most ${this.#max} under way`,
+        found: 'one more',
       }),
     );
+  }
+
+  /** It gave way, which has been told. */
+  isGivenUp(socket: Duplex | undefined): boolean {
+    return socket !== undefined && this.#givenUp.has(socket);
   }
 
   /** It is known who that is. */

@@ -21,10 +21,17 @@ export const peerBoundsDefault: PeerBounds = {
   arrivalMs: 30_000,
 };
 
+/** Over all connections of one peer. */
 export class PeerLoad {
+  /** SPIFFE ID; undefined where there is no TLS and all are one. */
+  readonly peer: string | undefined;
   connections = 0;
   calls = 0;
   arrivingBytes = 0;
+
+  constructor(peer?: string) {
+    this.peer = peer;
+  }
 }
 
 export class PeerLoads {
@@ -37,13 +44,13 @@ export class PeerLoads {
 
   /** For one more connection. Errors: RESOURCE_EXHAUSTED. */
   enter(spiffeId: string): PeerLoad {
-    const load = this.#loads.get(spiffeId) ?? new PeerLoad();
+    const load = this.#loads.get(spiffeId) ?? new PeerLoad(spiffeId);
     const { connectionsMax } = this.#bounds;
     if (load.connections >= connectionsMax) {
       throw new NsmError('RESOURCE_EXHAUSTED', 'the peer has too many connections', {
         rule: 'connections-per-peer',
         expected: `at most ${connectionsMax}`,
-        found: `one more of ${spiffeId}`,
+        found: 'one more',
       });
     }
     load.connections += 1;

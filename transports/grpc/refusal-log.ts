@@ -1,8 +1,10 @@
-// Connections that were refused, as lines of the log: each one while they are few, a number where somebody keeps knocking.
+// Connections and calls that a listener turned away: told to whoever keeps account of them, and lines of the log, each
+// one while they are few, a number where somebody keeps knocking.
 
-import { describeError, type NsmError } from '../../protocols/errors.ts';
+import { describeError } from '../../protocols/errors.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
+import type { OnRefused, Refusal } from '../../protocols/ports/refusal.ts';
 
 /** Lines within a window; what comes beyond is told as a number when it ends. */
 const linesMax = 20;
@@ -12,6 +14,8 @@ export interface RefusalLogSetup {
   readonly clock: Clock;
   readonly log: Log;
   readonly url: string;
+  /** Told of each one, besides the log. */
+  readonly onRefused?: OnRefused | undefined;
 }
 
 export class RefusalLog {
@@ -25,13 +29,16 @@ export class RefusalLog {
     this.#setup = setup;
   }
 
-  write(error: NsmError): void {
-    const { clock, log, url } = this.#setup;
+  write(refusal: Refusal): void {
+    const { clock, log, url, onRefused } = this.#setup;
     if (this.#isClosed) return;
+    onRefused?.(refusal);
     this.#window ??= clock.after(windowMs, () => this.#endWindow());
     if (this.#lines < linesMax) {
       this.#lines += 1;
-      log.warn('refused a connection', { url, error: describeError(error) });
+      const { error, ...who } = refusal;
+      const what = refusal.operation === undefined ? 'a connection' : 'a call';
+      log.warn(`refused ${what}`, { url, ...who, error: describeError(error) });
     } else this.#more += 1;
   }
 
@@ -45,7 +52,7 @@ export class RefusalLog {
     const { log, url } = this.#setup;
     this.#window?.cancel();
     this.#window = undefined;
-    if (this.#more > 0) log.warn('refused more connections', { url, connections: this.#more });
+    if (this.#more > 0) log.warn('refused more', { url, connectionsAndCalls: this.#more });
     this.#lines = 0;
     this.#more = 0;
   }

@@ -23,7 +23,7 @@ import type { FdPassing } from './passing-credentials.ts';
 import { admitBeneath, beneath, passingServer } from './passing-server.ts';
 import type { PeerBounds, PeerLoad } from './peer-load.ts';
 import { PeerLoads } from './peer-load.ts';
-import { RefusalLog } from './refusal-log.ts';
+import type { RefusalLog } from './refusal-log.ts';
 import type { StreamGate } from './stream-gate.ts';
 import { gatedInjector } from './stream-gate.ts';
 
@@ -36,15 +36,12 @@ export interface TlsDoorInit {
   readonly server: Server;
   readonly gateOf: (load: PeerLoad) => StreamGate;
   readonly perPeer: PeerBounds;
-  /** Beyond it a connection is dropped. */
-  readonly connectionsMax: number;
   /** Beyond it the oldest handshake gives way. */
   readonly handshakesMax: number;
   readonly handshakeMs: number;
   /** Of a unix socket that may carry descriptors. */
   readonly fdPassing: FdPassing | undefined;
-  /** Told of each peer that is refused, besides the log. */
-  readonly onRefused: ((error: NsmError) => void) | undefined;
+  readonly refusals: RefusalLog;
 }
 
 const ownLeavesMax = 4;
@@ -60,7 +57,6 @@ export class TlsDoor {
   readonly #connections = new Map<PeerCertificate, TlsConnection>();
   readonly #loads: PeerLoads;
   readonly #handshakes: Handshakes;
-  readonly #refusals: RefusalLog;
   /** Own certificates, the newest first: a handshake may have begun with the one before. */
   #ownLeaves: readonly Uint8Array[] = [];
   readonly #unwatch: () => void;
@@ -68,7 +64,6 @@ export class TlsDoor {
   constructor(init: TlsDoorInit) {
     this.#init = init;
     this.#loads = new PeerLoads(init.perPeer);
-    this.#refusals = new RefusalLog(init);
     this.#handshakes = new Handshakes(init.handshakesMax, (error) => this.#refused(error));
     const { identity } = init.tls;
     this.#tlsServer = createServer({
@@ -86,13 +81,12 @@ export class TlsDoor {
       this.#welcome(socket);
     });
     this.#tlsServer.on('tlsClientError', (error, socket) => {
-      this.#refused(error);
+      if (!this.#handshakes.isGivenUp(beneath(socket))) this.#refused(this.#inTime(error));
       socket.destroy();
     });
     const { fdPassing } = init;
     this.socket =
       fdPassing === undefined ? this.#tlsServer : passingServer(fdPassing, this.#tlsServer);
-    this.socket.maxConnections = init.connectionsMax;
     this.#unwatch = identity.watch(() => this.#renew());
   }
 
@@ -103,7 +97,6 @@ export class TlsDoor {
 
   close(): void {
     this.#unwatch();
-    this.#refusals.close();
     this.socket.close();
   }
 
@@ -119,11 +112,14 @@ export class TlsDoor {
     socket.on('error', () => {});
     const presented = socket.getPeerCertificate(true);
     const chain = presentedChain(presented);
+    let proven: string | undefined;
     try {
       const verified = this.#judge(socket, chain);
+      proven = verified.spiffeId;
+      requireHttp2(socket);
       this.#admit(socket, { presented, chain, verified });
     } catch (error) {
-      this.#refused(error);
+      this.#refused(error, proven);
       socket.destroy();
     }
   }
@@ -137,12 +133,7 @@ export class TlsDoor {
         found: String(socket.authorizationError),
       });
     }
-    if (socket.alpnProtocol === alpnProtocol) return verified;
-    throw new NsmError('UNAUTHENTICATED', 'not a connection of HTTP/2', {
-      rule: 'tls-alpn',
-      expected: alpnProtocol,
-      found: String(socket.alpnProtocol || 'no protocol'),
-    });
+    return verified;
   }
 
   #admit(
@@ -189,11 +180,26 @@ export class TlsDoor {
     }
   }
 
-  #refused(thrown: unknown): void {
-    const error = asNsmError(thrown);
-    this.#refusals.write(error);
-    this.#init.onRefused?.(error);
+  #inTime(error: Error): Error {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_TLS_HANDSHAKE_TIMEOUT') return error;
+    return new NsmError('DEADLINE_EXCEEDED', 'the handshake never ended', {
+      rule: 'handshake-time',
+      expected: `a handshake within ${this.#init.handshakeMs} ms`,
+    });
   }
+
+  #refused(thrown: unknown, peer?: string): void {
+    this.#init.refusals.write({ error: asNsmError(thrown), ...(peer !== undefined && { peer }) });
+  }
+}
+
+function requireHttp2({ alpnProtocol: found }: TLSSocket): void {
+  if (found === alpnProtocol) return;
+  throw new NsmError('UNAUTHENTICATED', 'not a connection of HTTP/2', {
+    rule: 'tls-alpn',
+    expected: alpnProtocol,
+    found: String(found || 'no protocol'),
+  });
 }
 
 interface TlsConnectionInit {

@@ -43,6 +43,7 @@ import type {
   Operation,
   ServedService,
 } from '../../protocols/ports/rpc.ts';
+import type { OnRefused } from '../../protocols/ports/refusal.ts';
 import {
   asLibraryHeaders,
   encodeHeaderBlock,
@@ -74,8 +75,8 @@ export interface NatsListenerOptions {
   readonly beatMs?: number;
   /** Of a process that has an identity: who calls is known by it; a call without is one of nobody. */
   readonly seals?: BusSeals;
-  /** Told of each greeting and seal that is refused, besides the log. */
-  readonly onRefused?: (error: NsmError) => void;
+  /** Told of each greeting, seal and call that is turned away here, besides the log. */
+  readonly onRefused?: OnRefused;
   /** The guard of one component; by default each has its own with default bounds. */
   readonly createGuard?: () => OperationGuard;
 }
@@ -108,7 +109,7 @@ class Host implements BusHost {
   readonly #subject: string;
   readonly #instance = nuid.next();
   readonly #seals: BusSeals | undefined;
-  readonly #onRefused: ((error: NsmError) => void) | undefined;
+  readonly #onRefused: OnRefused | undefined;
   readonly #methods = new Map<string, ServedMethod>();
   readonly #inFlight: CallsInFlight<BusServedCall>;
   readonly #calls = new Map<string, BusServedCall>();
@@ -309,7 +310,7 @@ class Host implements BusHost {
 
   #refused(what: string, error: NsmError): void {
     this.bus.log.warn(`refused ${what}`, { url: this.#url, error: describeError(error) });
-    this.#onRefused?.(error);
+    this.#onRefused?.({ error });
   }
 
   #onControl(id: string, { headers, body }: Opened, to: ReplyTo): void {
@@ -339,8 +340,7 @@ class Host implements BusHost {
     // The bus delivered one call twice: its first delivery answers.
     if (this.#calls.has(opening.id)) return;
     if (this.#closing) throw listenerStopped(this.#url);
-    const refusal = this.#inFlight.refusal();
-    if (refusal !== undefined) throw refusal;
+    this.#requireRoom(served, to);
     const call = new ServedCall({
       deadlineMs: opening.deadline,
       headers: userHeaders(headers),
@@ -351,6 +351,14 @@ class Host implements BusHost {
     const incoming: IncomingCall = { host: this, served, opening, reply: to, request, call };
     if (served.method.methodKind === 'unary') serveBusUnary(incoming);
     else serveBusStream(incoming);
+  }
+
+  #requireRoom({ method }: ServedMethod, { session }: ReplyTo): void {
+    const error = this.#inFlight.refusal();
+    if (error === undefined) return;
+    const peer = session?.peer.spiffeId;
+    this.#onRefused?.({ error, operation: method.name, ...(peer !== undefined && { peer }) });
+    throw error;
   }
 }
 

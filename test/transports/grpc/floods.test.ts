@@ -1,35 +1,33 @@
 // Protects those who share a listener with a peer that floods it, over mutual TLS: whatever a stranger or a proven peer
-// opens and never finishes, or sends too much of, is bounded and comes to an end (a status or a closed connection),
-// and others are served meanwhile.
+// opens and never finishes, or sends too much of, is bounded and comes to an end (a status or a closed connection), others
+// are served meanwhile, and the whole of a flood is one line of the audit log for each thing that was refused.
 
 import { once } from 'node:events';
-import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import type { ClientHttp2Session } from 'node:http2';
 import { constants } from 'node:http2';
-import { connect, type Socket } from 'node:net';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import type { Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { create } from '@bufbuild/protobuf';
-import { EmptySchema } from '@bufbuild/protobuf/wkt';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ConnectionSchema } from '../../../protocols/nsm/gen/connection_pb.ts';
-import {
-  NetworkService,
-  NetworkServiceRequestSchema,
-} from '../../../protocols/nsm/gen/networkservice_pb.ts';
-import type { Identity } from '../../../protocols/ports/identity.ts';
-import { type Log, silentLog } from '../../../protocols/ports/log.ts';
-import { serve } from '../../../protocols/ports/rpc.ts';
+import { describe, expect, it } from 'vitest';
+import { silentLog } from '../../../protocols/ports/log.ts';
 import { createFdPassing } from '../../../transports/fd-passing/fd-passing.ts';
-import { createGrpc } from '../../../transports/grpc/grpc.ts';
-import type { GrpcListenerOptions } from '../../../transports/grpc/grpc-listener.ts';
-import { createGrpcListener } from '../../../transports/grpc/grpc-listener.ts';
-import { systemClock as clock, systemWallClock } from '../../../transports/process/system-clock.ts';
-import { liveResources, noLeak } from '../../contract/rpc.ts';
+import { systemClock as clock } from '../../../transports/process/system-clock.ts';
 import { eventually } from '../../sandbox/eventually.ts';
-import { TestIdentities } from '../../sandbox/identities.ts';
+import {
+  boundMs,
+  cleanUps,
+  closed,
+  isOpen,
+  listener,
+  openCall,
+  outcome,
+  requestPath,
+  sessionOf,
+  stageFloods,
+  strange,
+  thiefId,
+  wholeRequest,
+} from '../../sandbox/flooded-listener.ts';
 import {
   callHeaders,
   endHeaders,
@@ -38,141 +36,10 @@ import {
   headerBlock,
   opening,
   partOfMessage,
-  placeOf,
-  provenSession,
   provenSocket,
 } from '../../sandbox/raw-http2.ts';
 
-const requestPath = '/networkservice.NetworkService/Request';
-const boundMs = 10_000;
-
-let folder: string;
-let identities: TestIdentities;
-let before: Record<string, number>;
-const cleanUps: (() => unknown)[] = [];
-
-beforeEach(() => {
-  before = liveResources();
-  folder = mkdtempSync(join(tmpdir(), 'vwire-floods-'));
-  identities = new TestIdentities();
-});
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-  await identities.close();
-  rmSync(folder, { recursive: true, force: true });
-  await noLeak(before);
-});
-
-/** A listener of small bounds, an honest caller on a connection of its own, and the thief's identity. */
-async function listener(options: Partial<GrpcListenerOptions> = {}, scheme = 'unix') {
-  const refused: string[] = [];
-  const log: Log = {
-    ...silentLog,
-    warn: (message, fields) => void refused.push(`${message} ${JSON.stringify(fields)}`),
-  };
-  const served: string[] = [];
-  const tls = async (name: string) => ({
-    identity: await identities.source(name),
-    wallClock: systemWallClock,
-  });
-  const services = [
-    serve(NetworkService, {
-      request: (_, { peer }) => {
-        served.push(peer.spiffeId ?? '');
-        return Promise.resolve(create(ConnectionSchema, { id: peer.spiffeId ?? '' }));
-      },
-      close: () => Promise.resolve(create(EmptySchema)),
-    }),
-  ];
-  const url = scheme === 'unix' ? `unix://${folder}/nsm.sock` : 'tcp://127.0.0.1:0';
-  const listening = await createGrpcListener({
-    clock,
-    log,
-    tls: await tls('server'),
-    ...options,
-  }).listen(url, services);
-  cleanUps.push(() => listening.close(0));
-  const { dialer } = createGrpc({ clock, tls: await tls('honest') });
-  cleanUps.push(() => dialer.close());
-  const ask = async (): Promise<string> => {
-    const { id } = await dialer
-      .dial(listening.url)
-      .client(NetworkService)
-      .request(create(NetworkServiceRequestSchema), { timeoutMs: boundMs });
-    return id;
-  };
-  const othersAreServed = async (): Promise<void> => {
-    expect(await ask()).toBe('spiffe://home.test/honest');
-  };
-  /** One that has no connection yet. */
-  const newcomerIsServed = async (): Promise<void> => {
-    const session = await sessionOf(listening.url, await identities.source('newcomer'));
-    expect(await outcome(wholeRequest(session))).toBe('0');
-    session.destroy();
-  };
-  const thief = await identities.source('thief');
-  return { url: listening.url, refused, served, othersAreServed, newcomerIsServed, thief };
-}
-
-async function sessionOf(url: string, identity: Identity): Promise<ClientHttp2Session> {
-  const session = await provenSession(url, identity);
-  cleanUps.push(() => session.destroy());
-  return session;
-}
-
-async function strange(url: string): Promise<Socket> {
-  const socket = connect(placeOf(url));
-  socket.on('error', () => {});
-  cleanUps.push(() => socket.destroy());
-  await once(socket, 'connect');
-  return socket;
-}
-
-const wholeRequest = (session: ClientHttp2Session): ClientHttp2Stream => {
-  const stream = openCall(session);
-  stream.end(partOfMessage(0, 0));
-  return stream;
-};
-
-function openCall(session: ClientHttp2Session, headers = callHeaders(requestPath)) {
-  const stream = session.request(headers);
-  stream.on('error', () => {});
-  stream.resume();
-  return stream;
-}
-
-/** The gRPC status that a stream ends with, or how it was reset; fails where it does not end. */
-function outcome(stream: ClientHttp2Stream): Promise<string> {
-  return within('the end of a stream', (resolve) => {
-    let status: string | undefined;
-    const note = (headers: Record<string, unknown>): void => {
-      if (typeof headers['grpc-status'] === 'string') status = headers['grpc-status'];
-    };
-    stream.on('response', note).on('trailers', note);
-    stream.on('close', () => resolve(status ?? `reset ${stream.rstCode}`));
-  });
-}
-
-function closed(socket: Socket | ClientHttp2Session): Promise<string> {
-  return within('a closed connection', (resolve) => {
-    if (socket.destroyed) resolve('closed');
-    socket.on('close', () => resolve('closed'));
-    if ('resume' in socket) socket.resume();
-  });
-}
-
-function within(what: string, run: (resolve: (value: string) => void) => void): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ${what} in ${boundMs} ms`)), boundMs);
-    run((value) => {
-      clearTimeout(timer);
-      resolve(value);
-    });
-  });
-}
-
-const isOpen = (each: { readonly destroyed: boolean }): boolean => !each.destroyed;
+stageFloods();
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -191,13 +58,32 @@ describe('metadata beyond what HTTP/2 lets through', () => {
     ],
   ])('ends its connection: a megabyte %s', async (_, headers) => {
     const keepalive = { keepaliveMs: 300, keepaliveTimeoutMs: 300 };
-    const { url, thief, othersAreServed, served } = await listener(keepalive);
+    const { url, thief, othersAreServed, served, lines } = await listener(keepalive);
     await othersAreServed();
     const session = await sessionOf(url, thief);
     openCall(session, { ...callHeaders(requestPath), ...headers });
     expect(await closed(session)).toBe('closed');
     await othersAreServed();
-    expect(served).not.toContain('spiffe://home.test/thief');
+    expect(served).not.toContain(thiefId);
+    await eventually('the line', boundMs, () =>
+      expect(lines()).toEqual([['Connect', thiefId, 'header-block']]),
+    );
+  });
+
+  it.each([
+    ['too many', Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`x-${n}`, 'a']))],
+    ['too large', { 'x-one': 'A'.repeat(30_000), 'x-two': 'A'.repeat(30_000) }],
+  ])('is refused: %s headers', async (_, headers) => {
+    const { url, thief, othersAreServed, served, lines } = await listener();
+    const session = await sessionOf(url, thief);
+    const flood = Array.from({ length: 20 }, () =>
+      openCall(session, { ...callHeaders(requestPath), ...headers }),
+    );
+    expect(new Set(await Promise.all(flood.map(outcome)))).toEqual(new Set(['8']));
+    await othersAreServed();
+    expect(served).not.toContain(thiefId);
+    expect(lines()).toEqual([['Request', thiefId, 'header-bounds']]);
+    expect(await outcome(wholeRequest(session))).toBe('0');
   });
 });
 
@@ -209,7 +95,7 @@ describe('a slow peer', () => {
   ])('%s: handshakes that never end give way and end, %s', async (scheme, _, passes) => {
     const handshakesMax = 8;
     const fdPassing = passes ? { fdPassing: createFdPassing({ clock, log: silentLog }) } : {};
-    const { url, othersAreServed, newcomerIsServed, refused } = await listener(
+    const { url, othersAreServed, newcomerIsServed, refused, lines } = await listener(
       { handshakesMax, handshakeMs: 2_000, ...fdPassing },
       scheme,
     );
@@ -231,16 +117,22 @@ describe('a slow peer', () => {
     );
     expect(refused.join()).toContain('rule: handshakes');
     expect(refused.length).toBeLessThanOrEqual(22);
+    // Some gave way, and the time of the last ones was over.
+    expect(lines()).toEqual([
+      ['Connect', undefined, 'handshakes'],
+      ['Connect', undefined, 'handshake-time'],
+    ]);
   });
 
   it('that is proven and never speaks is cut', async () => {
-    const { url, thief, othersAreServed } = await listener({
+    const { url, thief, othersAreServed, lines } = await listener({
       keepaliveMs: 200,
       keepaliveTimeoutMs: 200,
     });
     const socket = await provenSocket(url, thief);
     expect(await closed(socket)).toBe('closed');
     await othersAreServed();
+    expect(lines()).toEqual([['Connect', thiefId, 'keepalive']]);
   });
 
   it.each([
@@ -250,7 +142,7 @@ describe('a slow peer', () => {
       frame(frameType.headers, endHeaders, 1, headerBlock(callHeaders('/x'))).subarray(0, 20),
     ],
   ])('that %s is cut', async (_, bytes) => {
-    const { url, thief, othersAreServed } = await listener({
+    const { url, thief, othersAreServed, lines } = await listener({
       keepaliveMs: 200,
       keepaliveTimeoutMs: 200,
     });
@@ -258,10 +150,11 @@ describe('a slow peer', () => {
     socket.write(Buffer.concat([opening, bytes]));
     expect(await closed(socket)).toBe('closed');
     await othersAreServed();
+    expect(lines()).toEqual([['Connect', thiefId, 'header-block']]);
   });
 
   it('that trickles its request is given up, and never reaches a handler', async () => {
-    const { url, thief, othersAreServed, served } = await listener({
+    const { url, thief, othersAreServed, served, lines } = await listener({
       perPeer: { arrivalMs: 1_000 },
     });
     const session = await sessionOf(url, thief);
@@ -275,7 +168,8 @@ describe('a slow peer', () => {
     const outcomes = await Promise.all([trickled, unended, silent].map(outcome));
     expect(outcomes).toEqual(['4', '4', '4']);
     await othersAreServed();
-    expect(served).not.toContain('spiffe://home.test/thief');
+    expect(served).not.toContain(thiefId);
+    expect(lines()).toEqual([['Request', thiefId, 'arrival']]);
     expect(await outcome(wholeRequest(session))).toBe('0');
   });
 });
@@ -283,7 +177,7 @@ describe('a slow peer', () => {
 describe('a flood', () => {
   it('of streams is refused beyond the bound of the peer, over any number of connections', async () => {
     const callsMax = 20;
-    const { url, thief, othersAreServed, newcomerIsServed } = await listener({
+    const { url, thief, othersAreServed, newcomerIsServed, lines } = await listener({
       perPeer: { callsMax },
     });
     const sessions = [await sessionOf(url, thief), await sessionOf(url, thief)];
@@ -302,6 +196,10 @@ describe('a flood', () => {
         3 * callsMax,
       ),
     );
+    expect(lines()).toHaveLength(2);
+    for (const call of ['Request', 'Unknown']) {
+      expect(lines()).toContainEqual([call, thiefId, 'calls-per-peer']);
+    }
     for (const session of sessions) session.destroy();
     const again = await sessionOf(url, thief);
     await eventually('room again', boundMs, async () =>
@@ -312,7 +210,9 @@ describe('a flood', () => {
 
   it('of requests that are never whole holds no more than the bound of the peer', async () => {
     const arrivingBytesMax = 2_000_000;
-    const { url, thief, othersAreServed } = await listener({ perPeer: { arrivingBytesMax } });
+    const { url, thief, othersAreServed, lines } = await listener({
+      perPeer: { arrivingBytesMax },
+    });
     const session = await sessionOf(url, thief);
     const ends = Array.from({ length: 40 }, () => {
       const stream = openCall(session);
@@ -322,35 +222,55 @@ describe('a flood', () => {
     const first = await Promise.race(ends);
     expect(first).toBe('8');
     await othersAreServed();
+    expect(lines()).toEqual([['Request', thiefId, 'arriving-bytes']]);
     session.destroy();
     await Promise.all(ends);
   });
 
-  it('of resets ends its connection, and memory is as before', async () => {
-    const { url, thief, othersAreServed, served } = await listener();
+  it('of calls that are cancelled as they are made ends its connection, and memory is as before', async () => {
+    const { url, thief, othersAreServed, served, lines } = await listener();
     await othersAreServed();
     const beforeMb = megabytesInUse();
-    let streams = 0;
+    const block = headerBlock(callHeaders(requestPath));
+    const cancelled = Buffer.from([0, 0, 0, constants.NGHTTP2_CANCEL]);
+    let calls = 0;
     for (let connection = 0; connection < 5; connection += 1) {
-      const session = await sessionOf(url, thief);
-      const end = closed(session);
-      while (isOpen(session) && streams < 100_000) {
-        for (let n = 0; n < 200 && isOpen(session) && !session.closed; n += 1) {
-          const stream = openCall(session);
-          setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
-          streams += 1;
-        }
-        await othersAreServed();
+      const socket = await provenSocket(url, thief);
+      const end = closed(socket);
+      socket.write(opening);
+      for (let id = 1; id < 100_000 && isOpen(socket); id += 2) {
+        socket.write(frame(frameType.headers, endHeaders, id, block));
+        socket.write(frame(frameType.reset, 0, id, cancelled));
+        calls += 1;
+        if (calls % 200 === 0) await othersAreServed();
       }
       expect(await end).toBe('closed');
     }
-    expect(streams).toBeLessThan(20_000);
-    expect(served).not.toContain('spiffe://home.test/thief');
+    expect(calls).toBeLessThan(20_000);
+    expect(served).not.toContain(thiefId);
     expect(megabytesInUse() - beforeMb).toBeLessThan(50);
+    expect(lines()).toEqual([['Connect', thiefId, 'cancelled-calls']]);
+  });
+
+  it('of resets of calls that are over ends its connection', async () => {
+    const { url, thief, othersAreServed, served } = await listener();
+    const session = await sessionOf(url, thief);
+    const end = closed(session);
+    let streams = 0;
+    while (isOpen(session) && streams < 20_000) {
+      for (let n = 0; n < 200 && isOpen(session) && !session.closed; n += 1) {
+        const stream = openCall(session);
+        setImmediate(() => stream.close(constants.NGHTTP2_CANCEL));
+        streams += 1;
+      }
+      await othersAreServed();
+    }
+    expect(await end).toBe('closed');
+    expect(served).not.toContain(thiefId);
   });
 
   it('of refusals that nobody reads cuts the connection', async () => {
-    const { url, thief, othersAreServed } = await listener({ perPeer: { callsMax: 1 } });
+    const { url, thief, othersAreServed, lines } = await listener({ perPeer: { callsMax: 1 } });
     const socket = await provenSocket(url, thief);
     const end = closed(socket);
     socket.pause();
@@ -363,11 +283,15 @@ describe('a flood', () => {
     socket.resume();
     expect(await end).toBe('closed');
     await othersAreServed();
+    expect(lines()).toEqual([
+      ['Request', thiefId, 'calls-per-peer'],
+      ['Connect', thiefId, expect.stringMatching(/^(unread-refusals|http2)$/)],
+    ]);
   });
 
   it('of connections is refused beyond the bound of the peer', async () => {
     const connectionsMax = 5;
-    const { url, thief, othersAreServed, newcomerIsServed, refused } = await listener({
+    const { url, thief, othersAreServed, newcomerIsServed, refused, lines } = await listener({
       perPeer: { connectionsMax },
     });
     const sockets: Socket[] = [];
@@ -381,6 +305,7 @@ describe('a flood', () => {
       expect(sockets.filter(isOpen)).toHaveLength(connectionsMax),
     );
     expect(refused.join()).toContain('rule: connections-per-peer');
+    expect(lines()).toEqual([['Connect', thiefId, 'connections-per-peer']]);
     await othersAreServed();
     await newcomerIsServed();
     for (const socket of sockets) socket.destroy();
@@ -388,5 +313,62 @@ describe('a flood', () => {
       const session = await sessionOf(url, thief);
       expect(await outcome(wholeRequest(session))).toBe('0');
     });
+  });
+
+  it('of requests that are larger than any is refused by their first bytes', async () => {
+    const { url, thief, othersAreServed, served, lines } = await listener();
+    const session = await sessionOf(url, thief);
+    const flood = Array.from({ length: 20 }, () => {
+      const stream = openCall(session);
+      // The length comes in pieces.
+      stream.write(partOfMessage(5_000_000, 0).subarray(0, 3));
+      stream.write(partOfMessage(5_000_000, 0).subarray(3));
+      return outcome(stream);
+    });
+    expect(new Set(await Promise.all(flood))).toEqual(new Set(['8']));
+    await othersAreServed();
+    expect(served).not.toContain(thiefId);
+    expect(lines()).toEqual([['Request', thiefId, 'message-size']]);
+  });
+
+  it('of requests that break two bounds at once harms nobody', async () => {
+    const { url, thief, othersAreServed, lines } = await listener({
+      perPeer: { arrivingBytesMax: 2_000 },
+    });
+    const session = await sessionOf(url, thief);
+    const flood = Array.from({ length: 20 }, () => {
+      const stream = openCall(session);
+      stream.write(partOfMessage(5_000_000, 5_000));
+      return outcome(stream);
+    });
+    expect(new Set(await Promise.all(flood))).toEqual(new Set(['8']));
+    await othersAreServed();
+    expect(lines()).toEqual([['Request', thiefId, 'arriving-bytes']]);
+  });
+
+  it('of connections beyond the bound of the listener is dropped', async () => {
+    const { url, othersAreServed, lines } = await listener({ connectionsMax: 5 });
+    await othersAreServed();
+    const strangers: Socket[] = [];
+    for (let n = 0; n < 20; n += 1) strangers.push((await strange(url)).resume());
+    await eventually('the refusals', boundMs, () =>
+      expect(strangers.filter(isOpen)).toHaveLength(4),
+    );
+    await othersAreServed();
+    expect(lines()).toEqual([['Connect', undefined, 'connections']]);
+  });
+
+  it('of calls beyond the bound of the listener is refused', async () => {
+    const { url, thief, held, lines } = await listener({ callsMax: 2 });
+    const session = await sessionOf(url, thief);
+    held.hold();
+    const flood = Array.from({ length: 20 }, () => outcome(wholeRequest(session)));
+    const settled: string[] = [];
+    for (const end of flood) void end.then((status) => settled.push(status));
+    await eventually('the refusals', boundMs, () => expect(settled).toHaveLength(18));
+    held.release();
+    await Promise.all(flood);
+    expect(new Set(settled.slice(0, 18))).toEqual(new Set(['8']));
+    expect(lines()).toEqual([['Request', thiefId, 'calls-in-flight']]);
   });
 });
