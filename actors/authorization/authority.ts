@@ -6,8 +6,14 @@ import { type AccessPolicy, matchesAny } from '../../protocols/authorization/acc
 import { type Finding, refusalOf } from '../../protocols/authorization/finding.ts';
 import type { TokenReader } from '../../protocols/authorization/read-tokens.ts';
 import type { ProvenPeer } from '../../protocols/authorization/token-rules.ts';
+import {
+  isPolicyOperation,
+  type PolicyQuestion,
+  shownClaims,
+} from '../../protocols/authorization/operator-policy.ts';
 import type { AuditEntry } from '../../protocols/ports/audit.ts';
 import type { WallClock } from '../../protocols/ports/clock.ts';
+import type { OperatorPolicy } from '../../protocols/ports/operator-policy.ts';
 import type { CallContext, Headers } from '../../protocols/ports/rpc.ts';
 import type { TokenSource } from '../connection/tokens.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -21,6 +27,8 @@ export interface AuthoritySetup {
   /** Own path tokens. */
   readonly tokens: TokenSource;
   readonly policy: () => AccessPolicy;
+  /** In WebAssembly, asked after all others; undefined: none. */
+  readonly operatorPolicy?: () => OperatorPolicy | undefined;
   readonly trail: AuditTrail;
   readonly wallClock: WallClock;
 }
@@ -77,7 +85,7 @@ export class Authority {
   }
 
   /**
-   * Grants and records, or refuses. What the operator's own policy finds is only recorded while that is in audit mode.
+   * Grants and records, or refuses. What the operator's own policies find is only recorded while they are in audit mode.
    * Throws the refusal.
    */
   settle(subject: Subject, byRules: Finding | undefined, byPolicy?: Finding): void {
@@ -88,6 +96,32 @@ export class Authority {
       return;
     }
     this.#record(subject, 'granted');
+  }
+
+  /**
+   * What the operator's policy in WebAssembly says of a call that all rules let pass. `rest`: what only such calls have. Costly,
+   * so asked last.
+   */
+  byOperator(
+    { operation, caller: _caller, ...about }: Subject,
+    peer: ProvenPeer,
+    { tokens, ...rest }: { readonly tokens: readonly string[] } & Partial<PolicyQuestion>,
+  ): Finding | undefined {
+    const { hop, reader, wallClock, operatorPolicy } = this.setup;
+    const policy = operatorPolicy?.();
+    if (policy === undefined || !isPolicyOperation(operation) || !policy.judges(operation)) {
+      return undefined;
+    }
+    return policy.judge({
+      operation,
+      hop,
+      self: this.self,
+      peer: peer.spiffeId,
+      time: wallClock.epochMs() / 1_000,
+      path: tokens.map((token) => shownClaims(reader.read(token))),
+      ...about,
+      ...rest,
+    });
   }
 
   isOperator(spiffeId: string): boolean {

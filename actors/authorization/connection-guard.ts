@@ -110,21 +110,27 @@ function judgeRequest(
         client: client ?? peer.spiffeId,
         service,
         labels,
-      }),
+      }) ??
+      authority.byOperator(subject, peer, { tokens, labels }),
   );
 }
 
 /** A Close of what is not there is granted: it does nothing. */
 function judgeClose(setup: ConnectionGuardSetup, presented: Presented, caller: CallContext): void {
   const { authority, table } = setup;
-  const { connection, entered } = presented;
+  const { connection, tokens, entered } = presented;
+  const { labels } = connection;
   const subject: Subject = { ...about('Close', presented), caller };
   const peer = authority.peerOf(subject);
   const stored = table.get(entered.id)?.connection;
   const finding = isUnanswered(connection)
     ? behindFinding(setup, entered, peer.spiffeId)
     : ownerFinding(setup, stored, presented, peer.spiffeId);
-  authority.settle(subject, finding);
+  authority.settle(
+    subject,
+    finding,
+    finding ?? authority.byOperator(subject, peer, { tokens, labels }),
+  );
   authority.setup.trail.ended({ connectionId: subject.connectionId ?? '', peer: peer.spiffeId });
 }
 
@@ -214,14 +220,17 @@ function judgeMonitor(
     ...(networkServices[0] === undefined ? {} : { service: networkServices[0] }),
     caller,
   };
-  const { spiffeId } = authority.peerOf(subject);
+  const peer = authority.peerOf(subject);
+  const { spiffeId } = peer;
   const owners = ids.flatMap((id) =>
     [...table.withSegment(id)].map(({ connection }) =>
       standsIn(authority, connection, spiffeId) ? spiffeId : undefined,
     ),
   );
   const isFree = authority.isOperator(spiffeId);
-  authority.settle(subject, isFree ? undefined : serviceConnection(owners, spiffeId));
+  const byRules = isFree ? undefined : serviceConnection(owners, spiffeId);
+  const selected = { tokens: [], connectionIds: ids, services: networkServices };
+  authority.settle(subject, byRules, byRules ?? authority.byOperator(subject, peer, selected));
   return spiffeId;
 }
 

@@ -163,6 +163,7 @@ class Desk {
       peer: peer.spiffeId,
       isOperator: this.#isOperator(client ?? '', peer.spiffeId, recorded),
     };
+    const offered = offers?.(entry);
     const isOwned = selected.has('client_allowed');
     const byRules = serverRules(view, reader) ?? (isOwned ? clientAllowed(claim) : undefined);
     this.#authority.settle(
@@ -170,7 +171,11 @@ class Desk {
       byRules,
       byRules ??
         (step.tokens.length > 1 ? hopAllowed(policy(), peer.spiffeId) : undefined) ??
-        this.#byPolicy(offers?.(entry) ?? [], claim.client),
+        this.#byPolicy(offered ?? [], claim.client) ??
+        this.#authority.byOperator(subject, peer, {
+          tokens: step.tokens,
+          ...(offered && { offers: offered }),
+        }),
     );
     const ids = [...step.tokens.map((token) => reader.subjectOf(token) ?? ''), view.self];
     // A manager that acts for its Endpoint does not become the owner.

@@ -106,6 +106,11 @@ export const commonVariables = {
     text,
     'YAML document of what may use what, followed while the role runs; see docs/guides/policy.md',
   ),
+  policyWasm: optionalVariable(
+    'VWIRE_POLICY_WASM',
+    text,
+    'policy of your own in WebAssembly, made by opa build: a module or a bundle, followed while the role runs; see docs/guides/policy.md',
+  ),
   auditLog: optionalVariable(
     'VWIRE_AUDIT_LOG',
     text,

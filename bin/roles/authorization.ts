@@ -26,9 +26,13 @@ import type { ServedService, ServiceHandler } from '../../protocols/ports/rpc.ts
 import { openAuditLog } from '../../transports/process/audit-log.ts';
 import type { CommonConfig } from '../config/load.ts';
 import { followFile } from './followed-file.ts';
+import { followOperatorPolicy } from './operator-policy.ts';
 
 /** What an operator says about it. */
-export type AuthorizationConfig = Pick<CommonConfig, 'policyFile' | 'auditLog' | 'operators'>;
+export type AuthorizationConfig = Pick<
+  CommonConfig,
+  'policyFile' | 'policyWasm' | 'auditLog' | 'operators'
+>;
 
 export interface AuthorizationSetup {
   /** Of the process. */
@@ -55,9 +59,10 @@ export interface Authorization {
   stop(): void;
 }
 
-/** Errors: UNAVAILABLE where the audit log cannot be opened. */
+/** Errors: UNAVAILABLE where the audit log cannot be opened, INVALID_ARGUMENT and NOT_FOUND for the operator's policy. */
 export function createAuthorization(setup: AuthorizationSetup): Authorization {
   const { identity, clock, log, config } = setup;
+  const ofOperator = followOperatorPolicy(config, log);
   const audit = openAuditLog({ log, ...(config.auditLog && { file: config.auditLog }) });
   const trail = new AuditTrail({ log: audit, clock });
   const reader = new TokenReader((token, leaf) => identity.verifyPathToken(token, leaf));
@@ -71,6 +76,7 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
       reader,
       trail,
       policy: () => policy.value,
+      operatorPolicy: () => ofOperator?.value,
     });
   return {
     guard: (hop, services, parts) =>
@@ -81,6 +87,7 @@ export function createAuthorization(setup: AuthorizationSetup): Authorization {
     },
     stop() {
       policy.stop();
+      ofOperator?.stop();
       trail.close();
       audit.close();
     },

@@ -83,6 +83,7 @@ export interface PlatformOptions {
 
 const nothingConfigured: AuthorizationConfig = {
   policyFile: undefined,
+  policyWasm: undefined,
   auditLog: undefined,
   operators: [],
 };

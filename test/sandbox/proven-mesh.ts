@@ -39,6 +39,7 @@ export class ProvenMesh {
   readonly identities: TestIdentities;
   /** Where the parts meet, if not on unix sockets. */
   readonly bus: SecuredBus | undefined;
+  #policyWasm: string | undefined;
   readonly #cleanUps: (() => Promise<unknown>)[] = [];
 
   /** `bus`: where the parts meet, of those identities; by default on unix sockets. */
@@ -87,6 +88,7 @@ export class ProvenMesh {
       maxTokenLifetimeMs: lifetimeMs,
       authorization: {
         policyFile: this.#policyFile,
+        policyWasm: this.#policyWasm,
         auditLog: this.#auditLog,
         operators: [],
       },
@@ -189,6 +191,13 @@ export class ProvenMesh {
     const all = [...this.logged, JSON.stringify(this.audited())];
     rmSync(this.#folder, { recursive: true, force: true });
     return all;
+  }
+
+  /** Writes the operator's policy in WebAssembly, for the parts that start from now on, or removes it. */
+  writeOperatorPolicy(bytes: Uint8Array | undefined): void {
+    this.#policyWasm = join(this.#folder, 'policy.wasm');
+    if (bytes === undefined) rmSync(this.#policyWasm);
+    else writeFileSync(this.#policyWasm, bytes);
   }
 
   get #policyFile(): string {

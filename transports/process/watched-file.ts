@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } fr
 
 /** `text` undefined: there is no such file. `error`: it is there and cannot be read. */
 export type FileNews = { readonly text: string | undefined } | { readonly error: Error };
+export type BytesNews = { readonly bytes: Buffer | undefined } | { readonly error: Error };
 
 export interface WatchedFile {
   stop(): void;
@@ -19,22 +20,32 @@ export interface WatchOptions {
 
 const intervalMsByDefault = 500;
 
-/** The listener is called at once, then with every change. It must not throw. */
+/** As `watchBytes`, of a file in UTF-8. */
 export function watchFile(
   path: string,
   options: WatchOptions,
   listener: (news: FileNews) => void,
 ): WatchedFile {
+  return watchBytes(path, options, (news) =>
+    listener('error' in news ? news : { text: news.bytes?.toString('utf8') }),
+  );
+}
+
+/** The listener is called at once, then with every change. It must not throw. */
+export function watchBytes(
+  path: string,
+  options: WatchOptions,
+  listener: (news: BytesNews) => void,
+): WatchedFile {
   let seen: string | undefined;
-  let told: string | undefined;
+  let told: BytesNews | undefined;
   const look = (): void => {
     const signature = signatureOf(path);
     if (signature === seen) return;
     seen = signature;
     const news = readNews(path, options.lengthMaxBytes);
-    const content = JSON.stringify('error' in news ? { error: news.error.message } : news);
-    if (content === told) return;
-    told = content;
+    if (told !== undefined && isSame(told, news)) return;
+    told = news;
     listener(news);
   };
   look();
@@ -55,7 +66,15 @@ function signatureOf(path: string): string {
 const stamp = ({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string =>
   [dev, ino, size, mtimeMs, ctimeMs].join(' ');
 
-function readNews(path: string, lengthMaxBytes: number): FileNews {
+function isSame(told: BytesNews, news: BytesNews): boolean {
+  if ('error' in told || 'error' in news) {
+    return 'error' in told && 'error' in news && told.error.message === news.error.message;
+  }
+  if (told.bytes === undefined || news.bytes === undefined) return told.bytes === news.bytes;
+  return told.bytes.equals(news.bytes);
+}
+
+function readNews(path: string, lengthMaxBytes: number): BytesNews {
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, 'r');
@@ -64,10 +83,10 @@ function readNews(path: string, lengthMaxBytes: number): FileNews {
     if (stats.size > lengthMaxBytes) {
       return { error: new Error(`it has ${stats.size} bytes, at most ${lengthMaxBytes} are read`) };
     }
-    return { text: readFileSync(descriptor, 'utf8') };
+    return { bytes: readFileSync(descriptor) };
   } catch (thrown) {
     const error = thrown as NodeJS.ErrnoException;
-    return error.code === 'ENOENT' || error.code === 'ENOTDIR' ? { text: undefined } : { error };
+    return error.code === 'ENOENT' || error.code === 'ENOTDIR' ? { bytes: undefined } : { error };
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
   }
