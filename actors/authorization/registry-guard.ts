@@ -12,7 +12,8 @@ import {
 } from '../../protocols/authorization/access-policy.ts';
 import type { Finding } from '../../protocols/authorization/finding.ts';
 import { clientAllowed } from '../../protocols/authorization/owner-rules.ts';
-import { serverRules } from '../../protocols/authorization/token-rules.ts';
+import type { PolicyOffer } from '../../protocols/authorization/operator-policy.ts';
+import { type ProvenPeer, serverRules } from '../../protocols/authorization/token-rules.ts';
 import {
   type NetworkService,
   type NetworkServiceEndpoint,
@@ -115,18 +116,20 @@ async function* found<Response>(
 
 type Entry = { readonly name: string; readonly pathIds: string[] };
 
-interface Offer {
-  readonly service: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
 interface RegistryCall<E extends Entry> {
   readonly operation: string;
   readonly entry: E;
   readonly known: Entry | undefined;
   readonly context: CallContext;
   /** What the caller would offer; absent where it takes something away, for which an expired token is good enough. */
-  readonly offers?: (entry: E) => readonly Offer[];
+  readonly offers?: (entry: E) => readonly PolicyOffer[];
+}
+
+interface RegistryQuestion {
+  readonly subject: Subject;
+  readonly peer: ProvenPeer;
+  readonly tokens: readonly string[];
+  readonly offers: readonly PolicyOffer[] | undefined;
 }
 
 /** Judges calls about names. Two that come for a free name at the same time get it one after the other. */
@@ -146,7 +149,7 @@ class Desk {
     work: (entry: E, context: CallContext) => Promise<Reply>,
   ): Promise<Reply> {
     const { operation, entry, known, context, offers } = call;
-    const { reader, policy, wallClock } = this.#authority.setup;
+    const { reader, wallClock } = this.#authority.setup;
     const step = stepOf(context);
     const client = reader.subjectOf(step.tokens[0] ?? '');
     const { name } = entry;
@@ -163,20 +166,10 @@ class Desk {
       peer: peer.spiffeId,
       isOperator: this.#isOperator(client ?? '', peer.spiffeId, recorded),
     };
-    const offered = offers?.(entry);
     const isOwned = selected.has('client_allowed');
     const byRules = serverRules(view, reader) ?? (isOwned ? clientAllowed(claim) : undefined);
-    this.#authority.settle(
-      subject,
-      byRules,
-      byRules ??
-        (step.tokens.length > 1 ? hopAllowed(policy(), peer.spiffeId) : undefined) ??
-        this.#byPolicy(offered ?? [], claim.client) ??
-        this.#authority.byOperator(subject, peer, {
-          tokens: step.tokens,
-          ...(offered && { offers: offered }),
-        }),
-    );
+    const question = { subject, peer, tokens: step.tokens, offers: offers?.(entry) };
+    this.#authority.settle(subject, byRules, byRules ?? this.#byPolicy(question));
     const ids = [...step.tokens.map((token) => reader.subjectOf(token) ?? ''), view.self];
     // A manager that acts for its Endpoint does not become the owner.
     const keeps = client === peer.spiffeId && recorded.includes(client);
@@ -200,13 +193,22 @@ class Desk {
     return underWay === undefined ? [] : [underWay.client];
   }
 
-  #byPolicy(offers: readonly Offer[], client: string): Finding | undefined {
-    for (const { service, labels } of offers) {
-      const request = { operation: 'register', client, service, labels } as const;
-      const finding = accessPolicy(this.#authority.setup.policy(), request);
+  /** What the operator's policies say of what the rules let pass. */
+  #byPolicy({ subject, peer, tokens, offers }: RegistryQuestion): Finding | undefined {
+    const policy = this.#authority.setup.policy();
+    const byHops = tokens.length > 1 ? hopAllowed(policy, peer.spiffeId) : undefined;
+    if (byHops !== undefined) return byHops;
+    for (const { service, labels } of offers ?? []) {
+      const request = {
+        operation: 'register',
+        client: subject.client ?? '',
+        service,
+        labels,
+      } as const;
+      const finding = accessPolicy(policy, request);
       if (finding !== undefined) return finding;
     }
-    return undefined;
+    return this.#authority.byOperator(subject, peer, { tokens, ...(offers && { offers }) });
   }
 
   async #during<Reply>(name: string, client: string, work: () => Promise<Reply>): Promise<Reply> {

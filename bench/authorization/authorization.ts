@@ -1,5 +1,6 @@
 // What one decision costs: the whole guard before a Request of the longest path (six segments), with a signature that is
-// verified anew, and with one that has been seen, as in every refresh within the life of a token.
+// verified anew, and with one that has been seen, as in every refresh within the life of a token; and what asking a policy in
+// WebAssembly adds to that, without what the policy itself has to compute.
 
 import { create } from '@bufbuild/protobuf';
 import { AuditTrail } from '../../actors/authorization/audit-trail.ts';
@@ -14,8 +15,11 @@ import {
   NetworkServiceRequestSchema,
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
 import { tokenHeader } from '../../protocols/nsm/token-metadata.ts';
+import type { OperatorPolicy } from '../../protocols/ports/operator-policy.ts';
 import type { CallContext } from '../../protocols/ports/rpc.ts';
 import { TestIdentities } from '../../test/sandbox/identities.ts';
+import { assemblePolicy } from '../../test/sandbox/wasm-policy.ts';
+import { operatorPolicyFrom } from '../../transports/policy-wasm/operator-policy.ts';
 import { systemClock, systemWallClock } from '../../transports/process/system-clock.ts';
 import { signPathToken } from '../../transports/spiffe-ts/spiffe.ts';
 import { judge, median, type RunSuite } from '../figure.ts';
@@ -35,6 +39,7 @@ export const run: RunSuite = async (progress) => {
     if (svid === undefined || leaf === undefined) throw new Error('no identity');
     const reader = new TokenReader((token, by) => caller.verifyPathToken(token, by));
     const handler = guarded(reader);
+    const asking = guarded(reader, allowingPolicy());
     // Each of another second, so that no two are the same.
     const tokens = Array.from({ length: perRound * rounds }, (_, index) => {
       const expiresAtMs = systemWallClock.epochMs() + 600_000 + index * 1_000;
@@ -54,7 +59,7 @@ export const run: RunSuite = async (progress) => {
         ).token,
     );
     const peer = { binding: 'grpc', spiffeId: svid.spiffeId, leaf } as const;
-    const decide = (token: string): Promise<unknown> => {
+    const decide = (token: string, by = handler): Promise<unknown> => {
       const context: CallContext = {
         signal: new AbortController().signal,
         deadlineMs: Infinity,
@@ -62,7 +67,7 @@ export const run: RunSuite = async (progress) => {
         peer,
         setHeader: () => {},
       };
-      return handler.request(message, context);
+      return by.request(message, context);
     };
     progress('decisions with new tokens');
     const fresh = await microseconds((index) => decide(tokens[index] ?? ''));
@@ -72,6 +77,8 @@ export const run: RunSuite = async (progress) => {
     );
     progress('decisions with a token that was seen');
     const seen = await microseconds(() => decide(tokens[0] ?? ''));
+    progress('decisions with a policy in WebAssembly');
+    const asked = await microseconds(() => decide(tokens[0] ?? '', asking));
     return [
       judge(
         {
@@ -92,6 +99,14 @@ export const run: RunSuite = async (progress) => {
         limitName: 'new token',
         limitValue: fresh,
       }),
+      judge({
+        suite,
+        name: 'one decision, token seen before, and a policy in WebAssembly asked',
+        value: asked,
+        unit: 'us',
+        limitName: 'without the policy',
+        limitValue: seen,
+      }),
     ];
   } finally {
     await identities.close();
@@ -100,13 +115,18 @@ export const run: RunSuite = async (progress) => {
 
 const idOf = (name: string): string => `spiffe://home.test/${name}`;
 
-function guarded(reader: TokenReader) {
+/** It says yes, whatever it is asked. */
+const allowingPolicy = (): OperatorPolicy =>
+  operatorPolicyFrom(assemblePolicy({ answers: { 'vwire/request': true } }));
+
+function guarded(reader: TokenReader, operatorPolicy?: OperatorPolicy) {
   const authority = new Authority({
     hop: 'nse',
     self: () => idOf('nse'),
     reader,
     tokens: { token: () => Promise.reject(new Error('not asked for')) },
     policy: () => openPolicy,
+    operatorPolicy: () => operatorPolicy,
     trail: new AuditTrail({ log: { write: () => {} }, clock: systemClock }),
     wallClock: systemWallClock,
   });

@@ -269,10 +269,17 @@ const commands: readonly CatalogRow[] = [
     summary: 'run the tests of an access policy (VWIRE_POLICY_FILE), without a mesh',
     operands: '<action> <file>',
     operandChoices: ['test'],
-    options: [outputOption],
+    options: [
+      {
+        flags: '--wasm <policy>',
+        text: 'run the tests of the file against a policy of your own (VWIRE_POLICY_WASM)',
+      },
+      outputOption,
+    ],
     examples: [
       ['vwire policy test policy.yaml', 'exit code 1 where the file or one of its tests is wrong'],
       ['vwire policy test policy.yaml -o json', 'every test with what decided it'],
+      ['vwire policy test tests.yaml --wasm bundle.tar.gz', 'the same for a policy of your own'],
     ],
   },
   {

@@ -50,6 +50,7 @@ function refused(message: string, entry: string): NsmError {
     rule: 'registry-policies',
     expected: `names of ${[...allRegistryPolicies].join(', ')}, or expressions over etc/nsm/opa/*/<name>.rego`,
     found: JSON.stringify(entry.slice(0, 200)),
-    remedy: 'say what may use what in VWIRE_POLICY_FILE',
+    remedy:
+      'say what may use what in VWIRE_POLICY_FILE, or in a policy of your own, VWIRE_POLICY_WASM',
   });
 }

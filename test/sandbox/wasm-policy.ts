@@ -17,6 +17,8 @@ export interface WasmPolicy {
   readonly without?: readonly string[];
 }
 
+/** Magic and version of a module. */
+const header = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 const i32 = 0x7f;
 const at = { entrypoints: 1_024, builtins: 4_096, scratch: 8_192, answers: 16_384, abort: 12_288 };
 const answerBytes = 1_024;
@@ -60,7 +62,7 @@ export function assemblePolicy(policy: WasmPolicy): Uint8Array {
     ['opa_wasm_abi_minor_version', 0x03, 1] as const,
   ].filter(([name]) => isThere(name));
   return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+    ...header,
     ...section(1, [
       functionType(0, 1),
       functionType(1, 1),
@@ -119,8 +121,13 @@ function evaluation(does: WasmPolicy['does']): readonly number[] {
       return [0x00];
     case 'echo':
       return [
-        ...[...localGet(3), ...localGet(4), 0x6a],
-        ...[...constant(echoAfter), 0x36, 0x00, 0x00],
+        ...localGet(3),
+        ...localGet(4),
+        0x6a,
+        ...constant(echoAfter),
+        0x36,
+        0x00,
+        0x00,
         ...constant(heap - echoBefore.length),
       ];
     case undefined:
@@ -132,8 +139,11 @@ const localGet = (index: number): readonly number[] => [0x20, index];
 const constant = (value: number): readonly number[] => [0x41, ...signed(value)];
 
 const functionType = (parameters: number, results: number): readonly number[] => [
-  ...[0x60, parameters, ...Array<number>(parameters).fill(i32)],
-  ...[results, ...Array<number>(results).fill(i32)],
+  0x60,
+  parameters,
+  ...Array<number>(parameters).fill(i32),
+  results,
+  ...Array<number>(results).fill(i32),
 ];
 
 const section = (id: number, entries: readonly (readonly number[])[]): readonly number[] => [

@@ -17,10 +17,10 @@ export interface OpaPolicy {
 export const loadPolicySync = (
   packaged as unknown as {
     readonly default: {
-      loadPolicySync(
+      readonly loadPolicySync: (
         module: WasmModule,
         memory: { readonly initial: number; readonly maximum: number },
-      ): OpaPolicy;
+      ) => OpaPolicy;
     };
   }
 ).default.loadPolicySync;
