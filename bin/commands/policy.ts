@@ -8,7 +8,6 @@ import { policyEntrypoints } from '../../protocols/authorization/operator-policy
 import { operatorPolicyTestsFrom } from '../../protocols/authorization/operator-policy-tests.ts';
 import { NsmError } from '../../protocols/errors.ts';
 import type { PositionOf } from '../../protocols/nsm/document-reader.ts';
-import { operatorPolicyFrom } from '../../transports/policy-wasm/operator-policy.ts';
 import { systemWallClock } from '../../transports/process/system-clock.ts';
 import { printListing } from '../output/print.ts';
 import { readYamlDocument } from '../yaml-file.ts';
@@ -73,11 +72,12 @@ function ofAccessPolicy(document: unknown, positionOf: PositionOf): readonly Res
   });
 }
 
-function ofOperatorPolicy(
+async function ofOperatorPolicy(
   bytes: Uint8Array,
   document: unknown,
   positionOf: PositionOf,
-): readonly Result[] {
+): Promise<readonly Result[]> {
+  const { operatorPolicyFrom } = await import('../../transports/policy-wasm/operator-policy.ts');
   const policy = operatorPolicyFrom(bytes);
   const tests = operatorPolicyTestsFrom(document, positionOf, systemWallClock.epochMs());
   return tests.map(({ question, expect, line }) => {

@@ -60,9 +60,9 @@ export interface Authorization {
 }
 
 /** Errors: UNAVAILABLE where the audit log cannot be opened, INVALID_ARGUMENT and NOT_FOUND for the operator's policy. */
-export function createAuthorization(setup: AuthorizationSetup): Authorization {
+export async function createAuthorization(setup: AuthorizationSetup): Promise<Authorization> {
   const { identity, clock, log, config } = setup;
-  const ofOperator = followOperatorPolicy(config, log);
+  const ofOperator = await followOperatorPolicy(config, log);
   const audit = openAuditLog({ log, ...(config.auditLog && { file: config.auditLog }) });
   const trail = new AuditTrail({ log: audit, clock });
   const reader = new TokenReader((token, leaf) => identity.verifyPathToken(token, leaf));

@@ -4,23 +4,24 @@
 import { describeError, NsmError } from '../../protocols/errors.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { OperatorPolicy } from '../../protocols/ports/operator-policy.ts';
-import { judgedBy, operatorPolicyFrom } from '../../transports/policy-wasm/operator-policy.ts';
 import { policyBytesMax } from '../../transports/policy-wasm/policy-bytes.ts';
 import { type BytesNews, watchBytes } from '../../transports/process/watched-file.ts';
 import type { FollowedFile } from './followed-file.ts';
 
 /** Undefined where there is to be none. Errors: INVALID_ARGUMENT, NOT_FOUND. */
-export function followOperatorPolicy(
+export async function followOperatorPolicy(
   { policyWasm: file }: { readonly policyWasm: string | undefined },
   log: Log,
-): FollowedFile<OperatorPolicy> | undefined {
+): Promise<FollowedFile<OperatorPolicy> | undefined> {
   if (file === undefined) return undefined;
+  // Some 30 ms, which a start without such a policy need not take.
+  const load = await import('../../transports/policy-wasm/operator-policy.ts');
   let value: OperatorPolicy | undefined;
   let refusal: unknown;
   const watched = watchBytes(file, { lengthMaxBytes: policyBytesMax }, (news) => {
     try {
-      value = policyOf(file, news);
-      log.info('an operator policy was read', { file, judges: judgedBy(value) });
+      value = policyOf(file, news, load.operatorPolicyFrom);
+      log.info('an operator policy was read', { file, judges: load.judgedBy(value) });
     } catch (error) {
       refusal = error;
       if (value === undefined) return;
@@ -43,7 +44,11 @@ export function followOperatorPolicy(
   };
 }
 
-function policyOf(file: string, news: BytesNews): OperatorPolicy {
+function policyOf(
+  file: string,
+  news: BytesNews,
+  read: (bytes: Uint8Array) => OperatorPolicy,
+): OperatorPolicy {
   const found = 'error' in news ? news.error.message : 'no such file';
   if ('error' in news || news.bytes === undefined) {
     throw new NsmError('NOT_FOUND', `cannot read ${file}`, {
@@ -53,7 +58,7 @@ function policyOf(file: string, news: BytesNews): OperatorPolicy {
     });
   }
   try {
-    return operatorPolicyFrom(news.bytes);
+    return read(news.bytes);
   } catch (error) {
     if (!(error instanceof NsmError)) throw error;
     const { code, message, details } = error;

@@ -112,14 +112,13 @@ async function createPlatformWith(
 ): Promise<Platform> {
   const { name, log } = options;
   const clock = systemClock;
-  const bus = await busOf(own, options);
   const memory = createMemoryNetwork({ clock, ...own });
   const held = new HeldDescriptors({ find: findNamespace });
   const files = { held, clock, wallClock: systemWallClock };
   const authorization =
     own === undefined
       ? undefined
-      : createAuthorization({
+      : await createAuthorization({
           ...own,
           name,
           clock,
@@ -127,6 +126,10 @@ async function createPlatformWith(
           log,
           config: options.authorization ?? nothingConfigured,
         });
+  const bus = await busOf(own, options).catch((error: unknown) => {
+    authorization?.stop();
+    throw error;
+  });
   const serving = {
     createGuard: () => createOperationGuard({ clock, keepKeyMs: keepKeyMs(options) }),
     ...(authorization && {
