@@ -115,17 +115,7 @@ async function createPlatformWith(
   const memory = createMemoryNetwork({ clock, ...own });
   const held = new HeldDescriptors({ find: findNamespace });
   const files = { held, clock, wallClock: systemWallClock };
-  const authorization =
-    own === undefined
-      ? undefined
-      : await createAuthorization({
-          ...own,
-          name,
-          clock,
-          wallClock: systemWallClock,
-          log,
-          config: options.authorization ?? nothingConfigured,
-        });
+  const authorization = own && (await authorizationOf(own, options));
   const bus = await busOf(own, options).catch((error: unknown) => {
     authorization?.stop();
     throw error;
@@ -179,6 +169,14 @@ async function createPlatformWith(
       held.close();
     },
   };
+}
+
+function authorizationOf(
+  own: OwnIdentity,
+  { name, log, authorization: config = nothingConfigured }: PlatformOptions,
+): Promise<Authorization> {
+  const clocks = { clock: systemClock, wallClock: systemWallClock };
+  return createAuthorization({ ...own, name, ...clocks, log, config });
 }
 
 async function busOf(

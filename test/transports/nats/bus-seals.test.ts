@@ -20,7 +20,6 @@ import {
 } from '../../../protocols/nsm/gen/networkservice_pb.ts';
 import type { Identity, IdentitySnapshot } from '../../../protocols/ports/identity.ts';
 import { type Log, silentLog } from '../../../protocols/ports/log.ts';
-import type { Refusal } from '../../../protocols/ports/refusal.ts';
 import {
   type CallContext,
   type Peer,
@@ -95,9 +94,8 @@ async function busAs(identity: Identity | undefined, log: Log = silentLog) {
   return { bus, with: seals === undefined ? {} : { seals } };
 }
 
-async function serveAs(identity: Identity | undefined, bounds: { callsMax?: number } = {}) {
+async function serveAs(identity: Identity | undefined) {
   const warnings: string[] = [];
-  const refusals: Refusal[] = [];
   const log: Log = {
     ...silentLog,
     warn: (message, fields) => void warnings.push(`${message} ${String(fields?.['error'])}`),
@@ -121,15 +119,10 @@ async function serveAs(identity: Identity | undefined, bounds: { callsMax?: numb
       },
     }),
   ];
-  const listener = createNatsListener(bus, {
-    beatMs,
-    ...seals,
-    ...bounds,
-    onRefused: (refusal) => void refusals.push(refusal),
-  });
+  const listener = createNatsListener(bus, { beatMs, ...seals });
   const listening = await listener.listen(url, services);
   cleanUps.push(() => listening.close(0));
-  return { contexts, warnings, refusals };
+  return { contexts, warnings };
 }
 
 async function callerAs(identity: Identity | undefined) {
@@ -425,21 +418,4 @@ describe('a callee', () => {
     expect(Date.now()).toBeGreaterThanOrEqual(old.svid.notAfterMs - 50);
     expect((await ended)?.code).toBe('UNAVAILABLE');
   });
-});
-
-it('tells who called when there was no room for it', async () => {
-  const { refusals } = await serveAs(await home.source('callee'), { callsMax: 1 });
-  const caller = await callerAs(await home.source('caller'));
-  const watching = caller.watch();
-  await eventually('the only place to be taken', 10_000, async () => {
-    const error = await failure(caller.ask());
-    expect(error.details.rule).toBe('calls-in-flight');
-  });
-  expect(refusals[0]).toMatchObject({
-    operation: 'Request',
-    peer: 'spiffe://home.test/caller',
-    error: { code: 'RESOURCE_EXHAUSTED' },
-  });
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-  await watching;
 });
