@@ -37,6 +37,7 @@ import { readStatistics } from './statistics.ts';
 import { chooseMtu } from './underlay-mtu.ts';
 import { createDamageWatch } from './damage-watch.ts';
 import { createNeighborWatch } from './neighbor-watch.ts';
+import { wakeRisen } from './wake-workload.ts';
 import { describeObserved, describeUnreadable } from './describe-observed.ts';
 import { createLooks } from './looks.ts';
 import { isInTheWay, stale, takenError, withNamespaceRule } from './refusals.ts';
@@ -44,7 +45,7 @@ import { createWireLocks } from '../../protocols/wire-locks.ts';
 import type { PlanContext } from './wire-plan.ts';
 import { planWire } from './wire-plan.ts';
 import type { CurrentWire, EndState } from './wire-state.ts';
-import { absentWire, endsOf, sides } from './wire-state.ts';
+import { absentWire, endsOf, fittingState, sides } from './wire-state.ts';
 import { WireTable } from './wire-table.ts';
 
 export interface KernelDataplaneOptions extends Owner {
@@ -248,7 +249,7 @@ class KernelDataplane implements Dataplane {
 
   async #ensureLocked(wire: Wire, making: Making, budget: Budget): Promise<void> {
     const known = this.#wires.get(wire.id);
-    const current = known === undefined ? absentWire : this.#fitting(known, wire);
+    const current = known === undefined ? absentWire : fittingState(known, wire);
     try {
       await this.#convergeFrom(current, wire, making, budget);
     } catch (error) {
@@ -277,23 +278,6 @@ class KernelDataplane implements Dataplane {
       }
       current = undefined;
     }
-  }
-
-  /** The remembered state, where it says enough about the wanted wire; else it must be looked at. */
-  #fitting(known: CurrentWire | 'unknown', wire: Wire): CurrentWire | undefined {
-    if (known === 'unknown') return undefined;
-    const fits = sides.every((side) => {
-      const [old, wanted] = [known[side]?.end, wire[side]];
-      if (known[side] === undefined) return true;
-      if (old?.kind === 'kernel' && wanted.kind === 'kernel') return old.netns === wanted.netns;
-      if (old?.kind !== 'vxlan' || wanted.kind !== 'vxlan') return false;
-      return (
-        old.vni === wanted.vni &&
-        old.localPort === wanted.localPort &&
-        old.localIp === wanted.localIp
-      );
-    });
-    return fits ? known : undefined;
   }
 
   #looking(budget: Budget) {
@@ -347,6 +331,7 @@ class KernelDataplane implements Dataplane {
     await this.#settle(wire.id, joined);
     await this.#removeEnds(wire.id, current.replaced, budget);
     await this.#filter.release(endsOf(current), endsOf(state), budget);
+    await wakeRisen(this.#netlink, wire, current, budget);
     return undefined;
   }
 

@@ -1,4 +1,4 @@
-// What a workload's kernel has given up asking for while the tunnel behind its interface carried nothing, it asks for
+// What a workload's kernel has given up asking for while its link, or the tunnel behind it, carried nothing, it asks for
 // again at once: left alone it would ask once a second, and the wire lie still for so long.
 
 import {
@@ -12,11 +12,26 @@ import { neighborState } from '../../protocols/netlink/constants.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import { parseIp } from '../../protocols/netlink/ip-address.ts';
 import { getLinkByName, parseLink } from '../../protocols/netlink/link.ts';
-import type { Budget, KernelEnd } from '../../protocols/ports/dataplane.ts';
+import type { Budget, KernelEnd, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkRequest } from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
+import { type CurrentWire, sides } from './wire-state.ts';
 
 const unresolved = neighborState.incomplete | neighborState.failed;
+
+/** While a link was down its workload has lost its neighbours, and asked for them in vain. */
+export async function wakeRisen(
+  netlink: Netlink,
+  wire: Wire,
+  before: CurrentWire,
+  budget: Budget,
+): Promise<void> {
+  const risen = sides.filter((side) => before[side]?.isSettled === false);
+  for (const end of risen.map((side) => wire[side])) {
+    // Left asleep it asks by itself within a second.
+    if (end.kind === 'kernel') await wakeWorkload(netlink, end, budget).catch(() => {});
+  }
+}
 
 export async function wakeWorkload(
   netlink: Netlink,

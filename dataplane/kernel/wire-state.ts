@@ -2,6 +2,7 @@
 // Invariant: an end that is `kept` is the right device in the right place; only its settings may differ.
 
 import type { LinkEnd } from '../../protocols/netlink/check-wire.ts';
+import type { Wire } from '../../protocols/ports/dataplane.ts';
 import type { Tag } from './owner.ts';
 
 export type Side = 'client' | 'endpoint';
@@ -67,4 +68,19 @@ export function endsOf(
 ): EndState[] {
   const { replaced = [], lost = [] } = wire;
   return [...sides.flatMap((side) => wire[side] ?? []), ...replaced, ...lost];
+}
+
+/** The remembered state, where it says enough about the wanted wire; else it must be looked at. */
+export function fittingState(known: CurrentWire | 'unknown', wire: Wire): CurrentWire | undefined {
+  if (known === 'unknown') return undefined;
+  const fits = sides.every((side) => {
+    const [old, wanted] = [known[side]?.end, wire[side]];
+    if (known[side] === undefined) return true;
+    if (old?.kind === 'kernel' && wanted.kind === 'kernel') return old.netns === wanted.netns;
+    if (old?.kind !== 'vxlan' || wanted.kind !== 'vxlan') return false;
+    return (
+      old.vni === wanted.vni && old.localPort === wanted.localPort && old.localIp === wanted.localIp
+    );
+  });
+  return fits ? known : undefined;
 }
