@@ -65,9 +65,21 @@ export class PolicyModule {
         `the call makes ${json.length} bytes of input, at most ${inputBytesMax} are asked about`,
       );
     }
+    for (let attempt = 1; ; attempt += 1) {
+      const before = process.cpuUsage();
+      try {
+        return this.#evaluate(entrypoint, bufferOf(json));
+      } catch (thrown) {
+        const isStarved = isInterrupted(thrown) && cpuMsSince(before) < ownTimeMsMin;
+        if (!isStarved || attempt >= attemptsMax) throw thrown;
+      }
+    }
+  }
+
+  #evaluate(entrypoint: string, input: ArrayBuffer): unknown {
     const loaded = (this.#loaded ??= this.#load());
     try {
-      const results = boundedCall(() => loaded.evaluate(bufferOf(json), entrypoint), evaluationMs);
+      const results = boundedCall(() => loaded.evaluate(input, entrypoint), evaluationMs);
       return results[0]?.result;
     } catch (thrown) {
       // What it was in the middle of is in its memory.
@@ -87,6 +99,16 @@ export class PolicyModule {
 }
 
 const loadMs = 5_000;
+/** Time goes on while a busy machine lets the process wait. An evaluation that got less than this of it is tried again. */
+const ownTimeMsMin = 0.75 * evaluationMs;
+const attemptsMax = 5;
+
+/** Of the whole process. */
+function cpuMsSince(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
+}
+
 const encoder = new TextEncoder();
 
 const bufferOf = ({ buffer, byteOffset, length }: Uint8Array<ArrayBuffer>): ArrayBuffer =>

@@ -2,6 +2,6 @@
 package vwire
 
 request if {
-	numbers := numbers.range(1, 3000)
-	count([1 | some a in numbers; some b in numbers; a + b == input.time]) > 1
+	many := numbers.range(1, 3000)
+	count([1 | some a in many; some b in many; a + b == input.time]) > 1
 }

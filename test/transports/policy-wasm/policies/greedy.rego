@@ -2,6 +2,6 @@
 package vwire
 
 request if {
-	numbers := numbers.range(1, 2000)
-	count({[a, b, input.client] | some a in numbers; some b in numbers}) > 1
+	many := numbers.range(1, 2000)
+	count({[a, b, input.client] | some a in many; some b in many}) > 1
 }
