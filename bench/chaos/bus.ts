@@ -8,6 +8,7 @@ import { join, relative } from 'node:path';
 import type { MeshBus } from '../../bin/demo/mesh-bus.ts';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
 import { withLeastPrivilege } from '../../bin/roles/privileges.ts';
+import { StartedProcesses } from '../../transports/process/process-identity.ts';
 import { type NatsServer, startNatsServer } from '../../transports/nats/nats-server.ts';
 import { checked, closeOnExec, libc, socketFamily } from '../../transports/netlink/libc.ts';
 import { inNamespace } from '../../transports/netlink/namespace-switch.ts';
@@ -35,8 +36,8 @@ export interface BusOptions {
 export class Bus {
   readonly #options: BusOptions;
   readonly #servers: (NatsServer | undefined)[];
-  /** Every process id that was. */
-  readonly pids = new Set<number>();
+  /** Every process that was. */
+  readonly started = new StartedProcesses();
 
   constructor(options: BusOptions) {
     this.#options = options;
@@ -76,7 +77,7 @@ export class Bus {
     });
     started(server);
     this.#servers[at] = server;
-    this.pids.add(server.pid);
+    this.started.add(server.pid);
   }
 
   /** Resolves when it is gone. */

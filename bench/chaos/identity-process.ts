@@ -9,6 +9,7 @@ import { commonVariables } from '../../bin/config/common.ts';
 import { identityVariables } from '../../bin/config/roles/identity.ts';
 import { launch } from '../../bin/roles/launch.ts';
 import { identityDirVariable, identityFolder, socketIn } from '../../bin/roles/part-identities.ts';
+import { StartedProcesses } from '../../transports/process/process-identity.ts';
 import type { Child } from '../../transports/process/child.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
 
@@ -29,8 +30,8 @@ export class IdentityProcess implements MeshIdentities {
   readonly #paths: readonly string[];
   readonly #pathOf = new Map<string, string>();
   #child: Child | undefined;
-  /** Every process id that was. */
-  readonly pids = new Set<number>();
+  /** Every process that was. */
+  readonly started = new StartedProcesses();
 
   constructor(options: {
     readonly trustDomain: string;
@@ -66,7 +67,7 @@ export class IdentityProcess implements MeshIdentities {
       },
     });
     this.#child = child;
-    this.pids.add(child.pid);
+    this.started.add(child.pid);
     await child.ready(startTimeoutMs);
   }
 

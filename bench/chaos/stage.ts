@@ -197,7 +197,7 @@ class Room {
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
-      pids: [...this.#mesh.pids, ...this.#bus.pids, ...(this.#identity?.pids ?? [])],
+      started: [this.#mesh, this.#bus, this.#identity].flatMap((each) => each?.started ?? []),
       namespaces: this.#namespaces,
       paths: [this.#stateDir],
     });

@@ -13,6 +13,7 @@ import {
   type OpenVSwitch,
   type OvsPrograms,
 } from '../../transports/process/open-vswitch.ts';
+import { StartedProcesses } from '../../transports/process/process-identity.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Environment, MeshNode } from './mesh.ts';
@@ -20,7 +21,7 @@ import { linkIn, moveAddresses, underlayName } from './namespace-links.ts';
 import type { Topology } from './topology.ts';
 
 export interface DemoSwitches {
-  readonly pids: readonly number[];
+  readonly started: StartedProcesses;
   /** By the node's name. */
   readonly byNode: ReadonlyMap<string, OpenVSwitch>;
   /** What the forwarder of a node is told. */
@@ -34,7 +35,12 @@ export interface SwitchPlace {
   readonly netlink: Netlink;
 }
 
-const none: DemoSwitches = { pids: [], byNode: new Map(), envOf: () => ({}), stop: async () => {} };
+const none: DemoSwitches = {
+  started: new StartedProcesses(),
+  byNode: new Map(),
+  envOf: () => ({}),
+  stop: async () => {},
+};
 const budget = { timeoutMs: 10_000 };
 const underlayBridge = 'br-underlay';
 
@@ -74,9 +80,11 @@ export async function startSwitches(
     await stop();
     throw error;
   }
+  const started = new StartedProcesses();
+  for (const { pids } of switches.values()) for (const pid of pids.values()) started.add(pid);
   return {
     byNode: switches,
-    pids: [...switches.values()].flatMap(({ pids }) => [...pids.values()]),
+    started,
     envOf: ({ name }) => ({
       VWIRE_DATAPLANE: 'ovs',
       VWIRE_OVS_DATABASE: switches.get(name)?.databaseSocket ?? '',

@@ -6,6 +6,7 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import type { StartedProcesses } from '../../transports/process/process-identity.ts';
 import { linksOf } from './namespace-links.ts';
 
 export interface Census {
@@ -20,7 +21,7 @@ export async function takeCensus(netlink: Netlink): Promise<Census> {
 export interface LeftoverCheck {
   readonly before: Census;
   readonly netlink: Netlink;
-  readonly pids: readonly number[];
+  readonly started: readonly StartedProcesses[];
   /** All that were made here; closed on the way. */
   readonly namespaces: readonly NetworkNamespace[];
   readonly paths: readonly string[];
@@ -31,7 +32,7 @@ export async function findLeftovers(check: LeftoverCheck): Promise<readonly stri
   for (const namespace of check.namespaces) namespace.close();
   const after = await takeCensus(check.netlink);
   return [
-    ...check.pids.filter(isAlive).map((pid) => `process ${pid}`),
+    ...check.started.flatMap((each) => each.alive()).map((pid) => `process ${pid}`),
     ...after.links
       .filter((name) => !check.before.links.includes(name))
       .map((name) => `link ${name}`),
@@ -39,15 +40,6 @@ export async function findLeftovers(check: LeftoverCheck): Promise<readonly stri
     ...held,
     ...heldHere(check.namespaces),
   ];
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Those still open here that another process is in, or holds as well. */

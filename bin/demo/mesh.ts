@@ -9,6 +9,7 @@ import { type NatsServer, startNatsServer } from '../../transports/nats/nats-ser
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import type { Child } from '../../transports/process/child.ts';
+import { StartedProcesses } from '../../transports/process/process-identity.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
 import { launch } from '../roles/launch.ts';
 import type { PlatformOptions } from '../roles/platform.ts';
@@ -83,8 +84,8 @@ const readyTimeoutMs = 30_000;
 export class Mesh {
   /** Children of this process by name, in the order of their start; a name started again stands for the new one. */
   readonly processes = new Map<string, Child>();
-  /** Every process id that was seen, those of supervised children included. */
-  readonly pids = new Set<number>();
+  /** Every process that was seen, supervised children included. */
+  readonly started = new StartedProcesses();
   /** Latest report about each supervised child, by `<node>/<child>`. */
   readonly supervised = new Map<string, ChildReport>();
   readonly clients = new ClientReports();
@@ -132,7 +133,7 @@ export class Mesh {
     });
     started(bus);
     this.bus = bus;
-    this.pids.add(bus.pid);
+    this.started.add(bus.pid);
     return bus;
   }
 
@@ -218,7 +219,7 @@ export class Mesh {
     });
     this.processes.set(name, child);
     this.#kindOf.set(child, kind);
-    this.pids.add(child.pid);
+    this.started.add(child.pid);
     await child.ready(readyTimeoutMs);
     return child;
   }
@@ -249,7 +250,7 @@ export class Mesh {
     const report = parseReport<ChildReport>(line);
     if (report?.event !== 'child') return;
     this.supervised.set(`${node}/${report.child}`, report);
-    this.pids.add(report.pid);
+    this.started.add(report.pid);
   }
 }
 

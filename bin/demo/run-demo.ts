@@ -8,12 +8,13 @@ import { describeError } from '../../protocols/errors.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import type { OvsPrograms } from '../../transports/process/open-vswitch.ts';
+import { identityOf, type StartedProcesses } from '../../transports/process/process-identity.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { ClientReport } from './client-reports.ts';
 import { startMesh } from './demo-mesh.ts';
 import { insideCommands, type KeptMesh } from './keep.ts';
 import { lastLogLines } from './last-log-lines.ts';
-import { isAlive, findLeftovers, takeCensus } from './leftovers.ts';
+import { findLeftovers, takeCensus } from './leftovers.ts';
 import type { Mesh } from './mesh.ts';
 import { type DemoSwitches, startSwitches } from './demo-switches.ts';
 import { probeWire, type WireProof } from './probe-wire.ts';
@@ -46,7 +47,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const netlink = createNetlink();
   const before = await takeCensus(netlink);
   const stateDir = mkdtempSync(join(tmpdir(), 'vwire-demo-'));
-  const pids = new Set<number>();
+  const started: StartedProcesses[] = [];
   const namespaces: NetworkNamespace[] = [];
   const wires: WireProof[] = [];
   const findings: string[] = [];
@@ -54,7 +55,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     const topology = await createTopology(netlink);
     namespaces.push(...topology.namespaces);
     options.onStep('two nodes and four workloads have their namespaces');
-    await runMesh(options, { netlink, topology, stateDir, pids, wires, findings });
+    await runMesh(options, { netlink, topology, stateDir, started, wires, findings });
   } catch (error) {
     findings.push(describeError(error), ...lastLogLines(stateDir));
   } finally {
@@ -64,7 +65,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     before,
     netlink,
     namespaces,
-    pids: [...pids],
+    started,
     paths: [stateDir],
   });
   await netlink.close();
@@ -77,7 +78,7 @@ interface Run {
   readonly topology: Topology;
   readonly stateDir: string;
   /** Every process that was seen, filled in here. */
-  readonly pids: Set<number>;
+  readonly started: StartedProcesses[];
   readonly wires: WireProof[];
   readonly findings: string[];
 }
@@ -85,8 +86,8 @@ interface Run {
 async function runMesh(options: DemoOptions, run: Run): Promise<void> {
   const { topology, stateDir, findings, netlink } = run;
   const switches = await startSwitches(options.openVSwitch, { topology, stateDir, netlink });
-  if (switches.pids.length > 0) options.onStep('an Open vSwitch runs on both nodes');
-  for (const pid of switches.pids) run.pids.add(pid);
+  if (switches.byNode.size > 0) options.onStep('an Open vSwitch runs on both nodes');
+  run.started.push(switches.started);
   try {
     await runOnSwitches(options, run, switches);
   } catch (error) {
@@ -131,7 +132,7 @@ async function runOnSwitches(
       inside: insideCommands(topology),
     });
   } finally {
-    for (const pid of mesh.pids) run.pids.add(pid);
+    run.started.push(mesh.started);
     await mesh.stop();
     options.onStep('everything has been stopped');
   }
@@ -143,7 +144,7 @@ function findLostProcesses(mesh: Mesh, expected: ReadonlyMap<string, number>): r
     .filter(({ isRunning }) => !isRunning)
     .map(({ name, pid }) => `${name} (process ${pid}) is not running any more`);
   const supervised = [...expected]
-    .filter(([, pid]) => !isAlive(pid))
+    .filter(([, pid]) => identityOf(pid) === undefined)
     .map(([name, pid]) => {
       const now = mesh.supervised.get(name);
       const next = now === undefined || now.pid === pid ? '' : `, replaced by process ${now.pid}`;

@@ -160,9 +160,9 @@ class Stage {
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
-      pids: [
-        ...(this.#switches?.pids ?? []),
-        ...this.#installations.flatMap(({ processes }) => [...processes.pids]),
+      started: [
+        ...(this.#switches === undefined ? [] : [this.#switches.started]),
+        ...this.#installations.map(({ processes }) => processes.started),
       ],
       namespaces: this.#namespaces,
       paths,

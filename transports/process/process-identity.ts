@@ -21,6 +21,20 @@ export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
   return stat?.startTicks === startTicks && stat.state !== 'Z' && stat.state !== 'X';
 }
 
+/** Processes that somebody has started, each noted while it was there. */
+export class StartedProcesses {
+  readonly #identities = new Map<number, ProcessIdentity>();
+
+  add(pid: number): void {
+    const identity = identityOf(pid);
+    if (identity !== undefined) this.#identities.set(pid, identity);
+  }
+
+  alive(): readonly number[] {
+    return [...this.#identities.values()].filter(isAlive).map(({ pid }) => pid);
+  }
+}
+
 /** The oldest process with this variable in the environment that it was started with. */
 export function findByEnvironment(name: string, value: string): ProcessIdentity | undefined {
   const entry = `${name}=${value}`;

@@ -34,7 +34,7 @@ describe.skipIf(reason !== undefined)(`what is left of a namespace${note}`, () =
     findLeftovers({
       before: await takeCensus(netlink),
       netlink,
-      pids: [],
+      started: [],
       namespaces: [namespace],
       paths: [],
     });
