@@ -18,7 +18,8 @@ const orders: Readonly<Record<Dataplane['kind'], Order>> = {
   ovs: { local: [kernel], remoteIp: [vxlan, vlan], remoteEthernet: [vxlan, vlan] },
   vpp: {
     local: [memif, kernel],
-    remoteIp: [wireguard, ipsec, vlan],
+    /** VXLAN is ours: without it a node of VPP and one of the kernel would have no tunnel in common. */
+    remoteIp: [wireguard, ipsec, vxlan, vlan],
     remoteEthernet: [vxlan, vlan],
   },
   /** Stands in for any of them. */
