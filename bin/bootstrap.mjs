@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // What `npm test` and `npm run demo` start: brings this clone into a state in which vwire runs, then runs the
 // command. Plain JavaScript without a dependency, since it runs before the npm packages exist.
-// Usage: node bin/bootstrap.mjs <prepare | test | chaos | soak | any vwire command> [arguments]
+// Usage: node bin/bootstrap.mjs <prepare | test | bench | chaos | soak | any vwire command> [arguments]
 // Invariants: stdout belongs to the command; signals and the exit code pass through; nothing is installed outside
 // node_modules/, dist/ and the cache directory.
 
@@ -63,6 +63,7 @@ async function prepareClone(cache) {
 
 /** Programs that are no part of the product: compiled apart, and given no command's name. */
 const measuring = {
+  bench: 'node_modules/.cache/bench/out/bench/run.js',
   chaos: 'node_modules/.cache/bench/out/bench/chaos/run.js',
   soak: 'node_modules/.cache/bench/out/bench/soak/run.js',
 };

@@ -25,6 +25,7 @@ import {
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import { silentLog } from '../../protocols/ports/log.ts';
+import { namespaceInodeUrl } from '../../transports/netlink/namespace-url.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
 
 export const lifetimeMs = 600_000;
@@ -123,6 +124,9 @@ const forwarder: StartPart = (platform, site, journal) =>
     ...(journal === undefined ? {} : { journal }),
   });
 
+/** A namespace that is there: whose it is does not matter to a simulated data plane, but it is looked for. */
+const netns = namespaceInodeUrl('/proc/self/ns/net');
+
 const endpoint: StartPart = (platform, site) =>
   composeNse(platform, {
     name: 'endpoint',
@@ -134,7 +138,7 @@ const endpoint: StartPart = (platform, site) =>
     cidrPrefixes: [[requirePrefix('10.0.0.0/8', 'bench')]],
     registerService: true,
     maxTokenLifetimeMs: lifetimeMs,
-    netns: 'inode://4/1',
+    netns,
   });
 
 export const parts = { registry, manager, forwarder, endpoint } as const;
@@ -184,7 +188,7 @@ export function benchClients(platform: Platform, site: Site): BenchClients {
         connectionId,
         networkService: service,
         labels: {},
-        preferences: [kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName })],
+        preferences: [kernelMechanism({ netnsUrl: netns, interfaceName })],
         connectTo: site.manager,
         requestTimeoutMs: 15_000,
         retry: { firstMs: 1_000, mostMs: 5_000 },

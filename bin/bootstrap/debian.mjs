@@ -25,7 +25,7 @@ const debianParts = [
   {
     package: 'nats-server',
     programs: [{ name: 'nats-server', variable: 'VWIRE_NATS_SERVER' }],
-    commands: ['prepare', 'test', 'demo', 'up', 'chaos', 'soak'],
+    commands: ['prepare', 'test', 'demo', 'up', 'bench', 'chaos', 'soak'],
   },
   {
     package: 'openvswitch-switch',
@@ -34,14 +34,14 @@ const debianParts = [
       { name: 'ovsdb-server', variable: 'VWIRE_OVSDB_SERVER' },
       { name: 'ovs-vswitchd', variable: 'VWIRE_OVS_VSWITCHD' },
     ],
-    commands: ['prepare', 'test', 'demo ovs'],
+    commands: ['prepare', 'test', 'demo ovs', 'bench'],
     // Its tests say that they are skipped, and why.
     isOptional: true,
   },
-  // What the tests and the guides that they run use beside vwire itself.
+  // What the tests, the guides that they run and the benches use beside vwire itself.
   { package: 'iproute2', programs: [{ name: 'ip' }], commands: ['prepare', 'test'] },
   { package: 'iputils-ping', programs: [{ name: 'ping' }], commands: ['prepare', 'test'] },
-  { package: 'iperf3', programs: [{ name: 'iperf3' }], commands: ['prepare', 'test'] },
+  { package: 'iperf3', programs: [{ name: 'iperf3' }], commands: ['prepare', 'test', 'bench'] },
 ];
 
 /** Where Debian keeps programs; an ordinary user's PATH lacks the sbin folders. */

@@ -1,5 +1,5 @@
 // From a namespace's URL to an open descriptor: `file://` paths and `inode://<dev>/<ino>` (NSM's inodeURL).
-// Invariants: the descriptor is verified to be a network namespace; nothing is cached, since a kept descriptor
+// Invariants: the descriptor is verified to be a network namespace; no descriptor is kept, since one that is kept
 // would keep a dead namespace alive; a path that is a FIFO or a device cannot block or be triggered.
 
 import {
@@ -82,13 +82,16 @@ function describe(path: string): { isFile: boolean; found: string } {
 
 /** Where the last namespaces were found, so that as a rule one look is enough. */
 const foundAt = new Map<string, string>();
-const foundAtMax = 4_096;
+/** When they were looked for in vain: a look at every process of a machine takes milliseconds. */
+const missedAtMs = new Map<string, number>();
+const rememberedMax = 4_096;
+const missedForMs = 100;
 
 /**
  * A path that leads to the namespace of an `inode://` URL as long as its workload wants it: of a process that is in it, a
  * name that it was given, or a descriptor by which somebody works with it. Undefined where there is none. A descriptor
  * that only names it (O_PATH), as those that are handed from process to process do, does not count: it would keep a
- * namespace for its own sake.
+ * namespace for its own sake. One that comes up within a tenth of a second after a look in vain may be found only then.
  */
 export function findNamespace(url: string): string | undefined {
   const inode = Number(inodeUrl.exec(url)?.[2]);
@@ -96,13 +99,21 @@ export function findNamespace(url: string): string | undefined {
   const known = foundAt.get(url);
   if (known !== undefined && leadsTo(known, url)) return known;
   foundAt.delete(url);
+  if (performance.now() - (missedAtMs.get(url) ?? Number.NEGATIVE_INFINITY) < missedForMs) {
+    return undefined;
+  }
   for (const path of candidates(inode)) {
     if (!leadsTo(path, url)) continue;
-    if (foundAt.size >= foundAtMax) foundAt.clear();
-    foundAt.set(url, path);
+    remember(foundAt, url, path);
     return path;
   }
+  remember(missedAtMs, url, performance.now());
   return undefined;
+}
+
+function remember<Value>(known: Map<string, Value>, url: string, value: Value): void {
+  if (known.size >= rememberedMax) known.clear();
+  known.set(url, value);
 }
 
 function leadsTo(path: string, url: string): boolean {
