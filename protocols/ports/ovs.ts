@@ -1,5 +1,4 @@
-// What the Open vSwitch data plane needs of Open vSwitch: its database, one bridge's OpenFlow tables, and, for the
-// two clients themselves, the host that they run on.
+// What the Open vSwitch data plane needs of Open vSwitch: its database and one bridge's OpenFlow tables.
 // Invariants: every call ends by its deadline; calls of one client are sent in the order in which they were made;
 // after a loss the clients connect again by themselves, and say so, since a switch that restarted knows no flow.
 
@@ -12,9 +11,7 @@ import type { MonitoredTable, RowChange } from '../ovs/ovsdb-rows.ts';
 import type { OvsdbSchema } from '../ovs/ovsdb-schema.ts';
 import type { PortStatistics, SwitchPort } from '../ovs/switch-port.ts';
 import type { NsmError } from '../errors.ts';
-import type { Clock } from './clock.ts';
 import type { Budget } from './dataplane.ts';
-import type { Random } from './random.ts';
 
 /** `reset` comes first and after every reconnect: all rows there are, in place of those known before. */
 export type OvsdbEvent =
@@ -73,29 +70,4 @@ export interface OpenFlow {
   barrier(budget: Budget): Promise<void>;
   watch(listener: (event: OpenFlowEvent) => void): () => void;
   close(): Promise<void>;
-}
-
-/** A connection to a server's socket. */
-export interface ByteStream {
-  send(bytes: Uint8Array): void;
-  /** Written, but not taken by the kernel yet. */
-  readonly queuedBytes: number;
-  /** No event comes after it. */
-  destroy(): void;
-}
-
-/** `onClosed` comes at most once and last; none comes before `openStream` has returned. */
-export interface StreamEvents {
-  onOpen(): void;
-  onBytes(bytes: Uint8Array): void;
-  onClosed(reason: string): void;
-}
-
-/** What a client needs of the process that it runs in. */
-export interface OvsHost {
-  readonly clock: Clock;
-  readonly random: Pick<Random, 'integer'>;
-  openStream(events: StreamEvents): ByteStream;
-  /** As `signal.addEventListener('abort', listener)`, for any number of listeners. */
-  listenForAbort(signal: AbortSignal, listener: () => void): void;
 }

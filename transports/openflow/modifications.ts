@@ -4,7 +4,7 @@
 // Invariant: whatever happens, the xids of a request are forgotten when it ends.
 
 import type { NsmError } from '../../protocols/errors.ts';
-import type { CallOutcome } from '../../protocols/ovs/link.ts';
+import type { CallOutcome } from '../../protocols/stream-link/link.ts';
 import type { FlowMod } from '../../protocols/ovs/flow.ts';
 import { bundleFlag } from '../../protocols/ovs/openflow-constants.ts';
 import { switchRefusal } from '../../protocols/ovs/openflow-errors.ts';

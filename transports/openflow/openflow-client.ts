@@ -9,14 +9,15 @@ import type {
   LinkLimits,
   Session,
   SessionStream,
-} from '../../protocols/ovs/link.ts';
-import { defaultLinkLimits, Link } from '../../protocols/ovs/link.ts';
+} from '../../protocols/stream-link/link.ts';
+import { defaultLinkLimits, Link } from '../../protocols/stream-link/link.ts';
 import type { MultipartReply, MultipartRequest } from '../../protocols/ovs/multipart.ts';
 import { port } from '../../protocols/ovs/openflow-constants.ts';
 import { switchRefusal } from '../../protocols/ovs/openflow-errors.ts';
 import type { MessageBody, SwitchFeatures } from '../../protocols/ovs/openflow-messages.ts';
+import type { StreamHost } from '../../protocols/ports/byte-stream.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type { OpenFlow, OpenFlowEvent, OvsHost } from '../../protocols/ports/ovs.ts';
+import type { OpenFlow, OpenFlowEvent } from '../../protocols/ports/ovs.ts';
 import type { Abandon } from './modifications.ts';
 import { sendBundle, sendEach } from './modifications.ts';
 import { OpenFlowSession } from './openflow-session.ts';
@@ -26,7 +27,7 @@ export interface OpenFlowClientOptions {
   readonly socketPath: string;
   readonly limits?: Partial<LinkLimits & OpenFlowLimits>;
   /** The default is this process: a unix socket and real time. */
-  readonly host?: OvsHost;
+  readonly host?: StreamHost;
 }
 
 export interface OpenFlowLimits {

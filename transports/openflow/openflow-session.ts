@@ -3,7 +3,7 @@
 // Invariants: an xid is used once until 2^32 others were; an answer to nobody is ignored, since its caller gave up.
 
 import { NsmError } from '../../protocols/errors.ts';
-import type { SessionStream } from '../../protocols/ovs/link.ts';
+import type { SessionStream } from '../../protocols/stream-link/link.ts';
 import { openflowVersion } from '../../protocols/ovs/openflow-constants.ts';
 import { switchRefusal } from '../../protocols/ovs/openflow-errors.ts';
 import { createFrameSplitter } from '../../protocols/ovs/openflow-frames.ts';

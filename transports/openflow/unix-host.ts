@@ -5,10 +5,10 @@ import { randomInt } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { connect } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import type { ByteStream, OvsHost, StreamEvents } from '../../protocols/ports/ovs.ts';
+import type { ByteStream, StreamEvents, StreamHost } from '../../protocols/ports/byte-stream.ts';
 
 /** `socketPath` is a path of at most 107 bytes, the limit of sockaddr_un. */
-export function createUnixHost(socketPath: string): OvsHost {
+export function createUnixHost(socketPath: string): StreamHost {
   return {
     clock: {
       nowMs: () => performance.now(),

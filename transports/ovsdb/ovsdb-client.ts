@@ -4,14 +4,20 @@
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import { createJsonSplitter } from '../../protocols/ovs/json-frames.ts';
-import type { CallOutcome, LinkLimits, Session, SessionStream } from '../../protocols/ovs/link.ts';
-import { defaultLinkLimits, Link } from '../../protocols/ovs/link.ts';
+import type {
+  CallOutcome,
+  LinkLimits,
+  Session,
+  SessionStream,
+} from '../../protocols/stream-link/link.ts';
+import { defaultLinkLimits, Link } from '../../protocols/stream-link/link.ts';
 import { ovsdbRefusal } from '../../protocols/ovs/ovsdb-errors.ts';
 import { readTransactResults } from '../../protocols/ovs/ovsdb-messages.ts';
 import type { OvsdbSchema } from '../../protocols/ovs/ovsdb-schema.ts';
 import { readSchema } from '../../protocols/ovs/ovsdb-schema.ts';
+import type { StreamHost } from '../../protocols/ports/byte-stream.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type { Ovsdb, OvsHost } from '../../protocols/ports/ovs.ts';
+import type { Ovsdb } from '../../protocols/ports/ovs.ts';
 import { OvsdbMonitor } from './ovsdb-monitor.ts';
 import { OvsdbSession } from './ovsdb-session.ts';
 import type { Answer } from './ovsdb-session.ts';
@@ -23,7 +29,7 @@ export interface OvsdbClientOptions {
   readonly database?: string;
   readonly limits?: Partial<LinkLimits & OvsdbLimits>;
   /** The default is this process: a unix socket and real time. */
-  readonly host?: OvsHost;
+  readonly host?: StreamHost;
 }
 
 export interface OvsdbLimits {

@@ -4,7 +4,7 @@
 
 import type { NsmError } from '../../protocols/errors.ts';
 import type { JsonSplitter } from '../../protocols/ovs/json-frames.ts';
-import type { SessionStream } from '../../protocols/ovs/link.ts';
+import type { SessionStream } from '../../protocols/stream-link/link.ts';
 import type { OvsdbFailure, OvsdbMessage } from '../../protocols/ovs/ovsdb-messages.ts';
 import { decodeOvsdbMessage } from '../../protocols/ovs/ovsdb-messages.ts';
 

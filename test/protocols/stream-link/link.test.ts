@@ -1,11 +1,11 @@
-// Protects the connection under both clients: calls wait for it, go out once and in order, end by their deadline, and
+// Protects the connection under the clients of Open vSwitch and VPP: calls wait for it, go out once and in order, end by their deadline, and
 // are bounded; a silent, failing or hasty peer is left and tried again at growing intervals. Time is a manual clock.
 
 import { describe, expect, test } from 'vitest';
 import { NsmError } from '../../../protocols/errors.ts';
-import type { CallOutcome, SessionStream } from '../../../protocols/ovs/link.ts';
-import { defaultLinkLimits, Link } from '../../../protocols/ovs/link.ts';
-import type { StreamEvents } from '../../../protocols/ports/ovs.ts';
+import type { CallOutcome, SessionStream } from '../../../protocols/stream-link/link.ts';
+import { defaultLinkLimits, Link } from '../../../protocols/stream-link/link.ts';
+import type { StreamEvents } from '../../../protocols/ports/byte-stream.ts';
 import { createManualClock } from '../../sandbox/manual-clock.ts';
 
 interface Peer {

@@ -5,9 +5,9 @@
 // are bounded.
 
 import { NsmError } from '../errors.ts';
+import type { ByteStream, StreamHost } from '../ports/byte-stream.ts';
 import type { Timer } from '../ports/clock.ts';
 import type { Budget } from '../ports/dataplane.ts';
-import type { ByteStream, OvsHost } from '../ports/ovs.ts';
 
 export interface LinkLimits {
   readonly callsMax: number;
@@ -71,7 +71,7 @@ export interface CallSpec<Result> {
 export interface LinkOptions {
   /** The peer, for errors: `OVSDB server at <path>`. */
   readonly name: string;
-  readonly host: OvsHost;
+  readonly host: StreamHost;
   readonly limits: LinkLimits;
   startSession(stream: SessionStream): Session;
 }
@@ -105,7 +105,10 @@ export class Link {
     this.#open();
   }
 
-  /** Errors: as `Ovsdb.transact` of `protocols/ports/ovs.ts`, beside what `start` reports. */
+  /**
+   * Errors, beside what `start` reports: RESOURCE_EXHAUSTED; DEADLINE_EXCEEDED, CANCELLED and UNAVAILABLE, which say
+   * in `found` whether it was sent.
+   */
   call<Result>(spec: CallSpec<Result>): Promise<Result> {
     const refusal = this.#refusal(spec);
     if (refusal !== undefined) return Promise.reject(refusal);
