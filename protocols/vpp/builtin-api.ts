@@ -1,5 +1,5 @@
 // The few messages that must be known before VPP can be asked for its definitions: who one is, is there anybody, what
-// do you speak. Fields and checksums as VPP 26.10 has them (src/vlibmemory/memclnt.api); they are the same since 23.02,
+// do you speak. Fields and checksums as VPP 26.10 has them (src/vlibmemory/memclnt.api); they are the same since 24.06,
 // which brought get_api_json.
 
 import type { ApiCatalog } from './api-catalog.ts';

@@ -114,7 +114,7 @@ export function vppRefusal(message: string, retval: number): NsmError {
     rule: returnCodeName(retval),
     expected: 'a request that VPP accepts',
     found: message,
-    ...(/^SYSCALL/.test(names.get(retval) ?? '')
+    ...(names.get(retval)?.startsWith('SYSCALL') === true
       ? { remedy: 'the log of VPP has the errno of the system call' }
       : {}),
   });

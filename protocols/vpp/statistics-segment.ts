@@ -266,7 +266,7 @@ interface Pointer {
 
 interface ElementFormat<Element> {
   readonly length: number;
-  read(view: DataView, offset: number): Element;
+  readonly read: (view: DataView, offset: number) => Element;
 }
 
 const readSimple: ElementFormat<bigint> = {

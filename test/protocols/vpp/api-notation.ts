@@ -47,31 +47,17 @@ function defaultOf(text: string | undefined): unknown[] {
   return [{ default: text === 'max' ? 0xffff_ffff : Number(text) }];
 }
 
+interface Types {
+  readonly types: unknown[];
+  readonly unions: unknown[];
+  readonly enums: unknown[];
+  readonly enumflags: unknown[];
+  readonly aliases: Record<string, unknown>;
+}
+
 /** Every module has all the types, as if it imported them. */
 export function modulesOf(types: string, messages: string): ModuleJson[] {
-  const shared = {
-    types: [] as unknown[],
-    unions: [] as unknown[],
-    enums: [] as unknown[],
-    enumflags: [] as unknown[],
-    aliases: {} as Record<string, unknown>,
-  };
-  for (const [kind, name = '', first = '', ...rest] of linesOf(types)) {
-    if (kind === 'alias') {
-      const [, type = '', length] = /^(\w+)(?:\[(\d+)\])?$/.exec(first) ?? [];
-      shared.aliases[name] = {
-        type: typeOf(type),
-        ...(length === undefined ? {} : { length: Number(length) }),
-      };
-    } else if (kind === 'enum' || kind === 'flags') {
-      const values = rest.map((text) => text.split('=')).map(([label, n]) => [label, Number(n)]);
-      const entry = [name, ...values, { enumtype: first }];
-      (kind === 'enum' ? shared.enums : shared.enumflags).push(entry);
-    } else {
-      const entry = [name, ...[first, ...rest].map(fieldOf)];
-      (kind === 'union' ? shared.unions : shared.types).push(entry);
-    }
-  }
+  const shared = typesOf(types);
   const modules: { module: string; messages: unknown[]; services: Record<string, unknown> }[] = [];
   for (const [kind = '', name = '', ...rest] of linesOf(messages)) {
     const module = modules.at(-1);
@@ -79,13 +65,32 @@ export function modulesOf(types: string, messages: string): ModuleJson[] {
     else if (kind === 'service' && module !== undefined) module.services[name] = serviceOf(rest);
     else module?.messages.push(messageOf(kind, name, rest));
   }
-  return modules.map((module) => ({
-    ...module,
-    ...shared,
-    options: { version: '1.0.0' },
-    imports: [],
-    vl_api_version: '0x1',
-  }));
+  const rest = { options: { version: '1.0.0' }, imports: [], vl_api_version: '0x1' };
+  return modules.map((module) => ({ ...module, ...shared, ...rest }));
+}
+
+function typesOf(text: string): Types {
+  const found: Types = { types: [], unions: [], enums: [], enumflags: [], aliases: {} };
+  const lists = { type: found.types, union: found.unions };
+  const enums = { enum: found.enums, flags: found.enumflags };
+  for (const [kind = '', name = '', first = '', ...rest] of linesOf(text)) {
+    if (kind === 'alias') found.aliases[name] = aliasOf(first);
+    else if (kind === 'enum' || kind === 'flags') {
+      const values = rest.map((value) => value.split('=')).map(([label, n]) => [label, Number(n)]);
+      enums[kind].push([name, ...values, { enumtype: first }]);
+    } else if (kind === 'type' || kind === 'union') {
+      lists[kind].push([name, ...[first, ...rest].map(fieldOf)]);
+    }
+  }
+  return found;
+}
+
+function aliasOf(text: string): unknown {
+  const [, type = '', length] = /^(\w+)(?:\[(\d+)\])?$/.exec(text) ?? [];
+  return {
+    type: typeOf(type),
+    ...(length === undefined ? {} : { length: Number(length) }),
+  };
 }
 
 function messageOf(kind: string, name: string, [crc = '', ...fields]: string[]): unknown[] {

@@ -105,6 +105,8 @@ const vppNames: Readonly<Record<string, readonly [string, Readonly<Record<string
   ],
 };
 
+const numbers = new Map<string, unknown>(Object.entries(enums));
+
 describe.each(apis)('by %s', (_, modules) => {
   const catalog = createCatalog(modules);
   const requests = [...Object.keys(knownRequests), ...Object.keys(knownDumps)];
@@ -134,16 +136,14 @@ describe.each(apis)('by %s', (_, modules) => {
         .map((module) => module.enums.get(theirs)?.values)
         .find((map) => map !== undefined);
       const expected = Object.entries(names).map(([name, label]) => [name, values?.get(label)]);
-      const found = enums[ours as keyof typeof enums];
-      expect(found).toEqual(Object.fromEntries(expected));
+      expect(numbers.get(ours)).toEqual(Object.fromEntries(expected));
     },
   );
 });
 
 test('every enum of ours is compared', () => {
-  const { allOnes, ...others } = enums;
-  expect(allOnes).toBe(2 ** 32 - 1);
-  expect(Object.keys(vppNames).sort()).toEqual(Object.keys(others).sort());
+  expect(numbers.get('allOnes')).toBe(2 ** 32 - 1);
+  expect([...Object.keys(vppNames), 'allOnes'].sort()).toEqual([...numbers.keys()].sort());
 });
 
 test('a difference is named by message, field, kind', () => {
@@ -168,6 +168,11 @@ test('a difference is named by message, field, kind', () => {
     'ip_route_add_del.is_add: expected number, found boolean',
     'ip_route_add_del.route.paths[].speed: expected number, found nothing',
   ]);
+  const newer = {
+    kind: 'struct',
+    fields: { speed: { kind: 'number', isOptional: true } },
+  } as const;
+  expect(shapeDifferences(codec, newer, 'x')).toEqual([]);
   const flat: ValueCodec = catalog.codec('memif_dump').body;
   expect(shapeDifferences(flat, { kind: 'list' }, 'x')).toEqual(['x: expected list, found struct']);
 });
