@@ -104,10 +104,8 @@ class Compiler implements ModuleCompiler {
     const arrays = new Map<string, CountedArray[]>();
     for (const { name, type, countField } of fields) {
       if (countField === undefined) continue;
-      const codec: CountedCodec = countedCodec(
-        this.#type(type, `${where}, field ${name}`),
-        type === 'u8',
-      );
+      const element = this.#element(type, `${where}, field ${name}`);
+      const codec: CountedCodec = countedCodec(element, type === 'u8');
       arrays.set(countField, [...(arrays.get(countField) ?? []), { name, codec }]);
     }
     return arrays;
@@ -123,7 +121,13 @@ class Compiler implements ModuleCompiler {
   }
 
   #array(type: string, length: number, where: string): ValueCodec {
-    return type === 'u8' ? bytesCodec(length) : listCodec(this.#type(type, where), length);
+    return type === 'u8' ? bytesCodec(length) : listCodec(this.#element(type, where), length);
+  }
+
+  /** What takes no bytes could be had in any number without sending one. */
+  #element(type: string, where: string): ValueCodec {
+    const codec = this.#type(type, where);
+    return codec.minBytes > 0 ? codec : this.#refuse(where, 'elements of at least a byte', type);
   }
 
   #type(type: string, where: string): ValueCodec {

@@ -61,8 +61,7 @@ export function sendDump(
   { name, fields, limits }: Call & { readonly limits: AnswerLimits },
   outcome: CallOutcome<Details>,
 ): Abandon {
-  const { codec, service, table } = prepared(session, name, 'dump');
-  const ping = table.request('control_ping');
+  const { codec, service } = prepared(session, name, 'dump');
   const collector = createCollector(name, limits);
   const contexts: number[] = [];
   const abandon = (): void => contexts.forEach((context) => session.forget(context));
@@ -78,17 +77,13 @@ export function sendDump(
       },
       onUnreadable: fail,
     }),
-    session.send(
-      ping,
-      {},
-      {
-        onMessage(_, reply) {
-          abandon();
-          outcome.resolve({ details: collector.details, reply });
-        },
-        onUnreadable: fail,
+    session.sendPing({
+      onMessage(_, reply) {
+        abandon();
+        outcome.resolve({ details: collector.details, reply });
       },
-    ),
+      onUnreadable: fail,
+    }),
   );
   return abandon;
 }
@@ -141,7 +136,7 @@ function prepared(session: VppSession, name: string, kind: CallKind) {
       remedy: 'request, dump or stream, as the definitions of the message say',
     });
   }
-  return { codec, service, table };
+  return { codec, service };
 }
 
 function retvalOf(fields: VppFields): number {

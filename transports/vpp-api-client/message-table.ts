@@ -44,9 +44,17 @@ export class MessageTable {
     return codec;
   }
 
-  /** Errors: as `request`. */
-  checkEvent(name: string): void {
+  /** Errors: as `request`; INVALID_ARGUMENT where `request` does not ask for such events. */
+  checkEvent(name: string, request: string): void {
     this.#shared(name);
+    const events = this.#options.catalog.service(request)?.events ?? [];
+    if (!events.includes(name)) {
+      throw new NsmError('INVALID_ARGUMENT', `${request} does not ask for ${name}`, {
+        rule: 'events',
+        expected: events.length === 0 ? 'a request that asks for events' : events.join(', '),
+        found: name,
+      });
+    }
     const shape = eventShape(name);
     if (shape !== undefined) this.#checkShape(shape);
   }

@@ -81,7 +81,7 @@ export class Subscriptions {
     if (session?.table === undefined) return;
     const { request, start, event } = group.subscription;
     try {
-      session.table.checkEvent(event);
+      session.table.checkEvent(event, request);
       group.state = 'asked';
       const context = session.send(session.table.request(request), start, {
         onMessage: (_, { retval }) => {

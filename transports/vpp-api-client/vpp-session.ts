@@ -74,6 +74,12 @@ export class VppSession {
     return context;
   }
 
+  /** The control_ping that ends a dump: known also where the definitions do not have it. */
+  sendPing(listener: AnswerListener): number {
+    const codec = builtinApi.codec('control_ping');
+    return this.send(codec, {}, listener);
+  }
+
   forget(context: number): void {
     this.#listeners.delete(context);
   }
@@ -147,7 +153,9 @@ export class VppSession {
     const codec = key === undefined ? undefined : this.#received(key);
     if (codec === undefined) return;
     if (codec.isAnswer) this.#answered(codec, message);
-    else this.#options.events.onEvent(codec.name, codec.decode(message).fields);
+    else if (this.#table?.catalog.isEvent(codec.name) === true) {
+      this.#options.events.onEvent(codec.name, codec.decode(message).fields);
+    }
   }
 
   #received(key: string): MessageCodec | undefined {

@@ -158,6 +158,11 @@ describe('refused with file, place, expected and found', () => {
       { rule: 'type b, field h', found: 'a in b' },
     ],
     [
+      'an array of what takes no bytes',
+      withFields([['a', 'f', 9]], { types: [['a']] }),
+      { rule: 'message m, field f', expected: 'elements of at least a byte' },
+    ],
+    [
       'an alias of itself',
       withFields([['a', 'f']], { aliases: { a: { type: 'a' } } }),
       { found: 'a' },

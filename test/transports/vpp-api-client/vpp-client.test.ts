@@ -73,7 +73,9 @@ describe('calls', () => {
     open.push(fake);
     const client = connect(fake, { api: loadApiFolder(fixtureFolder) });
     await client.request('scalars', { a: 1 }, budget);
-    expect(fake.received).toEqual(['control_ping', 'scalars']);
+    // The ping that ends a dump needs no definition.
+    expect(await client.dump('arrays_dump', {}, budget)).toEqual([]);
+    expect(fake.received).toEqual(['control_ping', 'scalars', 'arrays_dump', 'control_ping']);
   });
 
   test('requests go out in the order in which they were made, none waiting for another', async () => {

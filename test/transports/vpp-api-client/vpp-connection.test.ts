@@ -306,6 +306,16 @@ describe('events', () => {
     ]);
   });
 
+  test('a request that asks for other events is told so', async () => {
+    const seen: VppSubscriptionEvent<string>[] = [];
+    const wrong = { ...wantInterfaces, event: 'wireguard_peer_event' };
+    connect(await start()).subscribe(wrong, (event) => seen.push(event));
+    await eventually('an error', 5000, () => expect(seen).toHaveLength(1));
+    expect(seen).toMatchObject([
+      { error: { code: 'INVALID_ARGUMENT', details: { expected: 'sw_interface_event' } } },
+    ]);
+  });
+
   test('too many are refused', async () => {
     const client = connect(await start(), { subscriptionsMax: 1 });
     client.subscribe(wantInterfaces, () => {});
