@@ -145,6 +145,7 @@ class VppClient implements Vpp {
     }
   };
 
+  /** The listener's type follows from the name of the event, which is all that subscriptions go by. */
   subscribe: Vpp['subscribe'] = (subscription, listener) =>
     this.#subscriptions.add(subscription, listener as never);
 
