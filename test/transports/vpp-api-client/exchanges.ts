@@ -168,7 +168,7 @@ function withFewerMessages(message: Uint8Array, api: ApiCatalog): Uint8Array {
   const { header, fields } = codec.decode(message);
   const keys = new Set(api.names.map((name) => api.codec(name).key));
   const table = (fields['message_table'] as readonly VppFields[]).filter(({ name }) =>
-    keys.has(String(name)),
+    keys.has(name as string),
   );
   return codec.encode(16, header, { ...fields, count: table.length, message_table: table });
 }
