@@ -49,8 +49,21 @@ const names: ReadonlyMap<number, string> = new Map(
   ),
 );
 
-/** More of a stream than fits into one answer: the request is to be repeated with the cursor of the answer. */
+/** EAGAIN: more of a stream than fits into one answer; the request is to be repeated with the cursor of the answer. */
 export const moreToCome = -165;
+
+/**
+ * INVALID_VALUE with the cursor all ones: the stream ends because nothing is there, or nothing any more behind the cursor
+ * (REPLY_AND_DETAILS_MACRO and its sisters in src/vlibapi/api_helper_macros.h of VPP 26.10).
+ */
+const nothingThere = -7;
+const cursorAtEnd = 0xffff_ffff;
+
+/** True where the reply of a stream refuses it. */
+export function isStreamRefused(retval: number, cursor: unknown): boolean {
+  if (retval >= 0 || retval === moreToCome) return false;
+  return !(retval === nothingThere && cursor === cursorAtEnd);
+}
 
 /** `TUNNEL_EXIST (-75)`; the number alone where VPP has a name that is not known here. */
 export function returnCodeName(retval: number): string {

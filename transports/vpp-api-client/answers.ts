@@ -5,7 +5,7 @@
 import { NsmError } from '../../protocols/errors.ts';
 import type { CallOutcome } from '../../protocols/stream-link/link.ts';
 import type { ApiService } from '../../protocols/vpp/api-definition.ts';
-import { moreToCome, vppRefusal } from '../../protocols/vpp/return-codes.ts';
+import { isStreamRefused, vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
 import type { AnswerListener, VppSession } from './vpp-session.ts';
 
@@ -104,7 +104,7 @@ export function sendStream(
       if (message === service.streamMessage) return collector.add(answer, bytes, fail);
       if (message !== service.reply) return fail(unexpected(name, `${service.reply}`, message));
       const retval = retvalOf(answer);
-      if (retval < 0 && retval !== moreToCome) return fail(vppRefusal(name, retval));
+      if (isStreamRefused(retval, answer['cursor'])) return fail(vppRefusal(name, retval));
       session.forget(context);
       return outcome.resolve({ details: collector.details, reply: answer });
     },

@@ -223,16 +223,22 @@ describe('dumps and streams', () => {
     });
   });
 
-  test('a stream that is refused, and one that never ends', async () => {
-    let retval = -2;
+  test('a stream of nothing, one that is refused, and one that never ends', async () => {
+    let [retval, cursor] = [-7, 0xffff_ffff];
     const fake = await start({
       respond: ({ name, answer }) => {
         if (name !== 'kinds_get') return false;
-        answer('kinds_get_reply', { retval, cursor: 1 });
+        answer('kinds_get_reply', { retval, cursor });
         return true;
       },
     });
     const client = connect(fake);
+    expect((await client.stream('kinds_get', {}, budget)).details).toEqual([]);
+    cursor = 1;
+    await expect(client.stream('kinds_get', {}, budget)).rejects.toMatchObject({
+      details: { rule: 'INVALID_VALUE (-7)' },
+    });
+    retval = -2;
     await expect(client.stream('kinds_get', {}, budget)).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });
