@@ -208,6 +208,13 @@ describe.skipIf(reason !== undefined)('a real VPP', () => {
     });
   });
 
+  test('floating-point numbers are understood both ways', async () => {
+    const reply = await client.read('get_f64_increment_by_one', { f64_value: 41.5 }, budget);
+    expect(reply['f64_value']).toBe(42.5);
+    // Its default is 1.0; VPP answers API_ENDIAN_FAILED where it reads anything else.
+    await client.read('get_f64_endian_value', {}, budget);
+  });
+
   test('a stream is whole, however often VPP must be asked', async () => {
     const { details, reply } = await client.stream(
       'graph_node_get',
