@@ -20,6 +20,8 @@ const files = existsSync(folder) ? readdirSync(folder) : [];
 const api = createCatalog(forwarderApi);
 const isRecording = process.env['VWIRE_VPP_RECORD'] !== undefined && whyNoVpp() === undefined;
 
+if (files.length === 0) console.warn('skipped, no conversation was recorded yet');
+
 describe.each(files)('%s', (file) => {
   const recording = JSON.parse(readFileSync(join(folder, file), 'utf8')) as Recording;
 
