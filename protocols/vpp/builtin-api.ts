@@ -1,5 +1,5 @@
 // The few messages that must be known before VPP can be asked for its definitions: who one is, is there anybody, what
-// do you speak. Fields and checksums as VPP 26.10 has them (src/vlibmemory/memclnt.api); they are the same since 24.06,
+// do you speak, and goodbye. Fields and checksums as VPP 26.10 has them (src/vlibmemory/memclnt.api); they are the same since 24.06,
 // which brought get_api_json.
 
 import type { ApiCatalog } from './api-catalog.ts';
@@ -27,6 +27,8 @@ const builtinModule = parseModule(
         ['vl_api_message_table_entry_t', 'message_table', 0, 'count'],
         { crc: '0x35166268' },
       ],
+      ['sockclnt_delete', id, clientIndex, context, ['u32', 'index'], { crc: '0x8ac76db6' }],
+      ['sockclnt_delete_reply', id, context, ['i32', 'response'], { crc: '0x8f38b1ee' }],
       ['control_ping', id, clientIndex, context, { crc: '0x51077d14' }],
       [
         'control_ping_reply',
@@ -41,6 +43,7 @@ const builtinModule = parseModule(
       ['get_api_json_reply', id, context, retval, ['string', 'json', 0], { crc: '0xea715b59' }],
     ],
     services: {
+      sockclnt_delete: { reply: 'sockclnt_delete_reply' },
       control_ping: { reply: 'control_ping_reply' },
       get_api_json: { reply: 'get_api_json_reply' },
     },

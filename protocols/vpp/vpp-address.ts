@@ -4,17 +4,17 @@ import { NsmError } from '../errors.ts';
 import { formatIp, parseIp, parsePrefix } from '../netlink/ip-address.ts';
 import { addressFamily } from './messages/enums.ts';
 
-/** Type `address`. */
-export interface VppAddress {
+/** Type `address`. No interface: that would not fit where plain fields are given. */
+export type VppAddress = {
   readonly af: number;
   readonly un: Uint8Array;
-}
+};
 
 /** Type `prefix`, also under the name `address_with_prefix`. */
-export interface VppPrefix {
+export type VppPrefix = {
   readonly address: VppAddress;
   readonly len: number;
-}
+};
 
 const unionLength = 16;
 

@@ -61,7 +61,8 @@ export function sendDump(
   { name, fields, limits }: Call & { readonly limits: AnswerLimits },
   outcome: CallOutcome<Details>,
 ): Abandon {
-  const { codec, service } = prepared(session, name, 'dump');
+  const { codec, service, table } = prepared(session, name, 'dump');
+  const ping = table.request('control_ping');
   const collector = createCollector(name, limits);
   const contexts: number[] = [];
   const abandon = (): void => contexts.forEach((context) => session.forget(context));
@@ -77,13 +78,17 @@ export function sendDump(
       },
       onUnreadable: fail,
     }),
-    session.sendPing({
-      onMessage(_, reply) {
-        abandon();
-        outcome.resolve({ details: collector.details, reply });
+    session.send(
+      ping,
+      {},
+      {
+        onMessage(_, reply) {
+          abandon();
+          outcome.resolve({ details: collector.details, reply });
+        },
+        onUnreadable: fail,
       },
-      onUnreadable: fail,
-    }),
+    ),
   );
   return abandon;
 }
@@ -126,7 +131,7 @@ function prepared(session: VppSession, name: string, kind: CallKind) {
   const { table } = session;
   if (table === undefined) throw new NsmError('UNAVAILABLE', 'VPP is not connected');
   const codec = table.request(name);
-  const service = table.catalog.service(name);
+  const service = table.service(name);
   const found = service === undefined ? 'no request' : `a ${kindOf(service)}`;
   if (service === undefined || kindOf(service) !== kind) {
     throw new NsmError('INVALID_ARGUMENT', `${name} cannot be called like that`, {
@@ -136,7 +141,7 @@ function prepared(session: VppSession, name: string, kind: CallKind) {
       remedy: 'request, dump or stream, as the definitions of the message say',
     });
   }
-  return { codec, service };
+  return { codec, service, table };
 }
 
 function retvalOf(fields: VppFields): number {

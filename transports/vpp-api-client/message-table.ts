@@ -1,8 +1,11 @@
-// The messages that the connected VPP and the definitions have in common, found by name and checksum.
+// The messages that the connected VPP and the definitions have in common, found by name and checksum. VPP leaves out of its
+// own definitions what the built-in ones have (26.10: all of memclnt.api, control_ping among it).
 // Invariant: a request is usable only where VPP has it, what answers it, and both as this client knows them.
 
 import { NsmError } from '../../protocols/errors.ts';
 import type { ApiCatalog } from '../../protocols/vpp/api-catalog.ts';
+import type { ApiService } from '../../protocols/vpp/api-definition.ts';
+import { builtinApi } from '../../protocols/vpp/builtin-api.ts';
 import type { MessageCodec } from '../../protocols/vpp/message-codec.ts';
 import type { Shape } from '../../protocols/vpp/message-shape.ts';
 import { shapeDifferences } from '../../protocols/vpp/message-shape.ts';
@@ -26,17 +29,20 @@ export class MessageTable {
     this.#options = options;
   }
 
-  get catalog(): ApiCatalog {
-    return this.#options.catalog;
+  service(request: string): ApiService | undefined {
+    return this.#catalogOf(request).service(request);
+  }
+
+  isEvent(name: string): boolean {
+    return this.#options.catalog.isEvent(name);
   }
 
   /** The codec of a request that VPP has, with its answers. Errors: UNIMPLEMENTED, FAILED_PRECONDITION. */
   request(name: string): MessageCodec {
     const known = this.#usable.get(name);
     if (known !== undefined) return known;
-    const { catalog } = this.#options;
     const codec = this.#shared(name);
-    const service = catalog.service(name);
+    const service = this.service(name);
     if (service?.reply !== undefined) this.#shared(service.reply);
     if (service?.streamMessage !== undefined) this.#shared(service.streamMessage);
     for (const shape of shapesAround(name)) this.#checkShape(shape);
@@ -47,7 +53,7 @@ export class MessageTable {
   /** Errors: as `request`; INVALID_ARGUMENT where `request` does not ask for such events. */
   checkEvent(name: string, request: string): void {
     this.#shared(name);
-    const events = this.#options.catalog.service(request)?.events ?? [];
+    const events = this.service(request)?.events ?? [];
     if (!events.includes(name)) {
       throw new NsmError('INVALID_ARGUMENT', `${request} does not ask for ${name}`, {
         rule: 'events',
@@ -63,16 +69,23 @@ export class MessageTable {
   byKey(key: string): MessageCodec | undefined {
     if (this.#byKey.has(key)) return this.#byKey.get(key);
     const name = key.slice(0, key.lastIndexOf('_'));
-    const { catalog } = this.#options;
+    const catalog = this.#catalogOf(name);
     const isKnown = catalog.message(name) !== undefined && catalog.codec(name).key === key;
     const codec = isKnown ? catalog.codec(name) : undefined;
     this.#byKey.set(key, codec);
     return codec;
   }
 
+  #catalogOf(message: string): ApiCatalog {
+    const { catalog } = this.#options;
+    const isBuiltin =
+      catalog.message(message) === undefined && builtinApi.message(message) !== undefined;
+    return isBuiltin ? builtinApi : catalog;
+  }
+
   #shared(name: string): MessageCodec {
-    const { catalog, ids, hop } = this.#options;
-    const codec = catalog.codec(name);
+    const { ids, hop } = this.#options;
+    const codec = this.#catalogOf(name).codec(name);
     if (ids.has(codec.key)) return codec;
     const other = [...ids.keys()].find((key) => key.slice(0, key.lastIndexOf('_')) === name);
     if (other === undefined) {
@@ -94,9 +107,10 @@ export class MessageTable {
   }
 
   #checkShape({ message, fields }: MessageShape): void {
-    const { catalog, hop } = this.#options;
+    const { hop } = this.#options;
     const shape: Shape = { kind: 'struct', fields };
-    const differences = shapeDifferences(catalog.codec(message).body, shape, message);
+    const { body } = this.#catalogOf(message).codec(message);
+    const differences = shapeDifferences(body, shape, message);
     if (differences.length === 0) return;
     throw new NsmError('FAILED_PRECONDITION', `VPP has another version of the message ${message}`, {
       hop,

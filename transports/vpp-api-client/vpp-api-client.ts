@@ -171,6 +171,7 @@ class VppClient implements Vpp {
   close(): Promise<void> {
     this.#listeners.clear();
     this.#subscriptions.clear();
+    this.#session?.leave();
     this.#link.close();
     return Promise.resolve();
   }

@@ -13,6 +13,9 @@ reply sockclnt_create 455fb9c4 name:string[64]
 request sockclnt_create_reply 35166268 response:i32 index:u32 count:u16
   message_table:message_table_entry[count]
 service sockclnt_create sockclnt_create_reply
+request sockclnt_delete 8ac76db6 index:u32
+reply sockclnt_delete_reply 8f38b1ee response:i32
+service sockclnt_delete sockclnt_delete_reply
 request control_ping 51077d14
 reply control_ping_reply f6b0b8ca retval:i32 client_index:u32 vpe_pid:u32
 service control_ping control_ping_reply

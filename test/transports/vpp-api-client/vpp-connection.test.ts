@@ -75,11 +75,20 @@ describe('a VPP that goes', () => {
     expect(await look).toEqual([]);
     expect((await again).vpe_pid).toBeGreaterThan(0);
     expect(events).toMatchObject([
-      { kind: 'connected', pid: 1000, messageCount: 160 },
+      { kind: 'connected', pid: 1000, messageCount: 162 },
       { kind: 'lost', error: { code: 'UNAVAILABLE' } },
       { kind: 'connected', pid: 2000 },
     ]);
     expect(fake.received.filter((name) => name === 'delete_subif')).toHaveLength(1);
+  });
+
+  test('is told when the client leaves, which it might not notice', async () => {
+    const fake = await start();
+    const client = connect(fake);
+    await client.read('show_version', {}, budget);
+    await client.close();
+    await eventually('the news', 5000, () => expect(fake.received.at(-1)).toBe('sockclnt_delete'));
+    expect(fake.requests.at(-1)?.fields).toEqual({ index: 0x8000_0001 });
   });
 
   test('not there yet: calls wait, and say why when their time is over', async () => {
