@@ -2,14 +2,11 @@
 // no service and nothing installed. Their life is their own: whoever programs the switch may come and go.
 // Invariant: each ends, by force if it must, when whoever started it ends, however that ends.
 
-import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import { setPriority } from 'node:os';
-import type { Readable } from 'node:stream';
 import { NsmError } from '../../protocols/errors.ts';
+import { favour, type GuardedProgram, type Spawn, startGuarded } from './guarded-program.ts';
 
 export interface OvsPrograms {
   readonly ovsdbTool: string;
@@ -24,12 +21,7 @@ export interface OpenVSwitchOptions {
   readonly programs: OvsPrograms;
   /** For everything that the two have; made where it is missing. */
   readonly folder: string;
-  /** Starts a process, for example inside a network namespace. */
-  readonly spawn?: (
-    command: string,
-    args: readonly string[],
-    options: SpawnOptions,
-  ) => ChildProcess;
+  readonly spawn?: Spawn;
 }
 
 export interface OpenVSwitch {
@@ -52,7 +44,6 @@ export const bridgeSocketOf = (databaseSocket: string, bridge: string): string =
 
 const systemFolders = ['/usr/local/sbin', '/usr/sbin', '/usr/local/bin', '/usr/bin'];
 const readyTimeoutMs = 10_000;
-const switchNiceness = -10;
 const lookAgainAfterMs = 10;
 
 /** The programs, or which one is missing and the variable that names it. */
@@ -104,26 +95,10 @@ export function createOpenVSwitch(options: OpenVSwitchOptions): OpenVSwitch {
   return new Processes(options);
 }
 
-/** Reports the process, then waits for it and, beside it, for the end of the input, which ends it. */
-const guardian = `
-exec 4<&0
-"$@" 3>&- 4<&- </dev/null &
-program=$!
-echo "$program" >&3
-exec 3>&-
-{ read -r _ <&4; kill -KILL "$program" 2>/dev/null; } >/dev/null 2>&1 &
-watcher=$!
-exec 4<&-
-wait "$program"
-code=$?
-kill -KILL "$watcher" 2>/dev/null
-exit "$code"
-`;
-
 class Processes implements OpenVSwitch {
   readonly databaseSocket: string;
   readonly #options: OpenVSwitchOptions;
-  readonly #running = new Map<OvsProgram, { readonly guard: ChildProcess; readonly pid: number }>();
+  readonly #running = new Map<OvsProgram, GuardedProgram>();
 
   constructor(options: OpenVSwitchOptions) {
     this.#options = options;
@@ -163,13 +138,8 @@ class Processes implements OpenVSwitch {
   async signal(program: OvsProgram, signal: NodeJS.Signals): Promise<void> {
     const running = this.#running.get(program);
     if (running === undefined) throw notRunning(program, 'it was not started');
-    const { guard, pid } = running;
-    const isEnd = signal === 'SIGKILL' || signal === 'SIGTERM';
-    const isOver = guard.exitCode !== null || guard.signalCode !== null;
-    const exit = isEnd && !isOver ? once(guard, 'exit') : undefined;
-    if (!isOver) process.kill(pid, signal);
-    await exit;
-    if (isEnd) this.#running.delete(program);
+    await running.signal(signal);
+    if (signal === 'SIGKILL' || signal === 'SIGTERM') this.#running.delete(program);
   }
 
   async stop(): Promise<void> {
@@ -183,39 +153,23 @@ class Processes implements OpenVSwitch {
   }
 
   async #launch(program: OvsProgram, command: readonly string[]): Promise<void> {
-    const { folder } = this.#options;
-    const start =
-      this.#options.spawn ?? ((file, args, how: SpawnOptions) => spawn(file, [...args], how));
-    const guard = start('/bin/sh', ['-c', guardian, 'open-vswitch-guardian', ...command], {
-      stdio: ['pipe', 'ignore', 'ignore', 'pipe'],
-      // Its own process group: Ctrl-C is for whoever ends the switch in order.
-      detached: true,
-      env: {
-        ...process.env,
-        OVS_RUNDIR: folder,
-        OVS_LOGDIR: folder,
-        OVS_DBDIR: folder,
-        OVS_SYSCONFDIR: folder,
-      },
-    });
-    // A second end-of-input is of no interest.
-    guard.stdin?.on('error', () => {});
-    const reported = guard.stdio[3] as Readable;
-    const [text] = (await Promise.race([
-      once(reported, 'data', { signal: AbortSignal.timeout(readyTimeoutMs) }),
-      once(guard, 'exit').then(() => ['']),
-    ])) as [unknown];
-    const pid = Number(String(text));
-    if (!Number.isInteger(pid) || pid <= 0) throw notRunning(program, this.#lastLines(program));
-    this.#running.set(program, { guard, pid });
-    if (program === 'switch') favour(pid);
+    const { folder, spawn } = this.#options;
+    const environment = {
+      OVS_RUNDIR: folder,
+      OVS_LOGDIR: folder,
+      OVS_DBDIR: folder,
+      OVS_SYSCONFDIR: folder,
+    };
+    const started = await startGuarded(command, { spawn, environment });
+    if (started === undefined) throw notRunning(program, this.#lastLines(program));
+    this.#running.set(program, started);
+    if (program === 'switch') favour(started);
   }
 
   async #appears(program: OvsProgram, path: string): Promise<void> {
     const endMs = performance.now() + readyTimeoutMs;
     while (!existsSync(path)) {
-      const guard = this.#running.get(program)?.guard;
-      const hasEnded = guard === undefined || guard.exitCode !== null;
+      const hasEnded = this.#running.get(program)?.hasEnded ?? true;
       if (hasEnded || performance.now() > endMs) {
         throw notRunning(program, this.#lastLines(program));
       }
@@ -227,15 +181,6 @@ class Processes implements OpenVSwitch {
     const log = this.#path(`${program}.log`);
     if (!existsSync(log)) return 'it wrote no log';
     return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-3).join('; ');
-  }
-}
-
-/** As Debian's scripts do: a datapath in user space that waits for its turn loses packets. */
-function favour(pid: number): void {
-  try {
-    setPriority(pid, switchNiceness);
-  } catch {
-    // An ordinary user may not, and its switch runs all the same.
   }
 }
 
