@@ -1,22 +1,22 @@
-// A VPP for tests: small, without huge pages or devices, with sockets and runtime in one private folder. The program is
-// named by VWIRE_VPP; its plugins are found beside it, or in VWIRE_VPP_PLUGINS.
-// Invariant: after `close` none of its processes and files is left.
+// VPP for tests: its own process and folder, no service, and a network namespace where devices are made. Found by VWIRE_VPP
+// or on PATH, its plugins beside it or by VWIRE_VPP_PLUGINS.
+// Invariant: after `close` none of its processes, files and namespaces is left.
 
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { eventually } from './eventually.ts';
+import { dirname, join } from 'node:path';
+import type { ApiCatalog } from '../../protocols/vpp/api-catalog.ts';
+import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
+import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
+import type { Spawn } from '../../transports/process/guarded-program.ts';
+import {
+  createPrivateVpp,
+  findVpp,
+  type PrivateVpp,
+} from '../../transports/process/private-vpp.ts';
+import { loadApiFolder } from '../../transports/vpp-api-client/api-folder.ts';
+import type { Sandbox } from './namespaces.ts';
+import { createSandbox, whyNoNamespaces } from './namespaces.ts';
 
 export interface VppSandbox {
   readonly folder: string;
@@ -30,101 +30,100 @@ export interface VppSandbox {
   close(): Promise<void>;
 }
 
-/** Undefined where VPP can be run; else the reason why not, for a printed skip. */
-export function whyNoVpp(): string | undefined {
-  const program = process.env['VWIRE_VPP'];
-  if (program === undefined || program === '') return 'VWIRE_VPP, the program vpp, is not set';
-  try {
-    accessSync(program, constants.X_OK);
-    return undefined;
-  } catch {
-    return `VWIRE_VPP: ${program} is no program`;
-  }
+export interface VppNodeSandbox {
+  readonly vpp: PrivateVpp;
+  readonly node: NetworkNamespace;
+  readonly sandbox: Sandbox;
+  close(): Promise<void>;
 }
 
-const readyTimeoutMs = 20_000;
-const logTailLength = 2000;
+/** Undefined where VPP can be run; else the reason why not, for a printed skip. */
+export function whyNoVpp(): string | undefined {
+  const programs = findVpp(process.env);
+  return typeof programs === 'string' ? programs : undefined;
+}
 
+/** As `whyNoVpp`, with namespaces for what it joins. */
+export const whyNoVppNode = (): string | undefined => whyNoVpp() ?? whyNoNamespaces();
+
+/**
+ * How many local wires a test makes at once. VPP 26.10-rc0 stands still for ever once 16 files are ready when it looks
+ * (`epoll_events` in src/vlib/file.c), and a wire has two that are ready while frames wait. VWIRE_VPP_WIRES says more for a
+ * VPP that does not.
+ */
+export const vppWireCount = Number(process.env['VWIRE_VPP_WIRES'] ?? 7);
+
+let definitions: ApiCatalog | undefined;
+
+/**
+ * Of the VPP that is run, from its files where those are known; a VPP with small memory cannot say them to many clients.
+ * Undefined: each client asks VPP.
+ */
+export function vppApi(): ApiCatalog | undefined {
+  const programs = findVpp(process.env);
+  const beside = typeof programs === 'string' ? '' : dirname(dirname(programs.vpp));
+  const folder = process.env['VWIRE_VPP_API_DIR'] ?? join(beside, 'share/vpp/api');
+  if (definitions === undefined && existsSync(folder)) definitions = loadApiFolder(folder);
+  return definitions;
+}
+
+/** In the namespace of this process: for what touches no device. */
 export async function startVpp(): Promise<VppSandbox> {
-  const reason = whyNoVpp();
-  if (reason !== undefined) throw new Error(reason);
-  const program = process.env['VWIRE_VPP'] ?? '';
-  const folder = mkdtempSync(join(tmpdir(), 'vwvpp-'));
-  const log = join(folder, 'vpp.log');
-  const apiSocket = join(folder, 'api.sock');
-  const statisticsSocket = join(folder, 'stats.sock');
-  const configuration = join(folder, 'startup.conf');
-  writeFileSync(configuration, configurationOf({ folder, log, apiSocket, statisticsSocket }));
-  let running: ChildProcess | undefined;
-
-  const kill = async (): Promise<void> => {
-    const child = running;
-    running = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await ended;
-  };
-  const start = async (): Promise<void> => {
-    for (const socket of [apiSocket, statisticsSocket]) rmSync(socket, { force: true });
-    const child = spawn(program, ['-c', configuration], { stdio: 'ignore' });
-    running = child;
-    await eventually('VPP listens', readyTimeoutMs, () => {
-      if (child.exitCode !== null) throw new Error(`VPP ended: ${tailOf(log)}`);
-      if (!existsSync(apiSocket)) throw new Error(`no socket yet: ${tailOf(log)}`);
-      if (!existsSync(statisticsSocket)) throw new Error(`no statistics yet: ${tailOf(log)}`);
-    });
-  };
-  const close = async (): Promise<void> => {
-    await kill();
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    await start();
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  const { vpp, folder, close } = await startPrivate();
+  const { apiSocket, statisticsSocket } = vpp;
   return {
     folder,
     apiSocket,
     statisticsSocket,
-    start,
-    signal: (signal) => void running?.kill(signal),
-    kill,
+    start: () => vpp.start(),
+    signal: (signal) => void vpp.signal(signal),
+    kill: () => vpp.signal('SIGKILL'),
     close,
   };
 }
 
-function tailOf(path: string): string {
-  return existsSync(path) ? readFileSync(path, 'utf8').slice(-logTailLength) : 'no log';
+/** In a namespace of its own unless given one. */
+export async function startVppNode(
+  options: { readonly sandbox?: Sandbox; readonly node?: NetworkNamespace } = {},
+): Promise<VppNodeSandbox> {
+  const sandbox = options.sandbox ?? createSandbox();
+  const node = options.node ?? sandbox.namespace();
+  const closeSandbox = async (): Promise<void> => {
+    if (options.sandbox === undefined) await sandbox.close();
+  };
+  try {
+    const started = await startPrivate((command, args, how) =>
+      spawnInNamespace(node.url, [command, ...args], how),
+    );
+    return {
+      vpp: started.vpp,
+      node,
+      sandbox,
+      async close() {
+        await started.close();
+        await closeSandbox();
+      },
+    };
+  } catch (error) {
+    await closeSandbox();
+    throw error;
+  }
 }
 
-/** Pages of 4 KiB and little of everything; sleeping between polls spares the processor. */
-function configurationOf(at: {
-  readonly folder: string;
-  readonly log: string;
-  readonly apiSocket: string;
-  readonly statisticsSocket: string;
-}): string {
-  const plugins = process.env['VWIRE_VPP_PLUGINS'];
-  return `
-unix {
-  nodaemon
-  nosyslog
-  log ${at.log}
-  runtime-dir ${at.folder}
-  cli-listen ${join(at.folder, 'cli.sock')}
-  poll-sleep-usec 100
-}
-api-segment { prefix ${basename(at.folder)} }
-socksvr { socket-name ${at.apiSocket} }
-statseg { socket-name ${at.statisticsSocket} page-size 4k }
-memory { main-heap-size 256m main-heap-page-size 4k }
-buffers { page-size 4k buffers-per-numa 8192 }
-plugins {
-  ${plugins === undefined ? '' : `path ${plugins}`}
-  plugin dpdk_plugin.so { disable }
-}
-`;
+async function startPrivate(spawn?: Spawn) {
+  const programs = findVpp(process.env);
+  if (typeof programs === 'string') throw new Error(programs);
+  const folder = mkdtempSync(join(tmpdir(), 'vwvpp-'));
+  const vpp = createPrivateVpp({ programs, folder, ...(spawn === undefined ? {} : { spawn }) });
+  const close = async (): Promise<void> => {
+    await vpp.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await vpp.start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { vpp, folder, close };
 }

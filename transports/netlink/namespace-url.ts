@@ -116,6 +116,24 @@ function remember<Value>(known: Map<string, Value>, url: string, value: Value): 
   known.set(url, value);
 }
 
+/**
+ * A path for a program that has no other way to the file, such as a data plane in user space: of a `file://` URL, or of the
+ * namespace of an `inode://` URL. Errors: NOT_FOUND, INVALID_ARGUMENT.
+ */
+export function filePathOf(url: string): string {
+  if (inodeUrl.test(url)) {
+    const path = findNamespace(url);
+    if (path !== undefined) return path;
+    throw notFound(url, 'no process is in it', 'check that the workload still runs');
+  }
+  if (!url.startsWith('file:///')) throw invalidUrl(url);
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw invalidUrl(url);
+  }
+}
+
 function leadsTo(path: string, url: string): boolean {
   try {
     return namespaceInodeUrl(path) === url && !isNameOnly(path);
