@@ -159,7 +159,8 @@ async function makeLinks(
         { message: getLinkByName(name), what: `find ${name}` },
       ]);
       const message = answers[1]?.messages[0];
-      made.push({ name, index: (message && parseLink(message)?.index) ?? 0 });
+      const link = message && parseLink(message);
+      made.push({ name, index: link?.index ?? 0, mtu: link?.mtu ?? 0 });
     }
     const [a, b] = made;
     if (a !== undefined && b !== undefined) pairs.push([a, b]);

@@ -47,7 +47,9 @@ export async function describeObserved(
 
 /** The first of each side, as it is judged. */
 function linksOfTags(owned: readonly OwnedLink[]): NodeLinks {
-  const links = owned.map(({ link: { name, index }, tag }) => [tag.role, { name, index }] as const);
+  const links = owned.map(
+    ({ link: { name, index, mtu }, tag }) => [tag.role, { name, index, mtu }] as const,
+  );
   return Object.fromEntries(links.toReversed());
 }
 

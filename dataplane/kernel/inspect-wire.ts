@@ -77,7 +77,9 @@ function linksOfEnds(seen: { readonly client?: SeenEnd; readonly endpoint?: Seen
   return Object.fromEntries(
     sides.flatMap((side) => {
       const link = seen[side]?.link;
-      return link === undefined ? [] : [[side, { name: link.name, index: link.index }]];
+      if (link === undefined) return [];
+      const { name, index, mtu } = link;
+      return [[side, { name, index, mtu }]];
     }),
   );
 }

@@ -5,6 +5,7 @@ import type { NetlinkFailure, NetlinkAnswer, NetlinkStep } from '../../protocols
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { Joined, Joining, NodeLinks } from '../../protocols/ports/wire-ends.ts';
+import type { DriverReach } from '../../protocols/netlink/check-wire.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import type { WirePlan } from './wire-plan.ts';
 import { sides } from './wire-state.ts';
@@ -17,6 +18,9 @@ export interface OutsideJoint {
   readonly answers: readonly (readonly NetlinkAnswer[])[];
   readonly budget: Budget;
 }
+
+/** What joins the ends has checked what it makes itself. */
+export const outsideReach: DriverReach = { vlans: true, memif: true };
 
 /** Time for taking back what was done, whatever became of the caller's own. */
 const undoTimeoutMs = 10_000;
@@ -46,7 +50,9 @@ function linksOfStates(states: ReturnType<WirePlan['outcome']>): NodeLinks {
   return Object.fromEntries(
     sides.flatMap((side) => {
       const state = states[side];
-      return state === undefined ? [] : [[side, { name: state.name, index: state.index }]];
+      if (state === undefined) return [];
+      const { name, index, mtu } = state;
+      return [[side, { name, index, mtu }]];
     }),
   );
 }

@@ -29,7 +29,7 @@ import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
 import { familyOf, missingLines, noWayToJoin, probeEnds, probeFeatures } from './probe.ts';
-import { joinOutside, type OutsideJoint } from './join-outside.ts';
+import { joinOutside, type OutsideJoint, outsideReach } from './join-outside.ts';
 import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
 import { failureError } from './run.ts';
@@ -133,7 +133,7 @@ class KernelDataplane implements Dataplane {
 
   async ensure(wire: Wire, budget: Budget, joining?: Joining): Promise<void> {
     const features = await this.#knownFeatures(probeBudget);
-    checkWire(wire, { vlans: joining !== undefined, missing: missingLines(features) });
+    checkWire(wire, { ...(joining && outsideReach), missing: missingLines(features) });
     const locks = [wire.id, ...this.#policies.locksOf(wire)];
     const making: Making = { features, ...(joining === undefined ? {} : { joining }) };
     await this.#locks.hold(locks, () => this.#ensureLocked(wire, making, budget));

@@ -16,6 +16,8 @@ import type {
 export interface NodeLink {
   readonly name: string;
   readonly index: number;
+  /** Bytes. */
+  readonly mtu: number;
 }
 
 /** By side; an end that is no interface of a workload has none. */

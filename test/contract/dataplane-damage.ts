@@ -36,9 +36,9 @@ export function dataplaneDamageContract(
     });
 
     const remoteWire = (): Wire => {
-      const localIp = fixture.tunnelIp;
+      const { tunnelIp: localIp, remoteTunnelIp: remoteIp = localIp } = fixture;
       const ports = { localPort: 4788, remotePort: 4789 };
-      return { ...wire, endpoint: tunnel({ localIp, remoteIp: localIp, ...ports, vni: 9 }) };
+      return { ...wire, endpoint: tunnel({ localIp, remoteIp, ...ports, vni: 9 }) };
     };
 
     /** What the driver tells, but for what the workloads do to their own ends. */

@@ -47,6 +47,8 @@ export interface DataplaneFixture {
   readonly healedAlone?: readonly Harm[];
   /** Local address that tunnels may use. */
   readonly tunnelIp: string;
+  /** Where they may lead to, for a data plane that makes no tunnel to itself. */
+  readonly remoteTunnelIp?: string;
   close(): Promise<void>;
 }
 

@@ -40,6 +40,10 @@ export function dataplaneContract(
     afterEach(() => fixture.close());
 
     const seen = () => fixture.interfaceIn(client, 'nsm-1');
+    const tunnelOver = (localPort: number, remotePort: number, vni: number) => {
+      const { tunnelIp: localIp, remoteTunnelIp: remoteIp = localIp } = fixture;
+      return tunnel({ localIp, remoteIp, localPort, remotePort, vni });
+    };
     const toOther = (): Wire => ({ ...wire, endpoint: endpointEnd(other.url, 1) });
 
     test('makes a wire, finds it, and takes it away, each as often as asked', async () => {
@@ -92,12 +96,7 @@ export function dataplaneContract(
 
     test('moves between local and remote with the client end untouched', async () => {
       const driver = fixture.driver();
-      const localIp = fixture.tunnelIp;
-      const ports = { localPort: 4788, remotePort: 4789 };
-      const remote = {
-        ...wire,
-        endpoint: tunnel({ localIp, remoteIp: localIp, ...ports, vni: 9 }),
-      };
+      const remote = { ...wire, endpoint: tunnelOver(4788, 4789, 9) };
       await driver.ensure({ ...wire, mtu: 1400 }, budget);
       const before = await seen();
       await driver.ensure({ ...remote, mtu: 1400 }, budget);
@@ -231,14 +230,7 @@ export function dataplaneContract(
 
     test('refuses a taken interface name and a taken VNI, each by its rule', async () => {
       const driver = fixture.driver();
-      const localIp = fixture.tunnelIp;
-      const remote = tunnel({
-        localIp,
-        remoteIp: localIp,
-        localPort: 4788,
-        remotePort: 4789,
-        vni: 5,
-      });
+      const remote = tunnelOver(4788, 4789, 5);
       await driver.ensure({ ...wire, endpoint: remote }, budget);
       const sameName = { ...wire, id: 'same-name', endpoint: endpointEnd(other.url, 1) };
       await expect(driver.ensure(sameName, budget)).rejects.toMatchObject({
@@ -352,13 +344,7 @@ export function dataplaneContract(
         expect([...found.keys()]).toEqual([wire.id]);
         expect(Object.keys(found.get(wire.id) ?? {}).toSorted()).toEqual(['client', 'endpoint']);
       }
-      const ports = { localPort: 4788, remotePort: 4789 };
-      const remote = tunnel({
-        localIp: fixture.tunnelIp,
-        remoteIp: fixture.tunnelIp,
-        ...ports,
-        vni: 9,
-      });
+      const remote = tunnelOver(4788, 4789, 9);
       await driver.ensure({ ...wire, endpoint: remote }, budget);
       const moved = (await driver.statistics(ids, budget)).get(wire.id);
       expect(Object.keys(moved ?? {}).toSorted()).toEqual(['client', 'endpoint']);

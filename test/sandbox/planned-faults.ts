@@ -3,6 +3,7 @@
 
 import { NsmError } from '../../protocols/errors.ts';
 import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
 
 export interface PlannedFaults {
   /** The step fails; the driver undoes what it did. */
@@ -80,6 +81,23 @@ export function faultyOpenFlow(inner: OpenFlow, faults: PlannedFaults): OpenFlow
     async commit(mods, budget) {
       strike(faults);
       return inner.commit(mods, budget);
+    },
+  };
+}
+
+/** A request that changes something is one step. */
+export function faultyVpp(inner: Vpp, faults: PlannedFaults): Vpp {
+  return {
+    read: (name, fields, budget) => inner.read(name, fields, budget),
+    dump: (name, fields, budget) => inner.dump(name, fields, budget),
+    stream: (name, fields, budget) => inner.stream(name, fields, budget),
+    subscribe: (subscription, listener) => inner.subscribe(subscription, listener),
+    unusable: (names, budget) => inner.unusable(names, budget),
+    watch: (listener) => inner.watch(listener),
+    close: () => inner.close(),
+    async request(name, fields, budget) {
+      strike(faults);
+      return inner.request(name, fields, budget);
     },
   };
 }

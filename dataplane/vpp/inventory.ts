@@ -1,0 +1,265 @@
+// What VPP has of this owner's wires, as last seen: interfaces by number, who of them hands frames to whom. VPP tells
+// nobody when a cross connect is changed, so it is also looked at from time to time.
+// Invariants: whatever was seen later wins: everything carries the moment at which it was asked for, and VPP works in
+// the order of asking; nothing is kept across a loss of the connection.
+
+import { asNsmError } from '../../protocols/errors.ts';
+import { afPacketMode, allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
+import { formatVppAddress } from '../../protocols/vpp/vpp-address.ts';
+import { formatMac } from '../../protocols/netlink/ip-address.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
+import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
+import type { EndTag, Owner } from './tags.ts';
+import { parseEndTag } from './tags.ts';
+
+/** Where a VXLAN tunnel leads to, as VPP keeps it. */
+export interface TunnelPlace {
+  readonly localIp: string;
+  readonly remoteIp: string;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly vni: number;
+}
+
+export interface FoundMemif {
+  readonly socketId: number;
+  /** As VPP has it: `abstract:/tmp/memif.sock,netns_name=/proc/1/ns/net`, or a path. */
+  readonly socketName: string;
+  readonly role: number;
+}
+
+/** An interface that is, or may be, the end of a wire. */
+export interface FoundEnd {
+  /** `sw_if_index`. */
+  readonly index: number;
+  readonly name: string;
+  /** Administratively. */
+  readonly isUp: boolean;
+  /** Absent where it is not this owner's, or was made and not yet tagged. */
+  readonly tag?: EndTag;
+  /** Name of the kernel's link, of a host interface. */
+  readonly hostLink?: string;
+  readonly tunnel?: TunnelPlace & { readonly instance: number };
+  readonly memif?: FoundMemif;
+  readonly macAddress?: string;
+  /** The tag as it stands there. */
+  readonly text: string;
+}
+
+interface Seen {
+  readonly askedAt: number;
+  /** Undefined: it is gone. */
+  readonly end: FoundEnd | undefined;
+}
+
+interface SeenJoint {
+  readonly askedAt: number;
+  readonly to: number | undefined;
+}
+
+export interface InventoryOptions {
+  readonly vpp: Vpp;
+  readonly owner: Owner;
+}
+
+const hostPrefix = 'host-';
+/** No link can be called so. */
+const noLink = 'vwire/none';
+
+export class Inventory {
+  readonly #options: InventoryOptions;
+  readonly #ends = new Map<number, Seen>();
+  readonly #joints = new Map<number, SeenJoint>();
+  readonly #byWire = new Map<string, Set<number>>();
+  #askedAt = 0;
+  #life = 0;
+  #isKnown = false;
+  #looking: Promise<void> | undefined;
+
+  constructor(options: InventoryOptions) {
+    this.#options = options;
+  }
+
+  /** The moment of asking; to be taken right before a request is sent, and given back with what came of it. */
+  asking(): number {
+    return ++this.#askedAt;
+  }
+
+  /** Changes with every loss of the connection: what was done before may be gone. */
+  get life(): number {
+    return this.#life;
+  }
+
+  /** Everything is unknown again. */
+  forget(): void {
+    this.#life++;
+    this.#isKnown = false;
+    this.#looking = undefined;
+    for (const map of [this.#ends, this.#joints, this.#byWire]) map.clear();
+  }
+
+  /** Resolves once everything has been seen since the connection was made. */
+  async ready(budget: Budget): Promise<void> {
+    if (this.#isKnown) return;
+    this.#looking ??= this.look(budget).finally(() => {
+      this.#looking = undefined;
+    });
+    await this.#looking;
+  }
+
+  /** Looks at everything. */
+  async look(budget: Budget): Promise<void> {
+    const { vpp } = this.#options;
+    const life = this.#life;
+    const askedAt = this.asking();
+    const [interfaces, tunnels, joints, memifs, sockets] = await Promise.all([
+      vpp.dump('sw_interface_dump', { sw_if_index: allOnes }, budget),
+      vpp.dump('vxlan_tunnel_v2_dump', { sw_if_index: allOnes }, budget).catch(noneWithoutPlugin),
+      vpp.dump('l2_xconnect_dump', {}, budget),
+      vpp.dump('memif_dump', {}, budget).catch(noneWithoutPlugin),
+      vpp.dump('memif_socket_filename_dump', {}, budget).catch(noneWithoutPlugin),
+    ]);
+    // Of a VPP that may have ended meanwhile.
+    if (life !== this.#life) return this.look(budget);
+    const tunnelAt = new Map(tunnels.map((each) => [each.sw_if_index, tunnelOf(each)]));
+    const socketNames = new Map(sockets.map((each) => [each.socket_id, each.socket_filename]));
+    const memifAt = new Map(
+      memifs.map(({ sw_if_index: index, socket_id: socketId, role }) => {
+        const socketName = socketNames.get(socketId) ?? '';
+        return [index, { socketId, socketName, role }];
+      }),
+    );
+    const found = new Map(interfaces.map((each) => [each.sw_if_index, each]));
+    for (const index of new Set([...this.#ends.keys(), ...found.keys()])) {
+      const details = found.get(index);
+      const parts = { tunnel: tunnelAt.get(index), memif: memifAt.get(index) };
+      this.seen(askedAt, index, details && this.#endOf(details, parts));
+    }
+    this.#applyJoints(askedAt, joints);
+    this.#isKnown = true;
+    await this.#failOnPurpose(budget);
+  }
+
+  /**
+   * VPP 26.10 does not notice that a client has ended where the last failure of a system call was EAGAIN, as when a long
+   * answer had to wait; it stands still once 16 such are left. So the last thing after long answers is another failure.
+   */
+  async #failOnPurpose(budget: Budget): Promise<void> {
+    const nobody = { mode: afPacketMode.ethernet, host_if_name: noLink };
+    await this.#options.vpp.read('af_packet_create_v3', nobody, budget).catch(() => {});
+  }
+
+  /** Looks at who hands frames to whom. Returns the interfaces of which that is news. */
+  async lookAtJoints(budget: Budget): Promise<readonly number[]> {
+    const askedAt = this.asking();
+    const joints = await this.#options.vpp.dump('l2_xconnect_dump', {}, budget);
+    return this.#applyJoints(askedAt, joints);
+  }
+
+  /** Looks at the interfaces of one wire. */
+  async lookAt(wireId: string, budget: Budget): Promise<void> {
+    const { vpp } = this.#options;
+    await Promise.all(
+      this.of(wireId).map(async ({ index, name, tunnel, memif }) => {
+        const askedAt = this.asking();
+        const [details] = await vpp.dump('sw_interface_dump', { sw_if_index: index }, budget);
+        // What it is made of never changes; another interface of the same number has another name.
+        const isSame = details?.interface_name === name;
+        const parts = isSame ? { tunnel, memif } : {};
+        this.seen(askedAt, index, details && this.#endOf(details, parts));
+      }),
+    );
+  }
+
+  seen(askedAt: number, index: number, end: FoundEnd | undefined): void {
+    const before = this.#ends.get(index);
+    if (before !== undefined && before.askedAt > askedAt) return;
+    const wireBefore = before?.end?.tag?.wireId;
+    if (wireBefore !== undefined) {
+      this.#byWire.get(wireBefore)?.delete(index);
+      if (this.#byWire.get(wireBefore)?.size === 0) this.#byWire.delete(wireBefore);
+    }
+    this.#ends.set(index, { askedAt, end });
+    const wireId = end?.tag?.wireId;
+    if (wireId === undefined) return;
+    this.#byWire.set(wireId, (this.#byWire.get(wireId) ?? new Set()).add(index));
+  }
+
+  /** `to`: the interface that frames of `from` go to; undefined for none. Returns whether that is news. */
+  joined(askedAt: number, from: number, to: number | undefined): boolean {
+    const before = this.#joints.get(from);
+    if (before !== undefined && before.askedAt > askedAt) return false;
+    this.#joints.set(from, { askedAt, to });
+    return before?.to !== to;
+  }
+
+  at(index: number): FoundEnd | undefined {
+    return this.#ends.get(index)?.end;
+  }
+
+  /** Where frames that come in at the interface go to. */
+  jointOf(index: number): number | undefined {
+    return this.#joints.get(index)?.to;
+  }
+
+  of(wireId: string): FoundEnd[] {
+    return [...(this.#byWire.get(wireId) ?? [])].flatMap((index) => this.at(index) ?? []);
+  }
+
+  wireIds(): string[] {
+    return [...this.#byWire.keys()];
+  }
+
+  /** Everything, whoever's it is. */
+  all(): FoundEnd[] {
+    return [...this.#ends.values()].flatMap(({ end }) => end ?? []);
+  }
+
+  #applyJoints(
+    askedAt: number,
+    joints: readonly DetailsFields<'l2_xconnect_dump'>[],
+  ): readonly number[] {
+    const found = new Map(joints.map((each) => [each.rx_sw_if_index, each.tx_sw_if_index]));
+    const indexes = [...new Set([...this.#joints.keys(), ...found.keys()])];
+    return indexes.filter((index) => this.joined(askedAt, index, found.get(index)));
+  }
+
+  #endOf(
+    details: DetailsFields<'sw_interface_dump'>,
+    { tunnel, memif }: { tunnel?: FoundEnd['tunnel']; memif?: FoundMemif | undefined },
+  ): FoundEnd {
+    const { sw_if_index: index, interface_name: name, flags, tag: text, l2_address: mac } = details;
+    const tag = parseEndTag(this.#options.owner, text);
+    return {
+      index,
+      name,
+      text,
+      macAddress: formatMac(mac),
+      isUp: (flags & interfaceFlags.adminUp) !== 0,
+      ...(tag === undefined ? {} : { tag }),
+      ...(name.startsWith(hostPrefix) ? { hostLink: name.slice(hostPrefix.length) } : {}),
+      ...(tunnel === undefined ? {} : { tunnel }),
+      ...(memif === undefined ? {} : { memif }),
+    };
+  }
+}
+
+/** A VPP without the plugin has no tunnels. */
+function noneWithoutPlugin(error: unknown): readonly never[] {
+  if (asNsmError(error).code === 'UNIMPLEMENTED') return [];
+  throw error;
+}
+
+export const hostInterfaceName = (link: string): string => `${hostPrefix}${link}`;
+
+function tunnelOf(details: DetailsFields<'vxlan_tunnel_v2_dump'>) {
+  return {
+    instance: details.instance,
+    localIp: formatVppAddress(details.src_address),
+    remoteIp: formatVppAddress(details.dst_address),
+    localPort: details.src_port,
+    remotePort: details.dst_port,
+    vni: details.vni,
+  };
+}

@@ -1,0 +1,235 @@
+// What is said to VPP about the ends of wires, each with what it changes in the inventory.
+// Invariants: an end that is made is tagged, up and known before it is used, or taken away again; an interface that goes
+// hands nothing to another any more, since VPP would take the other one's cross connect away with it.
+
+import { asNsmError } from '../../protocols/errors.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
+import type { NodeLink } from '../../protocols/ports/wire-ends.ts';
+import { parseMac } from '../../protocols/netlink/ip-address.ts';
+import {
+  afPacketFlags,
+  afPacketMode,
+  allOnes,
+  interfaceFlags,
+  memifMode,
+} from '../../protocols/vpp/messages/enums.ts';
+import { vppAddress } from '../../protocols/vpp/vpp-address.ts';
+import { frameClassAt } from './frame-classes.ts';
+import { type FoundEnd, hostInterfaceName, type Inventory, type TunnelPlace } from './inventory.ts';
+import { type EndTag, formatEndTag, type Owner, ownMacAddress } from './tags.ts';
+import { Turns } from './turns.ts';
+
+export interface NewMemif {
+  readonly socketName: string;
+  /** Of `memifRole`. */
+  readonly role: number;
+  readonly macAddress: string;
+  readonly tag: EndTag;
+}
+
+export interface NewTunnel {
+  readonly instance: number;
+  readonly tag: EndTag;
+}
+
+/** Time for taking back what was done, whatever became of the caller's own. */
+export const undoBudget: Budget = { timeoutMs: 5_000 };
+
+export interface OperationsOptions {
+  readonly vpp: Vpp;
+  readonly owner: Owner;
+  readonly inventory: Inventory;
+  readonly clock: Clock;
+}
+
+/**
+ * In between VPP forwards what has come meanwhile. That of 26.10 never gets to it again where 16 host interfaces have frames
+ * waiting when it looks (`epoll_events` in src/vlib/file.c), which a few slow calls in a row are enough for.
+ */
+const slowCallsMax = 1;
+
+export class Operations {
+  readonly #vpp: Vpp;
+  readonly #owner: Owner;
+  readonly #inventory: Inventory;
+  readonly #turns: Turns;
+
+  constructor({ vpp, owner, inventory, clock }: OperationsOptions) {
+    this.#vpp = vpp;
+    this.#owner = owner;
+    this.#inventory = inventory;
+    this.#turns = new Turns(clock, slowCallsMax);
+  }
+
+  async makeHost(link: NodeLink, tag: EndTag, budget: Budget): Promise<FoundEnd> {
+    formatEndTag(this.#owner, tag);
+    const { frameBytes, framesPerRing } = frameClassAt(tag.frames);
+    const macAddress = ownMacAddress(this.#owner, tag.wireId, tag.side);
+    const fields = {
+      mode: afPacketMode.ethernet,
+      hw_addr: parseMac(macAddress),
+      use_random_hw_addr: false,
+      host_if_name: link.name,
+      rx_frame_size: frameBytes,
+      tx_frame_size: frameBytes,
+      rx_frames_per_block: framesPerRing,
+      tx_frames_per_block: framesPerRing,
+      num_rx_queues: 1,
+      num_tx_queues: 1,
+      // Version 3 of the kernel's rings holds frames back until a block is full, or a millisecond over.
+      flags: afPacketFlags.version2 | afPacketFlags.qdiscBypass,
+    };
+    const { sw_if_index: index } = await this.#turns.take(budget, (left) =>
+      this.#vpp.request('af_packet_create_v3', fields, left),
+    );
+    const name = hostInterfaceName(link.name);
+    const made = { index, name, text: '', isUp: false, hostLink: link.name, macAddress };
+    return this.#finish(made, tag, budget);
+  }
+
+  async makeTunnel(
+    place: TunnelPlace,
+    { instance, tag }: NewTunnel,
+    budget: Budget,
+  ): Promise<FoundEnd> {
+    formatEndTag(this.#owner, tag);
+    const { sw_if_index: index } = await this.#vpp.request(
+      'vxlan_add_del_tunnel_v3',
+      { ...tunnelFields(place), is_add: true, instance },
+      budget,
+    );
+    const tunnel = { ...place, instance };
+    const name = `vxlan_tunnel${instance}`;
+    return this.#finish({ index, name, text: '', isUp: true, tunnel }, tag, budget);
+  }
+
+  async makeMemif({ socketName, role, macAddress, tag }: NewMemif, budget: Budget) {
+    formatEndTag(this.#owner, tag);
+    const socketId = await this.#socketOf(socketName, budget);
+    const address = parseMac(macAddress);
+    const { sw_if_index: index } = await this.#vpp
+      .request(
+        'memif_create_v2',
+        { role, mode: memifMode.ethernet, id: 0, socket_id: socketId, hw_addr: address },
+        budget,
+      )
+      .catch(async (error: unknown) => {
+        await this.#dropSocket(socketId, undoBudget);
+        throw error;
+      });
+    const memif = { socketId, socketName, role };
+    const name = `memif${socketId}/0`;
+    return this.#finish({ index, name, text: '', isUp: false, memif, macAddress }, tag, budget);
+  }
+
+  /** Writes the tag anew. */
+  async retag({ index }: FoundEnd, tag: EndTag, budget: Budget): Promise<void> {
+    const text = formatEndTag(this.#owner, tag);
+    const askedAt = this.#inventory.asking();
+    const fields = { is_add: true, sw_if_index: index, tag: text };
+    await this.#vpp.request('sw_interface_tag_add_del', fields, budget);
+    this.#change(index, askedAt, { tag, text });
+  }
+
+  async setUp({ index }: FoundEnd, budget: Budget): Promise<void> {
+    const askedAt = this.#inventory.asking();
+    const fields = { sw_if_index: index, flags: interfaceFlags.adminUp };
+    await this.#vpp.request('sw_interface_set_flags', fields, budget);
+    this.#change(index, askedAt, { isUp: true });
+  }
+
+  /** Frames that come in at `from` go out at `to`, from one packet to the next; undefined: nowhere. */
+  async joinTo(from: number, to: number | undefined, budget: Budget): Promise<void> {
+    const askedAt = this.#inventory.asking();
+    const fields = { rx_sw_if_index: from, tx_sw_if_index: to ?? 0, enable: to !== undefined };
+    await this.#vpp.request('sw_interface_set_l2_xconnect', fields, budget);
+    this.#inventory.joined(askedAt, from, to);
+  }
+
+  /** What is gone already is no error. */
+  async drop(end: FoundEnd, budget: Budget): Promise<void> {
+    const { index, memif } = end;
+    const unjoined = this.joinTo(index, undefined, budget);
+    const deleted = this.#delete(end, budget);
+    const [, outcome] = await Promise.allSettled([unjoined, deleted]);
+    if (outcome.status === 'rejected') throw outcome.reason;
+    if (memif !== undefined) await this.#dropSocket(memif.socketId, budget);
+  }
+
+  async #delete({ index, hostLink, tunnel, memif }: FoundEnd, budget: Budget): Promise<void> {
+    const ask = (left: Budget): Promise<unknown> => {
+      const tunnelGone = tunnel && { ...tunnelFields(tunnel), is_add: false };
+      if (tunnelGone) return this.#vpp.request('vxlan_add_del_tunnel_v3', tunnelGone, left);
+      return memif === undefined
+        ? this.#vpp.request('af_packet_delete', { host_if_name: hostLink ?? '' }, left)
+        : this.#vpp.request('memif_delete', { sw_if_index: index }, left);
+    };
+    const send = async (left: Budget): Promise<void> => {
+      const askedAt = this.#inventory.asking();
+      await ask(left).catch((error: unknown) => {
+        if (!isGone(error)) throw error;
+      });
+      this.#inventory.seen(askedAt, index, undefined);
+      this.#inventory.joined(askedAt, index, undefined);
+    };
+    await (hostLink === undefined ? send(budget) : this.#turns.take(budget, send));
+  }
+
+  /** One that an earlier life has left behind serves as well. */
+  async #socketOf(socketName: string, budget: Budget): Promise<number> {
+    const sockets = await this.#vpp.dump('memif_socket_filename_dump', {}, budget);
+    const found = sockets.find((each) => each.socket_filename === socketName);
+    if (found !== undefined) return found.socket_id;
+    const { socket_id: made } = await this.#vpp.request(
+      'memif_socket_filename_add_del_v2',
+      { is_add: true, socket_id: allOnes, socket_filename: socketName },
+      budget,
+    );
+    return made;
+  }
+
+  /** One that somebody else uses as well stays. */
+  async #dropSocket(socketId: number, budget: Budget): Promise<void> {
+    const fields = { is_add: false, socket_id: socketId };
+    await this.#vpp.request('memif_socket_filename_add_del_v2', fields, budget).catch(() => {});
+  }
+
+  /** Tags the new interface and sets it up; where that fails it goes again. */
+  async #finish(made: FoundEnd, tag: EndTag, budget: Budget): Promise<FoundEnd> {
+    const { index } = made;
+    this.#inventory.seen(this.#inventory.asking(), index, made);
+    try {
+      await Promise.all([this.retag(made, tag, budget), this.setUp(made, budget)]);
+    } catch (error) {
+      // What cannot be taken back now is found by its name or number when the wire is made or removed.
+      await this.drop(made, undoBudget).catch(() => {});
+      throw error;
+    }
+    return this.#inventory.at(index) ?? made;
+  }
+
+  #change(index: number, askedAt: number, change: Partial<FoundEnd>): void {
+    const end = this.#inventory.at(index);
+    if (end !== undefined) this.#inventory.seen(askedAt, index, { ...end, ...change });
+  }
+}
+
+/** What af_packet_delete and the deletion of a tunnel answer where there is none: SYSCALL_ERROR_1 and NO_SUCH_ENTRY. */
+const isGone = (error: unknown): boolean =>
+  /NO_SUCH_ENTRY|INVALID_SW_IF_INDEX|SYSCALL_ERROR_1 /.test(asNsmError(error).details.rule ?? '');
+
+function tunnelFields({ localIp, remoteIp, localPort, remotePort, vni }: TunnelPlace) {
+  return {
+    src_address: vppAddress(localIp),
+    dst_address: vppAddress(remoteIp),
+    src_port: localPort,
+    dst_port: remotePort,
+    mcast_sw_if_index: allOnes,
+    encap_vrf_id: 0,
+    /** All ones: frames go where the cross connect says. */
+    decap_next_index: allOnes,
+    vni,
+  };
+}

@@ -1,0 +1,89 @@
+// What this machine's VPP can do, found out by asking it which messages it has.
+
+import { asNsmError } from '../../protocols/errors.ts';
+import type { Budget, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
+import type { Vpp, VppStatistics } from '../../protocols/ports/vpp.ts';
+import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
+
+interface Feature {
+  readonly plugin: string;
+  readonly messages: readonly string[];
+  readonly without: string;
+}
+
+const always = [
+  'sw_interface_dump',
+  'sw_interface_set_flags',
+  'sw_interface_tag_add_del',
+  'sw_interface_set_l2_xconnect',
+  'l2_xconnect_dump',
+  'want_interface_events',
+];
+const hostInterfaces: Feature = {
+  plugin: 'af_packet',
+  messages: ['af_packet_create_v3', 'af_packet_delete'],
+  without: 'no wire can be made',
+};
+const tunnels: Feature = {
+  plugin: 'vxlan',
+  messages: ['vxlan_add_del_tunnel_v3', 'vxlan_tunnel_v2_dump'],
+  without: 'only local wires can be made',
+};
+const sharedMemory: Feature = {
+  plugin: 'memif',
+  messages: [
+    'memif_create_v2',
+    'memif_delete',
+    'memif_dump',
+    'memif_socket_filename_add_del_v2',
+    'memif_socket_filename_dump',
+  ],
+  without: 'workloads get interfaces of the kernel alone',
+};
+const accessLists: Feature = {
+  plugin: 'acl',
+  messages: ['acl_add_replace', 'acl_interface_set_acl_list', 'acl_dump'],
+  without: "VPP takes in, and answers, what is for the kernel at the node's outer address",
+};
+
+/** What this driver makes none of, with any VPP. */
+export const unmadeLines: readonly string[] = [
+  'WIREGUARD: this driver makes none of it yet; wires to other nodes are not encrypted',
+  'IPSEC: this driver makes none of it yet; wires to other nodes are not encrypted',
+];
+
+/** Errors: those of the socket, and what VPP lacks that no wire can do without. */
+export async function probeVpp(
+  setup: {
+    readonly vpp: Vpp;
+    readonly statistics: VppStatistics;
+    readonly ends: WireEnds;
+    /** Absent: no memif is made. */
+    readonly pathOf?: unknown;
+  },
+  budget: Budget,
+): Promise<DataplaneCapabilities> {
+  const { vpp, statistics, ends, pathOf } = setup;
+  const features = [hostInterfaces, tunnels, sharedMemory, accessLists];
+  const asked = [...always, ...features.flatMap(({ messages }) => messages)];
+  const unusable = await vpp.unusable(asked, budget);
+  const [broken] = always.flatMap((name) => unusable.get(name) ?? []);
+  if (broken !== undefined) throw broken;
+  const missing = [...(await ends.probe(budget)).missing, ...unmadeLines];
+  const has = ({ plugin, messages, without }: Feature): boolean => {
+    const [problem] = messages.flatMap((name) => unusable.get(name) ?? []);
+    if (problem === undefined) return true;
+    missing.push(`plugin ${plugin}: ${problem.message}; ${without}`);
+    return false;
+  };
+  const canHost = has(hostInterfaces) && !missing.some((line) => line.startsWith('veth'));
+  const canTunnel = has(tunnels);
+  const canShare = pathOf !== undefined && has(sharedMemory);
+  if (canTunnel) has(accessLists);
+  await statistics.names(budget).catch((error: unknown) => {
+    missing.push(`statistics: ${asNsmError(error).message}; tunnels are not counted`);
+  });
+  if (!canHost) return { mechanisms: [], missing };
+  const mechanisms = ['KERNEL', ...(canShare ? ['MEMIF'] : []), ...(canTunnel ? ['VXLAN'] : [])];
+  return { mechanisms, missing };
+}

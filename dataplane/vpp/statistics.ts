@@ -1,0 +1,64 @@
+// Counters of tunnels, from the memory that VPP shares: what was sent into one the workload at the other end received.
+
+import { asNsmError } from '../../protocols/errors.ts';
+import type { Budget, WireCounters, WireStatistics } from '../../protocols/ports/dataplane.ts';
+import type { VppStatistics } from '../../protocols/ports/vpp.ts';
+import type { StatisticValue } from '../../protocols/vpp/statistics-segment.ts';
+import { sumOfThreads } from '../../protocols/vpp/statistics-segment.ts';
+import type { Inventory } from './inventory.ts';
+
+const counters = { received: '/if/rx', sent: '/if/tx', drops: '/if/drops' } as const;
+
+export async function addTunnelCounters(
+  { inventory, statistics }: { readonly inventory: Inventory; readonly statistics: VppStatistics },
+  asked: {
+    readonly ids: readonly string[];
+    readonly ofLinks: ReadonlyMap<string, WireStatistics>;
+    readonly budget: Budget;
+  },
+): Promise<ReadonlyMap<string, WireStatistics>> {
+  const { ids, ofLinks, budget } = asked;
+  await inventory.ready(budget);
+  const tunnels = ids.flatMap((id) =>
+    inventory.of(id).flatMap(({ tunnel, tag, index }) => {
+      return tunnel === undefined || tag === undefined ? [] : [{ id, side: tag.side, index }];
+    }),
+  );
+  if (tunnels.length === 0) return ofLinks;
+  const values = await readCounters(statistics, budget);
+  if (values === undefined) return ofLinks;
+  const all = new Map(ofLinks);
+  for (const { id, side, index } of tunnels) {
+    all.set(id, { ...all.get(id), [side]: countersOf(values, index) });
+  }
+  return all;
+}
+
+/** Undefined where VPP shares none: what links count is no worse for it. */
+async function readCounters(
+  statistics: VppStatistics,
+  budget: Budget,
+): Promise<ReadonlyMap<string, StatisticValue> | undefined> {
+  try {
+    return await statistics.read(Object.values(counters), budget);
+  } catch (error) {
+    const { code } = asNsmError(error);
+    if (code === 'CANCELLED') throw error;
+    return undefined;
+  }
+}
+
+function countersOf(values: ReadonlyMap<string, StatisticValue>, index: number): WireCounters {
+  const into = sumOfThreads(values.get(counters.sent), index);
+  const outOf = sumOfThreads(values.get(counters.received), index);
+  const drops = values.get(counters.drops);
+  const dropped =
+    drops?.kind === 'simple' ? drops.threads.map((thread) => thread[index] ?? 0n) : [];
+  return {
+    rxBytes: into?.bytes ?? 0n,
+    rxPackets: into?.packets ?? 0n,
+    txBytes: outOf?.bytes ?? 0n,
+    txPackets: outOf?.packets ?? 0n,
+    drops: dropped.reduce((sum, each) => sum + each, 0n),
+  };
+}

@@ -1,0 +1,192 @@
+// VPP's own interface on the network between nodes: a host interface over the kernel's link that holds the outer
+// address, with the link's MAC, addresses and routes. NSM concept: NSM_VPP_INIT=AF_PACKET of forwarder-vpp.
+// Invariants: the kernel keeps the link and answers for everything but tunnels: VPP takes in what is for the UDP ports of
+// tunnels and no more, and hears what the kernel hears. It stays as long as VPP runs.
+
+import { asNsmError, type NsmError } from '../../protocols/errors.ts';
+import { parseMac } from '../../protocols/netlink/ip-address.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
+import {
+  afPacketFlags,
+  afPacketMode,
+  fibPathProtocol,
+  interfaceFlags,
+} from '../../protocols/vpp/messages/enums.ts';
+import { createWireLocks } from '../../protocols/wire-locks.ts';
+import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
+import { frameClassAt, frameClassFor } from './frame-classes.ts';
+import type { Inventory, TunnelPlace } from './inventory.ts';
+import { createPinholes, type Pinholes } from './pinholes.ts';
+import { type Owner, parseUplinkTag, uplinkTag } from './tags.ts';
+import { findUnderlayLink, type UnderlayLink } from './underlay-link.ts';
+
+/** Where a node listens for tunnels. */
+export type OuterPort = Pick<TunnelPlace, 'localIp' | 'localPort'>;
+
+export interface Uplink {
+  /** To be called before a tunnel is made: what comes for it can come in. */
+  admit(place: OuterPort, budget: Budget): Promise<void>;
+  /** Makes again what a VPP that ended had, or what somebody took away, and adds what the kernel's link has got since. */
+  restore(budget: Budget): Promise<void>;
+}
+
+/** VPP has its way to the other nodes already, made by whoever runs it. */
+export const noUplink: Uplink = { admit: async () => {}, restore: async () => {} };
+
+interface Admitted extends OuterPort {
+  readonly life: number;
+}
+
+/** No life of a VPP. */
+const never = -1;
+/** Frames that wait while VPP makes or takes away an interface: all remote wires come through here. */
+const ringsOfWires = 4;
+
+export function createUplink(setup: {
+  readonly vpp: Vpp;
+  readonly netlink: Netlink;
+  readonly owner: Owner;
+  readonly inventory: Inventory;
+}): Uplink {
+  return new AfPacketUplink(setup);
+}
+
+class AfPacketUplink implements Uplink {
+  readonly #setup;
+  readonly #pinholes: Pinholes;
+  readonly #locks = createWireLocks();
+  /** Outer address and UDP port of tunnels, and the life of VPP in which they were let in. */
+  readonly #admitted = new Map<string, Admitted>();
+
+  constructor(setup: Parameters<typeof createUplink>[0]) {
+    this.#setup = setup;
+    this.#pinholes = createPinholes(setup);
+  }
+
+  async admit({ localIp, localPort }: OuterPort, budget: Budget): Promise<void> {
+    const { inventory } = this.#setup;
+    const key = `${localIp} ${localPort}`;
+    const isAdmitted = (): boolean => this.#admitted.get(key)?.life === inventory.life;
+    if (isAdmitted()) return;
+    await this.#locks.hold(['uplink'], async () => {
+      if (isAdmitted()) return;
+      await inventory.ready(budget);
+      const { life } = inventory;
+      const index = await this.#make(localIp, budget);
+      if (index !== undefined) await this.#pinholes.open(index, { localIp, localPort }, budget);
+      this.#admitted.set(key, { localIp, localPort, life });
+    });
+  }
+
+  async restore(budget: Budget): Promise<void> {
+    const all = [...this.#admitted.values()];
+    for (const [key, each] of this.#admitted) this.#admitted.set(key, { ...each, life: never });
+    for (const each of all) await this.admit(each, budget);
+  }
+
+  /** Undefined where the kernel does not have the address, or somebody else gave VPP that link. */
+  async #make(localIp: string, budget: Budget): Promise<number | undefined> {
+    const { netlink, inventory, owner, vpp } = this.#setup;
+    const underlay = await findUnderlayLink(netlink, localIp, budget);
+    if (underlay === undefined) return undefined;
+    const { link } = underlay;
+    const there = inventory.all().find(({ hostLink }) => hostLink === link.name);
+    const linkThere = there && parseUplinkTag(owner, there.text);
+    if (there !== undefined && linkThere === undefined && there.text !== '') return undefined;
+    if (there !== undefined && linkThere === link.index) {
+      await this.#complete(there.index, underlay, budget);
+      return there.index;
+    }
+    if (there !== undefined) {
+      await vpp.request('af_packet_delete', { host_if_name: link.name }, budget);
+    }
+    const index = await this.#create(underlay, budget);
+    await this.#complete(index, underlay, budget);
+    return index;
+  }
+
+  async #create({ link }: UnderlayLink, budget: Budget): Promise<number> {
+    const { vpp, owner, inventory } = this.#setup;
+    const { frameBytes, framesPerRing } = frameClassAt(frameClassFor(link.mtu));
+    const askedAt = inventory.asking();
+    const { sw_if_index: index } = await vpp.request(
+      'af_packet_create_v3',
+      {
+        mode: afPacketMode.ethernet,
+        hw_addr: parseMac(link.macAddress),
+        use_random_hw_addr: false,
+        host_if_name: link.name,
+        rx_frame_size: frameBytes,
+        tx_frame_size: frameBytes,
+        rx_frames_per_block: framesPerRing * ringsOfWires,
+        tx_frames_per_block: framesPerRing * ringsOfWires,
+        num_rx_queues: 1,
+        num_tx_queues: 1,
+        flags: afPacketFlags.version2,
+      },
+      budget,
+    );
+    const text = uplinkTag(owner, link.index);
+    const tag = { is_add: true, sw_if_index: index, tag: text };
+    await vpp.request('sw_interface_tag_add_del', tag, budget);
+    const name = `host-${link.name}`;
+    inventory.seen(askedAt, index, { index, name, text, isUp: true, hostLink: link.name });
+    return index;
+  }
+
+  /** Everything that it may have already is said again, which VPP takes as done. */
+  async #complete(index: number, underlay: UnderlayLink, budget: Budget): Promise<void> {
+    const { vpp } = this.#setup;
+    const { link, addresses, routes } = underlay;
+    const on = { sw_if_index: index };
+    // Closed before it is up: what the kernel serves is none of VPP's business.
+    await this.#pinholes.close(index, budget);
+    await vpp.request('sw_interface_set_mtu', { ...on, mtu: [link.mtu, 0, 0, 0] }, budget);
+    const up = { ...on, flags: interfaceFlags.adminUp };
+    await vpp.request('sw_interface_set_flags', up, budget);
+    for (const address of addresses) {
+      const added = { ...on, is_add: true, prefix: vppPrefix(address) };
+      await doneAlready(vpp.request('sw_interface_add_del_address', added, budget));
+    }
+    for (const { prefix, gateway } of routes) {
+      const isIpv6 = prefix.includes(':');
+      const isFromAddress = gateway === undefined && isWithin(prefix, addresses);
+      if (isFromAddress) continue;
+      const path = {
+        ...on,
+        proto: isIpv6 ? fibPathProtocol.ip6 : fibPathProtocol.ip4,
+        weight: 1,
+        label_stack: noLabels,
+        ...(gateway === undefined ? {} : { nh: { address: vppAddress(gateway).un } }),
+      };
+      const route = { prefix: vppPrefix(prefix), paths: [path] };
+      await vpp.request('ip_route_add_del', { is_add: true, route }, budget);
+    }
+  }
+}
+
+const noLabels = Array.from({ length: 16 }, () => ({ is_uniform: 0, label: 0, ttl: 0, exp: 0 }));
+
+/** The route that comes with an address: VPP makes its own. */
+function isWithin(prefix: string, addresses: readonly string[]): boolean {
+  const length = prefix.slice(prefix.indexOf('/'));
+  return addresses.some((address) => address.endsWith(length) && sharesNetwork(address, prefix));
+}
+
+function sharesNetwork(address: string, network: string): boolean {
+  const [one, other] = [vppPrefix(address), vppPrefix(network)];
+  return other.address.un.every((byte, at) => {
+    const bits = Math.min(8, Math.max(0, other.len - at * 8));
+    const mask = (0xff << (8 - bits)) & 0xff;
+    return (byte & mask) === ((one.address.un[at] ?? 0) & mask);
+  });
+}
+
+async function doneAlready(request: Promise<unknown>): Promise<void> {
+  await request.catch((thrown: unknown) => {
+    const error: NsmError = asNsmError(thrown);
+    if (error.code !== 'ALREADY_EXISTS') throw error;
+  });
+}

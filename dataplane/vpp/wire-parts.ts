@@ -1,0 +1,149 @@
+// What a wire needs in VPP: for each side a host interface over its link in the node, or a tunnel of its own.
+
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import type { MemifEnd, VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
+import { namespaceRules } from '../../protocols/ports/dataplane.ts';
+import type { NodeLink, NodeLinks } from '../../protocols/ports/wire-ends.ts';
+import { memifRole } from '../../protocols/vpp/messages/enums.ts';
+import { formatVppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
+import { frameClassFor } from './frame-classes.ts';
+import type { FoundEnd, TunnelPlace } from './inventory.ts';
+import { isSameSocket, memifSocketName, type PathOf } from './memif-socket.ts';
+import { noSuchMechanism } from './refusals.ts';
+import {
+  type EndTag,
+  type Owner,
+  ownMacAddress,
+  type Side,
+  sides,
+  tagVersionOf,
+  tunnelInstances,
+} from './tags.ts';
+
+export interface HostPart {
+  readonly kind: 'host';
+  readonly link: NodeLink;
+  readonly tag: EndTag;
+}
+
+export interface TunnelPart {
+  readonly kind: 'tunnel';
+  readonly place: TunnelPlace;
+  readonly end: VxlanEnd;
+  readonly tag: EndTag;
+}
+
+export interface MemifPart {
+  readonly kind: 'memif';
+  /** As VPP takes it. */
+  readonly socketName: string;
+  /** Of `memifRole`. */
+  readonly role: number;
+  readonly macAddress: string;
+  readonly tag: EndTag;
+}
+
+export type WirePart = HostPart | TunnelPart | MemifPart;
+
+export interface PartsContext {
+  readonly owner: Owner;
+  readonly pathOf: PathOf;
+}
+
+/** Errors: UNIMPLEMENTED (rule `mechanism`), those of `PathOf`. */
+export function partsOf(context: PartsContext, wire: Wire, links: NodeLinks): readonly WirePart[] {
+  return sides.map((side) => partOf(context, wire, side, links[side]));
+}
+
+function partOf(
+  { owner, pathOf }: PartsContext,
+  wire: Wire,
+  side: Side,
+  link: NodeLink | undefined,
+): WirePart {
+  const end = wire[side];
+  const own = { version: tagVersionOf(owner), wireId: wire.id, side };
+  if (end.kind === 'vxlan') {
+    const place = placeOf(end);
+    return { kind: 'tunnel', place, end, tag: { ...own, link: 0, frames: 0 } };
+  }
+  if (end.kind === 'memif') {
+    return {
+      kind: 'memif',
+      socketName: socketNameOf(end, side, pathOf),
+      role: memifRole[end.role],
+      macAddress: ownMacAddress(owner, wire.id, side),
+      tag: { ...own, link: 0, frames: 0 },
+    };
+  }
+  if (end.kind !== 'kernel' || link === undefined) throw noSuchMechanism(wire.id, end.kind);
+  const tag = { ...own, link: link.index, frames: frameClassFor(link.mtu) };
+  return { kind: 'host', link, tag };
+}
+
+/** Errors: NOT_FOUND by the rule of the side's namespace. */
+function socketNameOf({ socket }: MemifEnd, side: Side, pathOf: PathOf): string {
+  try {
+    return memifSocketName(socket, pathOf);
+  } catch (thrown) {
+    const error = asNsmError(thrown);
+    if (error.code !== 'NOT_FOUND') throw error;
+    const { message, details } = error;
+    throw new NsmError('NOT_FOUND', message, { ...details, rule: namespaceRules[side] });
+  }
+}
+
+/** Addresses as VPP gives them back. */
+function placeOf({ localIp, remoteIp, localPort, remotePort, vni }: VxlanEnd): TunnelPlace {
+  const normal = (ip: string): string => formatVppAddress(vppAddress(ip));
+  return { localIp: normal(localIp), remoteIp: normal(remoteIp), localPort, remotePort, vni };
+}
+
+/** Whether the interface is what the part needs, but for the version of its tag. */
+export function fits(owner: Owner, part: WirePart, found: FoundEnd): boolean {
+  const { wireId, side } = part.tag;
+  if (part.kind === 'host') {
+    const { tag } = found;
+    return (
+      found.hostLink === part.link.name &&
+      tag?.link === part.tag.link &&
+      tag.frames >= part.tag.frames &&
+      tag.wireId === wireId &&
+      tag.side === side
+    );
+  }
+  const { tunnel, memif, tag } = found;
+  const isIt =
+    part.kind === 'tunnel'
+      ? tunnel !== undefined && isSamePlace(tunnel, part.place)
+      : memif !== undefined &&
+        memif.role === part.role &&
+        isSameSocket(memif.socketName, part.socketName);
+  if (!isIt) return false;
+  if (tag !== undefined) return tag.wireId === wireId && tag.side === side;
+  return isUntagged(owner, found, { wireId, side });
+}
+
+/** What was made for this wire by a process that was killed before it could write the tag. */
+export function isUntagged(
+  owner: Owner,
+  { tunnel, hostLink, memif, macAddress, text }: FoundEnd,
+  { wireId, side }: Pick<EndTag, 'wireId' | 'side'>,
+): boolean {
+  if (text !== '') return false;
+  if (tunnel !== undefined) {
+    return tunnelInstances(owner, wireId, side).includes(tunnel.instance);
+  }
+  const isMade = hostLink !== undefined || memif !== undefined;
+  return isMade && macAddress === ownMacAddress(owner, wireId, side);
+}
+
+export const isSamePlace = (one: TunnelPlace, other: TunnelPlace): boolean =>
+  isSameKey(one, other) && one.remotePort === other.remotePort;
+
+/** VPP has one tunnel of these. */
+export const isSameKey = (one: TunnelPlace, other: TunnelPlace): boolean =>
+  one.localIp === other.localIp &&
+  one.remoteIp === other.remoteIp &&
+  one.localPort === other.localPort &&
+  one.vni === other.vni;

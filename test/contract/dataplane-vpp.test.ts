@@ -1,0 +1,23 @@
+// Protects the VPP data plane's promises, over a real VPP; where there is none, over one in memory, in which no packet goes
+// anywhere.
+
+import { whyNoNamespaces } from '../sandbox/namespaces.ts';
+import { vppWireCount, whyNoVpp } from '../sandbox/vpp.ts';
+import { describe, test } from 'vitest';
+import { dataplaneContract } from './dataplane.ts';
+import { dataplaneDamageContract } from './dataplane-damage.ts';
+import { fakeVppFixture, vppFixture } from './vpp-fixture.ts';
+
+const reason = whyNoVpp();
+const whyNothing = whyNoNamespaces();
+if (whyNothing !== undefined) {
+  describe('data plane contract: vpp', () => {
+    test.skip(`needs network namespaces: ${whyNothing}`, () => {});
+  });
+} else {
+  const name = reason === undefined ? 'vpp' : `vpp in memory, since there is ${reason}`;
+  const makeFixture = reason === undefined ? vppFixture : fakeVppFixture;
+  const wireCount = reason === undefined ? vppWireCount : 100;
+  dataplaneContract(name, makeFixture, { wireCount });
+  dataplaneDamageContract(name, makeFixture);
+}

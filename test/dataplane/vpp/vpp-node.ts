@@ -1,0 +1,62 @@
+// A node for the tests of the VPP data plane that need packets: its VPP, and drivers.
+
+import { createWireEnds } from '../../../dataplane/kernel/wire-ends.ts';
+import { createVppDataplane } from '../../../dataplane/vpp/vpp.ts';
+import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
+import { filePathOf } from '../../../transports/netlink/namespace-url.ts';
+import { createNetlink } from '../../../transports/netlink/netlink.ts';
+import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
+import type { PrivateVpp } from '../../../transports/process/private-vpp.ts';
+import { systemClock } from '../../../transports/process/system-clock.ts';
+import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
+import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
+import type { Sandbox } from '../../sandbox/namespaces.ts';
+import { startVppNode } from '../../sandbox/vpp.ts';
+
+const owner = { installation: 'end-to-end', forwarder: 'node' };
+
+export interface VppNode {
+  readonly namespace: NetworkNamespace;
+  readonly vpp: PrivateVpp;
+  readonly dataplane: Dataplane;
+  /** Another driver, as after a restart of the forwarder. */
+  readonly driver: () => Dataplane;
+  close(): Promise<void>;
+}
+
+export async function vppNode(sandbox: Sandbox): Promise<VppNode> {
+  const started = await startVppNode({ sandbox });
+  const { vpp, node: namespace } = started;
+  const netlink = createNetlink({ namespace: namespace.url });
+  const closes: (() => Promise<void>)[] = [];
+  const driver = (): Dataplane => {
+    const client = createVppClient({ socketPath: vpp.apiSocket });
+    const statistics = createVppStatistics({ socketPath: vpp.statisticsSocket });
+    const made = createVppDataplane({
+      ...owner,
+      clock: systemClock,
+      ends: createWireEnds({ netlink, clock: systemClock, ...owner }),
+      vpp: client,
+      statistics,
+      netlink,
+      pathOf: filePathOf,
+    });
+    closes.push(async () => {
+      await made.close();
+      await client.close();
+      statistics.close();
+    });
+    return made;
+  };
+  return {
+    namespace,
+    vpp,
+    driver,
+    dataplane: driver(),
+    async close() {
+      for (const each of closes) await each();
+      await netlink.close();
+      await started.close();
+    },
+  };
+}

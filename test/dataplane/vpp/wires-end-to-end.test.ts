@@ -1,0 +1,191 @@
+// Protects what a wire over VPP is for: packets and streams cross it, local and remote, none are lost when it is retargeted
+// or its forwarder starts again, and a VPP that was killed has all of them back soon.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import type { DataplaneEvent } from '../../../protocols/ports/dataplane.ts';
+import { ping } from '../../../transports/icmp/ping.ts';
+import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
+import { transferOverTcp } from '../../../transports/netlink/tcp-transfer.ts';
+import { eventually } from '../../sandbox/eventually.ts';
+import type { Sandbox } from '../../sandbox/namespaces.ts';
+import { createSandbox } from '../../sandbox/namespaces.ts';
+import { vppWireCount, whyNoVppNode } from '../../sandbox/vpp.ts';
+import {
+  clientEnd,
+  endpointEnd,
+  localWire,
+  toIpv6,
+  tunnel,
+  wireAddresses,
+} from '../../sandbox/wires.ts';
+import { type VppNode, vppNode } from './vpp-node.ts';
+
+const budget = { timeoutMs: 20_000 };
+const reason = whyNoVppNode();
+const transferBytes = 4 << 20;
+
+describe.skipIf(reason !== undefined)(`VPP wires end to end ${reason ?? ''}`, () => {
+  let sandbox: Sandbox;
+  let nodes: VppNode[];
+
+  beforeEach(() => {
+    sandbox = createSandbox();
+    nodes = [];
+  });
+
+  afterEach(async () => {
+    for (const node of nodes) await node.close();
+    await sandbox.close();
+  });
+
+  async function node(): Promise<VppNode> {
+    const made = await vppNode(sandbox);
+    nodes.push(made);
+    return made;
+  }
+
+  const echo = (namespace: NetworkNamespace, destination: string, count = 20) =>
+    ping({ namespace: namespace.url, destination, count, intervalMs: 5, timeoutMs: 2000 });
+
+  async function expectCarries(from: NetworkNamespace, to: NetworkNamespace, ip: string) {
+    for (const destination of [ip, toIpv6(ip)]) {
+      expect(await echo(from, destination)).toMatchObject({ sent: 20, received: 20 });
+      const transfer = { address: destination, bytes: transferBytes, timeoutMs: 20_000 };
+      expect(await transferOverTcp({ from: from.url, to: to.url, ...transfer })).toBe(
+        transferBytes,
+      );
+    }
+  }
+
+  test('a local wire carries IPv4, IPv6 and TCP, and counts them', async () => {
+    const { dataplane } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const wire = localWire({ client: client.inodeUrl, endpoint: endpoint.url }, 1);
+    await dataplane.ensure(wire, budget);
+    const ips = wireAddresses(1);
+    await expectCarries(client, endpoint, ips.endpoint);
+    await expectCarries(endpoint, client, ips.client);
+    const statistics = (await dataplane.statistics([wire.id], budget)).get(wire.id);
+    expect(statistics?.client?.txPackets).toBeGreaterThanOrEqual(80n);
+    expect(statistics?.endpoint?.rxBytes).toBeGreaterThan(BigInt(2 * transferBytes));
+  });
+
+  test('a local wire carries frames of 9000 bytes', async () => {
+    const { dataplane } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const wire = { ...localWire({ client: client.url, endpoint: endpoint.url }, 1), mtu: 9000 };
+    await dataplane.ensure(wire, budget);
+    const { endpoint: destination } = wireAddresses(1);
+    await expectCarries(client, endpoint, destination);
+  });
+
+  test.each([
+    { name: 'IPv4', left: '192.168.77.1', right: '192.168.77.2', leftPort: 4789 },
+    { name: 'IPv6', left: 'fd77::1', right: 'fd77::2', leftPort: 4789 },
+    { name: 'unequal ports', left: '192.168.77.1', right: '192.168.77.2', leftPort: 4799 },
+  ])('a wire between two nodes over $name', async ({ left, right, leftPort }) => {
+    const [first, second] = [await node(), await node()];
+    await sandbox.underlay([
+      { namespace: first.namespace, addresses: ['192.168.77.1/24', 'fd77::1/64'] },
+      { namespace: second.namespace, addresses: ['192.168.77.2/24', 'fd77::2/64'] },
+    ]);
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const base = { id: 'remote', payload: 'IP', mtu: 1400 } as const;
+    const there = { localIp: left, remoteIp: right, localPort: leftPort, remotePort: 4789 };
+    const back = { localIp: right, remoteIp: left, localPort: 4789, remotePort: leftPort };
+    const vni = 4711;
+    await first.dataplane.ensure(
+      { ...base, client: clientEnd(client.url, 1), endpoint: tunnel({ ...there, vni }) },
+      budget,
+    );
+    await second.dataplane.ensure(
+      { ...base, client: tunnel({ ...back, vni }), endpoint: endpointEnd(endpoint.url, 1) },
+      budget,
+    );
+    const ips = wireAddresses(1);
+    await eventually('the way between the nodes is known', 10_000, async () =>
+      expect(await echo(client, ips.endpoint, 3)).toMatchObject({ received: 3 }),
+    );
+    await expectCarries(client, endpoint, ips.endpoint);
+    await expectCarries(endpoint, client, ips.client);
+    const counted = (await first.dataplane.statistics(['remote'], budget)).get('remote');
+    expect(counted?.endpoint?.rxPackets).toBeGreaterThanOrEqual(40n);
+    expect(counted?.endpoint?.txPackets).toBeGreaterThanOrEqual(40n);
+    // The kernel keeps the link: what is not for a tunnel it answers as before.
+    expect(await echo(first.namespace, right, 5)).toMatchObject({ received: 5 });
+    for (const { dataplane } of [first, second]) {
+      await dataplane.remove(['remote'], budget);
+      expect(await dataplane.list(budget)).toEqual([]);
+    }
+  });
+
+  test('a retarget, and a restart of the driver, under 500 packets per second lose none', async () => {
+    const { dataplane, driver } = await node();
+    const [client, first, second] = [sandbox.namespace(), sandbox.namespace(), sandbox.namespace()];
+    const wire = localWire({ client: client.url, endpoint: first.url }, 1);
+    await dataplane.ensure(wire, budget);
+    const { endpoint } = wireAddresses(1);
+    const flood = ping({
+      namespace: client.url,
+      destination: endpoint,
+      count: 1000,
+      intervalMs: 2,
+      timeoutMs: 2000,
+    });
+    for (let turn = 0; turn < 4; turn++) {
+      const target = turn % 2 === 0 ? second : first;
+      const next = turn < 2 ? dataplane : driver();
+      await next.ensure({ ...wire, endpoint: endpointEnd(target.url, 1) }, budget);
+      expect(await echo(client, endpoint, 50)).toMatchObject({ received: 50 });
+    }
+    expect(await flood).toMatchObject({ sent: 1000, received: 1000 });
+  });
+
+  test(`${vppWireCount} wires are back when a VPP that was killed runs again, and none is told to be damaged`, async () => {
+    const { dataplane, vpp } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const numbers = Array.from({ length: vppWireCount }, (_, index) => index);
+    const wires = numbers.map((number) =>
+      localWire({ client: client.url, endpoint: endpoint.url }, number),
+    );
+    await Promise.all(wires.map((wire) => dataplane.ensure(wire, budget)));
+    const damaged: DataplaneEvent[] = [];
+    dataplane.watch((event) => {
+      if (event.kind === 'damaged') damaged.push(event);
+    });
+    await vpp.signal('SIGKILL');
+    await vpp.start();
+    const startedMs = performance.now();
+    await eventually('all wires are whole', 30_000, async () => {
+      const found = await dataplane.list(budget);
+      expect(found.filter(({ complete }) => complete)).toHaveLength(wires.length);
+    });
+    const tookMs = performance.now() - startedMs;
+    process.stdout.write(`${vppWireCount} local wires were back after ${tookMs.toFixed(0)} ms\n`);
+    for (const number of [0, vppWireCount >> 1, vppWireCount - 1]) {
+      expect(await echo(client, wireAddresses(number).endpoint, 5)).toMatchObject({ received: 5 });
+    }
+    expect(damaged).toEqual([]);
+    await dataplane.remove(
+      wires.map(({ id }) => id),
+      budget,
+    );
+    expect(await dataplane.list(budget)).toEqual([]);
+  }, 180_000);
+
+  test('a wire is removed, and made, while VPP is away or comes back', async () => {
+    const { dataplane, vpp } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const wire = localWire({ client: client.url, endpoint: endpoint.url }, 1);
+    const second = localWire({ client: client.url, endpoint: endpoint.url }, 2);
+    await dataplane.ensure(wire, budget);
+    await vpp.signal('SIGKILL');
+    await dataplane.remove([wire.id], { timeoutMs: 5_000 });
+    const making = dataplane.ensure(second, budget);
+    await vpp.start();
+    await making;
+    expect(await echo(client, wireAddresses(2).endpoint, 5)).toMatchObject({ received: 5 });
+    expect(await dataplane.list(budget)).toMatchObject([{ id: second.id, complete: true }]);
+  }, 60_000);
+});

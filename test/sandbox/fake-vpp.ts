@@ -1,0 +1,291 @@
+// A VPP in memory with as much of its behaviour as the driver depends on: numbers that are given again, a cross connect
+// that goes with either interface, one tunnel of a key, everything lost with a restart. What the real one does is tested
+// by the contract suite over it.
+
+import { NsmError } from '../../protocols/errors.ts';
+import type {
+  Vpp,
+  VppEvent,
+  VppStatistics,
+  VppSubscriptionEvent,
+} from '../../protocols/ports/vpp.ts';
+import { allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
+import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
+import type { VppFields } from '../../protocols/vpp/values.ts';
+
+export interface FakeVpp extends Vpp {
+  /** Requests that changed something, in order: name and the fields that tell which object. */
+  readonly log: readonly string[];
+  /** Ends it: calls fail until `start`. */
+  kill(): void;
+  start(): void;
+  /** As a person with vppctl. */
+  change(name: string, fields: VppFields): VppFields;
+}
+
+interface Interface {
+  readonly index: number;
+  readonly name: string;
+  readonly host?: string;
+  readonly tunnel?: VppFields;
+  readonly memif?: VppFields;
+  readonly macAddress?: VppFields[string];
+  tag: string;
+  isUp: boolean;
+  joint?: number;
+}
+
+const codes = {
+  exists: -79,
+  tunnelExists: -75,
+  sameAddress: -82,
+  noEntry: -6,
+  systemCall: -11,
+  noInterface: -71,
+};
+const invalidIndex = -2;
+
+export const noStatistics: VppStatistics = {
+  read: async () => new Map(),
+  names: async () => [],
+  reopen: () => {},
+  close: () => {},
+};
+
+export function createFakeVpp(): FakeVpp {
+  return new Fake();
+}
+
+class Fake implements FakeVpp {
+  readonly log: string[] = [];
+  readonly #interfaces = new Map<number, Interface>();
+  /** Names of memif sockets by number. */
+  readonly #sockets = new Map<number, string>();
+  readonly #listeners = new Set<(event: VppEvent) => void>();
+  readonly #subscribers = new Set<(event: VppSubscriptionEvent<string>) => void>();
+  #pid = 1;
+  #runs = true;
+
+  kill(): void {
+    this.#runs = false;
+    this.#interfaces.clear();
+    this.#sockets.clear();
+    const error = away();
+    for (const listener of this.#listeners) listener({ kind: 'lost', error });
+  }
+
+  start(): void {
+    this.#runs = true;
+    this.#pid++;
+    for (const listener of this.#listeners) {
+      listener({ kind: 'connected', pid: this.#pid, messageCount: 1 });
+    }
+  }
+
+  change(name: string, fields: VppFields): VppFields {
+    return this.#change(name, fields);
+  }
+
+  request: Vpp['request'] = async (name, fields) => {
+    await this.#turn();
+    return this.#change(name, fields) as never;
+  };
+
+  read: Vpp['read'] = this.request;
+
+  dump: Vpp['dump'] = async (name, fields) => {
+    await this.#turn();
+    return this.#details(name, fields) as never;
+  };
+
+  stream: Vpp['stream'] = () => Promise.reject(away());
+  unusable: Vpp['unusable'] = async () => new Map();
+
+  subscribe: Vpp['subscribe'] = (_, listener) => {
+    this.#subscribers.add(listener as never);
+    return () => void this.#subscribers.delete(listener as never);
+  };
+
+  watch: Vpp['watch'] = (listener) => {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  };
+
+  close = async (): Promise<void> => {};
+
+  /** Calls are taken in the order in which they were made. */
+  async #turn(): Promise<void> {
+    await Promise.resolve();
+    if (!this.#runs) throw away();
+  }
+
+  #change(name: string, fields: VppFields): VppFields {
+    const handler = this.#handlers[name];
+    if (handler === undefined) throw new Error(`the fake VPP knows no ${name}`);
+    return handler(fields);
+  }
+
+  readonly #handlers: Readonly<Record<string, (fields: VppFields) => VppFields>> = {
+    af_packet_create_v3: (fields) => {
+      const host = textIn(fields, 'host_if_name');
+      if (host.includes('/')) throw refusal('create', codes.noInterface);
+      this.log.push(`create host-${host}`);
+      if (this.#find((each) => each.host === host)) throw refusal('create', codes.exists);
+      return this.#add({ name: `host-${host}`, host, macAddress: fields['hw_addr'] });
+    },
+    af_packet_delete: ({ host_if_name: host }) => {
+      const found = this.#find((each) => each.host === host);
+      if (found === undefined) throw refusal('delete', codes.systemCall);
+      return this.#remove(found);
+    },
+    vxlan_add_del_tunnel_v3: (fields) => {
+      const key = keyOf(fields);
+      const found = this.#find(({ tunnel }) => tunnel !== undefined && keyOf(tunnel) === key);
+      if (fields['is_add'] !== true) {
+        if (found === undefined) throw refusal('delete', codes.noEntry);
+        return this.#remove(found);
+      }
+      this.log.push(`create tunnel ${Number(fields['vni'])}`);
+      if (found !== undefined) throw refusal('create', codes.tunnelExists);
+      const [from, to] = [addressIn(fields, 'src_address'), addressIn(fields, 'dst_address')];
+      if (from.join('.') === to.join('.')) {
+        throw refusal('create', codes.sameAddress);
+      }
+      const name = `vxlan_tunnel${Number(fields['instance'])}`;
+      return this.#add({ name, tunnel: fields, isUp: true });
+    },
+    memif_socket_filename_add_del_v2: (fields) => {
+      if (fields['is_add'] !== true) {
+        const id = Number(fields['socket_id']);
+        const isUsed = this.#find(({ memif }) => memif?.['socket_id'] === id) !== undefined;
+        if (isUsed || !this.#sockets.delete(id)) throw refusal('delete', codes.noEntry);
+        return {};
+      }
+      let id = 1;
+      while (this.#sockets.has(id)) id++;
+      this.#sockets.set(id, textIn(fields, 'socket_filename'));
+      return { socket_id: id };
+    },
+    memif_create_v2: (fields) => {
+      const name = `memif${Number(fields['socket_id'])}/${Number(fields['id'])}`;
+      this.log.push(`create ${name}`);
+      if (this.#find((each) => each.name === name)) throw refusal('create', codes.exists);
+      return this.#add({ name, memif: fields, macAddress: fields['hw_addr'] });
+    },
+    memif_delete: ({ sw_if_index }) => this.#remove(this.#at(sw_if_index)),
+    create_loopback: () => this.#add({ name: 'loop0' }),
+    sw_interface_tag_add_del: (fields) => {
+      const found = this.#at(fields['sw_if_index']);
+      this.log.push(`tag ${found.name}`);
+      found.tag = textIn(fields, 'tag');
+      return {};
+    },
+    sw_interface_set_flags: ({ sw_if_index, flags }) => {
+      const found = this.#at(sw_if_index);
+      found.isUp = (Number(flags) & interfaceFlags.adminUp) !== 0;
+      this.#tell(found.index, false);
+      return {};
+    },
+    sw_interface_set_l2_xconnect: ({ rx_sw_if_index, tx_sw_if_index, enable }) => {
+      const from = this.#at(rx_sw_if_index);
+      delete from.joint;
+      if (enable !== true) return {};
+      const to = this.#at(tx_sw_if_index);
+      from.joint = to.index;
+      this.log.push(`join ${from.name} to ${to.name}`);
+      return {};
+    },
+  };
+
+  #details(name: string, fields: VppFields): readonly VppFields[] {
+    const wanted = Number(fields['sw_if_index'] ?? allOnes);
+    const found = [...this.#interfaces.values()].filter(
+      ({ index }) => wanted === allOnes || wanted === index,
+    );
+    switch (name) {
+      case 'sw_interface_dump':
+        return found.map(({ index, name: interface_name, tag, isUp, macAddress }) => ({
+          sw_if_index: index,
+          interface_name,
+          tag,
+          l2_address: macAddress ?? new Uint8Array(6),
+          flags: isUp ? interfaceFlags.adminUp : 0,
+        }));
+      case 'vxlan_tunnel_v2_dump':
+        return found.flatMap(({ index, tunnel }) =>
+          tunnel === undefined ? [] : [{ ...tunnel, sw_if_index: index }],
+        );
+      case 'memif_dump':
+        return found.flatMap(({ index, memif }) =>
+          memif === undefined ? [] : [{ ...memif, sw_if_index: index }],
+        );
+      case 'memif_socket_filename_dump':
+        return [...this.#sockets].map(([socket_id, socket_filename]) => ({
+          socket_id,
+          socket_filename,
+        }));
+      case 'l2_xconnect_dump':
+        return found.flatMap(({ index, joint }) =>
+          joint === undefined ? [] : [{ rx_sw_if_index: index, tx_sw_if_index: joint }],
+        );
+      default:
+        throw new Error(`the fake VPP knows no ${name}`);
+    }
+  }
+
+  #add(made: Partial<Interface> & { readonly name: string }): VppFields {
+    let index = 1;
+    while (this.#interfaces.has(index)) index++;
+    this.#interfaces.set(index, { tag: '', isUp: false, ...made, index });
+    return { sw_if_index: index };
+  }
+
+  #remove(found: Interface): VppFields {
+    this.log.push(`delete ${found.name}`);
+    // As l2_input_interface_add_del in VPP's src/vnet/l2/l2_input.c.
+    const other = found.joint === undefined ? undefined : this.#interfaces.get(found.joint);
+    if (other !== undefined) delete other.joint;
+    this.#interfaces.delete(found.index);
+    this.#tell(found.index, true);
+    return {};
+  }
+
+  #tell(index: number, deleted: boolean): void {
+    const fields = { pid: 0, sw_if_index: index, flags: 0, deleted };
+    for (const listener of this.#subscribers) {
+      listener({ kind: 'event', name: 'sw_interface_event', fields });
+    }
+  }
+
+  #at(index: VppFields[string]): Interface {
+    const found = this.#interfaces.get(Number(index));
+    if (found === undefined) throw refusal('change', invalidIndex);
+    return found;
+  }
+
+  #find(isIt: (each: Interface) => boolean): Interface | undefined {
+    return [...this.#interfaces.values()].find(isIt);
+  }
+}
+
+function textIn(fields: VppFields, name: string): string {
+  const value = fields[name];
+  return typeof value === 'string' ? value : '';
+}
+
+const refusal = (what: string, retval: number): NsmError => vppRefusal(what, retval);
+
+const away = (): NsmError => new NsmError('UNAVAILABLE', 'VPP is away, as planned');
+
+function addressIn(fields: VppFields, name: string): Uint8Array {
+  const { un } = fields[name] as { readonly un: Uint8Array };
+  return un;
+}
+
+const keyOf = (fields: VppFields): string =>
+  [
+    addressIn(fields, 'src_address').join('.'),
+    addressIn(fields, 'dst_address').join('.'),
+    Number(fields['src_port']),
+    Number(fields['vni']),
+  ].join(' ');
