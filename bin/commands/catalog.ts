@@ -132,8 +132,8 @@ const commands: readonly CatalogRow[] = [
       },
       {
         flags: '--forwarder <kind>',
-        text: 'what carries the wires: the kernel (default), or an Open vSwitch that the demo runs',
-        choices: ['kernel', 'ovs'],
+        text: 'what carries the wires: the kernel (default), or an Open vSwitch or VPP that the demo runs',
+        choices: ['kernel', 'ovs', 'vpp'],
       },
       insecureOption,
       { flags: '--keep', text: 'leave everything up and say how to look around' },
@@ -148,6 +148,7 @@ const commands: readonly CatalogRow[] = [
       ['vwire demo --keep', 'leave them up, with commands to look at them, until Ctrl-C'],
       ['vwire demo --bus grpc', 'the same without nats-server, gRPC with mTLS on every hop'],
       ['vwire demo --forwarder ovs', 'the same over Open vSwitch, run in a private folder'],
+      ['VWIRE_VPP=/usr/bin/vpp vwire demo --forwarder vpp', 'the same over VPP'],
       ['vwire demo --json', 'the result as the last line, for programs'],
       ['vwire demo --sabotage wire', 'prove that a broken wire is noticed'],
     ],

@@ -8,7 +8,8 @@ import {
   type OvsPrograms,
   whyNoTap,
 } from '../../transports/process/open-vswitch.ts';
-import { runDemo, type DemoResult } from '../demo/run-demo.ts';
+import { findVpp, type VppPrograms } from '../../transports/process/private-vpp.ts';
+import { runDemo, type DemoCarrier, type DemoResult } from '../demo/run-demo.ts';
 import { sabotages } from '../demo/sabotage.ts';
 import { keepUntilSignal } from '../demo/keep.ts';
 import { findGround } from '../demo/ground.ts';
@@ -22,8 +23,7 @@ import { exitCodes } from './catalog.ts';
 export async function run(args: readonly string[]): Promise<number> {
   const { options } = parseArguments('demo', args);
   const bus = options['bus'] === 'grpc' ? 'grpc' : 'nats';
-  const forwarder = options['forwarder'] === 'ovs' ? 'ovs' : 'kernel';
-  const openVSwitch = forwarder === 'ovs' ? requireOpenVSwitch() : undefined;
+  const carrier = requireCarrier(options['forwarder']);
   const insecure = options['insecure'] === true;
   checkPlaintext(bus, insecure);
   const ground = await findGround(['demo', ...args]);
@@ -47,7 +47,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const natsServer = process.env['VWIRE_NATS_SERVER'] ?? 'nats-server';
   const result = isSimulated
     ? await runSimulatedDemo(demoOptions)
-    : await runDemo({ ...demoOptions, natsServer, bus, insecure, openVSwitch });
+    : await runDemo({ ...demoOptions, natsServer, bus, insecure, carrier });
   show(result, label);
   if (options['json'] === true) process.stdout.write(`${jsonOf(result)}\n`);
   const isGood = result.findings.length === 0 && result.leftovers.length === 0;
@@ -55,6 +55,22 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 /** Errors: NOT_FOUND naming the program that is missing, PERMISSION_DENIED. */
+function requireCarrier(forwarder: unknown): DemoCarrier {
+  if (forwarder === 'ovs') return { kind: 'ovs', programs: requireOpenVSwitch() };
+  if (forwarder === 'vpp') return { kind: 'vpp', programs: requireVpp() };
+  return { kind: 'kernel' };
+}
+
+function requireVpp(): VppPrograms {
+  const programs = findVpp(process.env);
+  if (typeof programs !== 'string') return programs;
+  throw new NsmError('NOT_FOUND', 'there is no VPP on this machine', {
+    expected: 'a vpp that runs, with its plugins',
+    found: programs,
+    remedy: 'install the packages of fd.io, or build VPP and name its program in VWIRE_VPP',
+  });
+}
+
 function requireOpenVSwitch(): OvsPrograms {
   const programs = findOvsPrograms(process.env);
   if (typeof programs === 'string') {

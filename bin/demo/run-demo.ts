@@ -8,6 +8,7 @@ import { describeError } from '../../protocols/errors.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import type { OvsPrograms } from '../../transports/process/open-vswitch.ts';
+import type { VppPrograms } from '../../transports/process/private-vpp.ts';
 import { identityOf, type StartedProcesses } from '../../transports/process/process-identity.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { ClientReport } from './client-reports.ts';
@@ -16,7 +17,8 @@ import { insideCommands, type KeptMesh } from './keep.ts';
 import { lastLogLines } from './last-log-lines.ts';
 import { findLeftovers, takeCensus } from './leftovers.ts';
 import type { Mesh } from './mesh.ts';
-import { type DemoSwitches, startSwitches } from './demo-switches.ts';
+import { type DemoSwitches, startSwitches, type SwitchPlace } from './demo-switches.ts';
+import { startVpps } from './demo-vpps.ts';
 import { probeWire, type WireProof } from './probe-wire.ts';
 import { sabotage, type Sabotage } from './sabotage.ts';
 import { createTopology, type DemoPair, type Topology } from './topology.ts';
@@ -25,16 +27,21 @@ export interface DemoOptions {
   readonly natsServer: string;
   readonly bus: 'nats' | 'grpc';
   readonly insecure: boolean;
-  /** The programs of the switch that carries the wires; undefined: the kernel does. */
-  readonly openVSwitch: OvsPrograms | undefined;
+  /** What carries the wires, with its programs. */
+  readonly carrier: DemoCarrier;
   readonly sabotage: Sabotage | undefined;
   /** Resolves when a kept demo is to end; undefined: at once. */
   readonly keep: ((mesh: KeptMesh) => Promise<void>) | undefined;
   readonly onStep: (text: string) => void;
 }
 
+export type DemoCarrier =
+  | { readonly kind: 'kernel' }
+  | { readonly kind: 'ovs'; readonly programs: OvsPrograms }
+  | { readonly kind: 'vpp'; readonly programs: VppPrograms };
+
 export interface DemoResult {
-  readonly dataplane: 'kernel' | 'ovs' | 'simulated';
+  readonly dataplane: DemoCarrier['kind'] | 'simulated';
   readonly wires: readonly WireProof[];
   /** What is wrong, each with what was found. */
   readonly findings: readonly string[];
@@ -69,8 +76,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     paths: [stateDir],
   });
   await netlink.close();
-  const dataplane = options.openVSwitch === undefined ? 'kernel' : 'ovs';
-  return { dataplane, wires, findings, leftovers };
+  return { dataplane: options.carrier.kind, wires, findings, leftovers };
 }
 
 interface Run {
@@ -85,29 +91,35 @@ interface Run {
 
 async function runMesh(options: DemoOptions, run: Run): Promise<void> {
   const { topology, stateDir, findings, netlink } = run;
-  const switches = await startSwitches(options.openVSwitch, { topology, stateDir, netlink });
-  if (switches.byNode.size > 0) options.onStep('an Open vSwitch runs on both nodes');
-  run.started.push(switches.started);
+  const carriers = await startCarriers(options.carrier, { topology, stateDir, netlink });
+  const { kind } = options.carrier;
+  if (kind !== 'kernel') options.onStep(`${carrierNames[kind]} runs on both nodes`);
+  run.started.push(carriers.started);
   try {
-    await runOnSwitches(options, run, switches);
+    await runOnCarriers(options, run, carriers);
   } catch (error) {
     findings.push(describeError(error), ...lastLogLines(stateDir));
   } finally {
-    await switches.stop();
+    await carriers.stop();
   }
 }
 
-async function runOnSwitches(
-  options: DemoOptions,
-  run: Run,
-  switches: DemoSwitches,
-): Promise<void> {
+const carrierNames = { ovs: 'an Open vSwitch', vpp: 'a VPP' } as const;
+
+type Carriers = Pick<DemoSwitches, 'started' | 'envOf' | 'stop'>;
+
+function startCarriers(carrier: DemoCarrier, place: SwitchPlace): Promise<Carriers> {
+  if (carrier.kind === 'vpp') return startVpps(carrier.programs, place);
+  return startSwitches(carrier.kind === 'ovs' ? carrier.programs : undefined, place);
+}
+
+async function runOnCarriers(options: DemoOptions, run: Run, carriers: Carriers): Promise<void> {
   const { topology, stateDir, findings } = run;
   const mesh = await startMesh({
     ...options,
     topology,
     stateDir,
-    envOf: (node) => switches.envOf(node),
+    envOf: (node) => carriers.envOf(node),
   });
   try {
     const reports = new Map<DemoPair, ClientReport>();

@@ -6,14 +6,19 @@ import { findFamily } from '../../dataplane/kernel/probe.ts';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
+import { createVppDataplane } from '../../dataplane/vpp/vpp.ts';
+import { NsmError } from '../../protocols/errors.ts';
 import { egressFromDocument } from '../../protocols/nsm/egress-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { filePathOf } from '../../transports/netlink/namespace-url.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { bridgeSocketOf } from '../../transports/process/open-vswitch.ts';
+import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
+import { createVppStatistics } from '../../transports/vpp-api-client/vpp-statistics.ts';
 import { readYamlDocument } from '../yaml-file.ts';
 import type { ForwarderConfig } from '../config/roles/forwarder.ts';
 
@@ -30,16 +35,39 @@ const probeTimeoutMs = 5_000;
 export async function openDataplane(
   config: Pick<
     ForwarderConfig,
-    'name' | 'installation' | 'dataplane' | 'bridgeName' | 'ovsDatabase' | 'egressFile'
+    | 'name'
+    | 'installation'
+    | 'dataplane'
+    | 'bridgeName'
+    | 'ovsDatabase'
+    | 'egressFile'
+    | 'vppApiSocket'
+    | 'vppStatistics'
+    | 'vppInit'
   >,
-  system: { readonly netlink: Netlink; readonly clock: Clock },
+  system: System,
 ): Promise<OpenDataplane> {
-  const { name: forwarder, installation, bridgeName: bridge, ovsDatabase } = config;
+  const { name: forwarder, installation } = config;
   const owner = { forwarder, installation, ...system };
-  if (config.dataplane === 'kernel') {
-    return { dataplane: createKernelDataplane(owner), close: async () => {} };
+  switch (config.dataplane) {
+    case 'kernel':
+      return { dataplane: createKernelDataplane(owner), close: async () => {} };
+    case 'ovs':
+      return openOvs(config, owner);
+    case 'vpp':
+      return openVpp(config, owner);
   }
-  const { netlink } = system;
+}
+
+type System = { readonly netlink: Netlink; readonly clock: Clock };
+type Owned = System & { readonly forwarder: string; readonly installation: string };
+
+async function openOvs(
+  config: Pick<ForwarderConfig, 'bridgeName' | 'ovsDatabase' | 'egressFile'>,
+  owner: Owned,
+): Promise<OpenDataplane> {
+  const { bridgeName: bridge, ovsDatabase } = config;
+  const { netlink } = owner;
   const module = await findFamily(netlink, 'ovs_datapath', { timeoutMs: probeTimeoutMs });
   const database = createOvsdbClient({ socketPath: ovsDatabase });
   const openFlow = createOpenFlowClient({ socketPath: bridgeSocketOf(ovsDatabase, bridge) });
@@ -57,6 +85,32 @@ export async function openDataplane(
     async close() {
       await openFlow.close();
       await database.close();
+    },
+  };
+}
+
+/** Errors: UNIMPLEMENTED for a way to other nodes that is not there yet. */
+function openVpp(
+  config: Pick<ForwarderConfig, 'vppApiSocket' | 'vppStatistics' | 'vppInit'>,
+  { netlink, ...owner }: Owned,
+): OpenDataplane {
+  if (config.vppInit === 'AF_XDP') {
+    throw new NsmError('UNIMPLEMENTED', 'VPP cannot be given a link by AF_XDP here', {
+      rule: 'NSM_VPP_INIT',
+      expected: 'AF_PACKET or NONE',
+      found: 'AF_XDP',
+      remedy: 'leave NSM_VPP_INIT unset, or give VPP its interface and set NONE',
+    });
+  }
+  const vpp = createVppClient({ socketPath: config.vppApiSocket, name: owner.forwarder });
+  const statistics = createVppStatistics({ socketPath: config.vppStatistics });
+  const ends = createWireEnds({ ...owner, netlink });
+  const link = config.vppInit === 'AF_PACKET' ? { netlink } : {};
+  return {
+    dataplane: createVppDataplane({ ...owner, ...link, ends, vpp, statistics, pathOf: filePathOf }),
+    async close() {
+      await vpp.close();
+      statistics.close();
     },
   };
 }

@@ -1,4 +1,4 @@
-// `vwire forwarder`: the forwarder of a node over the kernel or Open vSwitch, with the reference's variables. The only role that needs
+// `vwire forwarder`: the forwarder of a node over the kernel, Open vSwitch or VPP, with the reference's variables. The only role that needs
 // CAP_NET_ADMIN and CAP_SYS_ADMIN.
 
 import { openJournal } from '../../transports/journal/journal.ts';
@@ -28,7 +28,7 @@ export async function run(): Promise<number> {
       {
         name: 'adopt the wires of an earlier life, serve and register',
         check:
-          'has the process CAP_NET_ADMIN and CAP_SYS_ADMIN? do the manager and, for ovs, ovs-vswitchd run?',
+          'has the process CAP_NET_ADMIN and CAP_SYS_ADMIN? do the manager and, for ovs, ovs-vswitchd, for vpp, VPP run?',
         timeoutMs: 60_000,
         start: async () => {
           const { clock } = platform();

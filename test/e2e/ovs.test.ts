@@ -11,51 +11,16 @@ import type { OpenVSwitch } from '../../transports/process/open-vswitch.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh, type TestMesh } from '../sandbox/mesh.ts';
 import {
-  addressesOf,
-  expectPingsBothWays,
-  expectTransfer,
-  interfacesOf,
-  startSteadyPing,
-} from '../sandbox/mesh-probes.ts';
+  expectCarries,
+  expectUnchanged,
+  killForwarder,
+  liveWire,
+  places,
+  startPings,
+} from '../sandbox/live-wires.ts';
+import { addressesOf, expectPingsBothWays } from '../sandbox/mesh-probes.ts';
 
 const budget = { timeoutMs: 10_000 };
-const places = ['near', 'far'] as const;
-
-async function liveWire(mesh: TestMesh, where: 'near' | 'far') {
-  const { workloads, nodes, netlink } = mesh;
-  const service = `switched-${where}`;
-  const endpoint = await workloads.endpoint({
-    node: nodes[where === 'near' ? 0 : 1],
-    services: [service],
-    cidr: [['172.16.1.0/24']],
-  });
-  const client = await workloads.client({ node: nodes[0], services: `kernel://${service}/nsm-1` });
-  const connection = await client.connection();
-  const caller = await workloads.caller(nodes[0]);
-  const known = await caller.request({ service });
-  const before = await interfacesOf(netlink, client.namespace);
-  return { service, endpoint, client, connection, caller, known, before };
-}
-
-type LiveWire = Awaited<ReturnType<typeof liveWire>>;
-
-/**
- * A switch in user space takes packets when it gets its turn; the kernel keeps some hundred for it till then. And it
- * forgets its routes for an instant at each link that comes or goes, so no wire is made while pings are counted.
- */
-const pingIntervalMs = 5;
-
-const startPings = ({ client, connection }: LiveWire) =>
-  startSteadyPing(client.namespace, addressesOf(connection).endpoint[0] ?? '', pingIntervalMs);
-
-/** Not while pings are counted: a stream that fills the switch costs others packets, as on any wire. */
-async function expectCarries({ connection, client, endpoint }: LiveWire): Promise<void> {
-  const { namespace } = client;
-  await expectPingsBothWays(connection, namespace, endpoint.namespace);
-  const addresses = addressesOf(connection);
-  await expectTransfer(namespace, endpoint.namespace, addresses.endpoint[0] ?? '');
-  await expectTransfer(endpoint.namespace, namespace, addresses.client[0] ?? '');
-}
 
 function switchOf({ switches, nodes }: TestMesh, node: 0 | 1): OpenVSwitch {
   const found = switches.byNode.get(nodes[node].name);
@@ -75,20 +40,6 @@ async function portsOf(mesh: TestMesh, node: 0 | 1): Promise<string[]> {
   } finally {
     await database.close();
   }
-}
-
-async function killForwarder({ processes }: TestMesh, name: string): Promise<void> {
-  const victim = processes.supervised.get(name);
-  if (victim === undefined) expect.fail(`${name} was never reported`);
-  process.kill(victim.pid, 'SIGKILL');
-  await eventually(`${name} is started again`, 20_000, () =>
-    expect(processes.supervised.get(name)?.pid).not.toBe(victim.pid),
-  );
-}
-
-async function expectUnchanged({ netlink }: TestMesh, { client, before }: LiveWire) {
-  expect(await interfacesOf(netlink, client.namespace)).toEqual(before);
-  expect(client.statuses[0]?.phase).toBe('established');
 }
 
 const victims: readonly (readonly [string, (mesh: TestMesh) => Promise<void>])[] = [

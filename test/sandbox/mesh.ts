@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
 
 import { type DemoSwitches, startSwitches } from '../../bin/demo/demo-switches.ts';
+import { type DemoVpps, startVpps } from '../../bin/demo/demo-vpps.ts';
 import { lastLogLines } from '../../bin/demo/last-log-lines.ts';
 import { findLeftovers, takeCensus } from '../../bin/demo/leftovers.ts';
 import { type Environment, Mesh, type MeshNode } from '../../bin/demo/mesh.ts';
@@ -22,10 +23,12 @@ import {
   type NetworkNamespace,
 } from '../../transports/netlink/network-namespace.ts';
 import { findOvsPrograms } from '../../transports/process/open-vswitch.ts';
+import { findVpp } from '../../transports/process/private-vpp.ts';
 import { tracesIn } from './mesh-traces.ts';
 import { Workloads } from './mesh-workloads.ts';
 import { whyNoNamespaces } from './namespaces.ts';
 import { whyNoOvs } from './ovs.ts';
+import { whyNoVppNode } from './vpp.ts';
 
 const repository = join(import.meta.dirname, '../..');
 
@@ -36,6 +39,8 @@ export interface TestMeshOptions {
   readonly insecure?: boolean;
   /** An Open vSwitch on each node carries the wires of its forwarder, which the tests share. */
   readonly withOpenVSwitch?: boolean;
+  /** As well, a VPP. */
+  readonly withVpp?: boolean;
 }
 
 /** One vwire on the nodes: its processes and its workloads. */
@@ -55,6 +60,7 @@ export interface TestMesh extends Installation {
   readonly addInstallation: (name: string, busPort: number) => Promise<Installation>;
   /** Where the mesh has some. */
   readonly switches: DemoSwitches;
+  readonly vpps: DemoVpps;
   /** What vwire, of any installation, has in the nodes' namespaces; one line per object. */
   readonly traces: () => Promise<readonly string[]>;
 }
@@ -65,10 +71,15 @@ export function describeMesh(
   body: (mesh: () => TestMesh) => void,
   options: TestMeshOptions = {},
 ): void {
-  const reason = options.withOpenVSwitch === true ? whyNoOvs() : whyNoNamespaces();
+  const reason = whyNoMesh(options);
   const shown =
     reason === undefined ? title : `${title} (needs what this machine lacks: ${reason})`;
   describe.skipIf(reason !== undefined)(shown, () => body(useMesh(options)));
+}
+
+function whyNoMesh({ withOpenVSwitch = false, withVpp = false }: TestMeshOptions) {
+  if (withOpenVSwitch) return whyNoOvs();
+  return withVpp ? whyNoVppNode() : whyNoNamespaces();
 }
 
 /** Before all tests a mesh, after each test no workload and no trace, after all nothing. */
@@ -105,6 +116,7 @@ class Stage {
   readonly #nodes = [this.#node(1), this.#node(2)] as const;
   readonly #folder = mkdtempSync(join(tmpdir(), 'vwire-e2e-'));
   #switches: DemoSwitches | undefined;
+  #vpps: DemoVpps | undefined;
   #before: Awaited<ReturnType<typeof takeCensus>> = { links: [] };
 
   static async create(): Promise<Stage> {
@@ -128,8 +140,13 @@ class Stage {
     const place = { topology: { nodes }, stateDir: this.#folder, netlink };
     const switches = await startSwitches(found, place);
     this.#switches = switches;
+    const vpp = options.withVpp === true ? findVpp(process.env) : undefined;
+    if (typeof vpp === 'string') throw new Error(vpp);
+    const vpps = await startVpps(vpp, place);
+    this.#vpps = vpps;
     return {
       switches,
+      vpps,
       ...(await this.#install(`e2e-${process.pid}`, 4222, options)),
       netlink,
       nodes,
@@ -155,13 +172,14 @@ class Stage {
     await this.endWorkloads();
     await Promise.all(this.#installations.map(({ processes }) => processes.stop()));
     await this.#switches?.stop();
+    await this.#vpps?.stop();
     const paths = [this.#folder, ...this.#installations.map(({ stateDir }) => stateDir)];
     for (const path of paths) rmSync(path, { recursive: true, force: true });
     const left = await findLeftovers({
       before: this.#before,
       netlink: this.#netlink,
       started: [
-        ...(this.#switches === undefined ? [] : [this.#switches.started]),
+        ...[this.#switches, this.#vpps].flatMap((each) => each?.started ?? []),
         ...this.#installations.map(({ processes }) => processes.started),
       ],
       namespaces: this.#namespaces,
@@ -188,7 +206,10 @@ class Stage {
     this.#installations.push(installation);
     await processes.startBus();
     await processes.startRegistry();
-    const envOf = (node: MeshNode): Environment => this.#switches?.envOf(node) ?? {};
+    const envOf = (node: MeshNode): Environment => ({
+      ...this.#switches?.envOf(node),
+      ...this.#vpps?.envOf(node),
+    });
     await Promise.all(this.#nodes.map((node) => processes.startNode(node, envOf(node))));
     return installation;
   }

@@ -1,4 +1,4 @@
-// Configuration of the forwarder over the kernel or Open vSwitch: the variables of the reference's forwarder-vpp and
+// Configuration of the forwarder over the kernel, Open vSwitch or VPP: the variables of the reference's forwarder-vpp and
 // forwarder-ovs that have a meaning there. The others are accepted silently, so that a manifest written for either works
 // unchanged.
 
@@ -65,9 +65,9 @@ export const forwarderVariables = {
   ),
   dataplane: variable(
     'VWIRE_DATAPLANE',
-    oneOf('kernel', 'ovs'),
+    oneOf('kernel', 'ovs', 'vpp'),
     'kernel',
-    'what carries the wires: the kernel alone, or a bridge of Open vSwitch',
+    'what carries the wires: the kernel alone, a bridge of Open vSwitch, or VPP',
   ),
   bridgeName: variable(
     'NSM_BRIDGE_NAME',
@@ -86,6 +86,24 @@ export const forwarderVariables = {
     text,
     'ovs alone: YAML file of the networks outside that the node is in, by the label via of connections',
   ),
+  vppApiSocket: variable(
+    'NSM_VPP_API_SOCKET',
+    text,
+    '/var/run/vpp/external/vpp-api.sock',
+    'vpp alone: socket of its binary API',
+  ),
+  vppStatistics: variable(
+    'VWIRE_VPP_STATISTICS',
+    text,
+    '/run/vpp/stats.sock',
+    'vpp alone: socket of its statistics; without it tunnels are not counted',
+  ),
+  vppInit: variable(
+    'NSM_VPP_INIT',
+    oneOf('AF_PACKET', 'AF_XDP', 'NONE'),
+    'AF_PACKET',
+    'vpp alone: how it gets to other nodes: AF_PACKET over the link that has NSM_TUNNEL_IP; NONE where whoever runs it has seen to that; AF_XDP is not there yet',
+  ),
   reconcileIntervalMs: variable(
     'VWIRE_RECONCILE_INTERVAL',
     duration,
@@ -97,7 +115,7 @@ export const forwarderVariables = {
 
 export type ForwarderConfig = ConfigOf<typeof forwarderVariables>;
 
-/** Known to forwarder-vpp or forwarder-ovs, without meaning for the kernel and Open vSwitch. */
+/** Known to forwarder-vpp or forwarder-ovs, without meaning here. */
 export const forwarderIgnoredNames: readonly string[] = [
   'NSM_PROMETHEUS_LISTEN_ON',
   'NSM_PROMETHEUS_CA_FILE',
@@ -106,8 +124,6 @@ export const forwarderIgnoredNames: readonly string[] = [
   'NSM_PROMETHEUS_MONITOR_CERTIFICATE',
   'NSM_PROMETHEUS_SERVER_HEADER_TIMEOUT',
   'NSM_PROMETHEUS_MAX_BIND_THRESHOLD',
-  'NSM_VPP_API_SOCKET',
-  'NSM_VPP_INIT',
   'NSM_VPP_INIT_PARAMS',
   'NSM_VPP_MIN_OPERATION_TIMEOUT',
   'NSM_RESOURCE_POLL_TIMEOUT',

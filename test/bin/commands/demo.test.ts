@@ -19,6 +19,7 @@ import { remedyFor } from '../../../bin/demo/ground.ts';
 import { tcpBytesPerWay } from '../../../bin/demo/probe-wire.ts';
 import { createSandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
 import { whyNoOvs } from '../../sandbox/ovs.ts';
+import { whyNoVppNode } from '../../sandbox/vpp.ts';
 import { startProcess, vwire } from '../../sandbox/up.ts';
 
 const repository = join(import.meta.dirname, '../../..');
@@ -139,12 +140,18 @@ function natsServerIn(folder: string): string | undefined {
 
 const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 
-const whyNotOvs = whyNoOvs();
-if (whyNotOvs !== undefined) console.log(`skipped: the demo over Open vSwitch: ${whyNotOvs}`);
+const carriers = [
+  { forwarder: 'ovs', name: 'Open vSwitch', whyNot: whyNoOvs() },
+  { forwarder: 'vpp', name: 'VPP', whyNot: whyNoVppNode() },
+];
+for (const { name, whyNot: reason } of carriers) {
+  if (reason !== undefined) console.log(`skipped: the demo over ${name}: ${reason}`);
+}
+const carriersHere = carriers.filter((each) => each.whyNot === undefined);
 
-describe.skipIf(whyNotOvs !== undefined)('the demo over Open vSwitch', () => {
+describe.each(carriersHere)('the demo over $name', ({ forwarder }) => {
   it('carries pings and streams both ways, local and remote, and leaves nothing', () => {
-    const [command, ...rest] = [...vwire, 'demo', '--forwarder', 'ovs', '--json'];
+    const [command, ...rest] = [...vwire, 'demo', '--forwarder', forwarder, '--json'];
     const { status, stdout, stderr } = spawnSync(command, rest, {
       encoding: 'utf8',
       cwd: repository,
@@ -154,7 +161,7 @@ describe.skipIf(whyNotOvs !== undefined)('the demo over Open vSwitch', () => {
     expect(status, stderr).toBe(0);
     const carried = { sent: 10, received: 10, tcpBytes: 2 * tcpBytesPerWay };
     expect(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')).toMatchObject({
-      dataplane: 'ovs',
+      dataplane: forwarder,
       wires: [
         { service: 'local-service', ...carried },
         { service: 'remote-service', ...carried },
