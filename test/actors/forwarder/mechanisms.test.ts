@@ -66,7 +66,7 @@ describe('what a forwarder offers', () => {
     ['kernel', remote, 'IP', ['VXLAN']],
     ['ovs', remote, 'IP', ['VXLAN', 'VLAN']],
     ['vpp', local, 'IP', ['MEMIF', 'KERNEL']],
-    ['vpp', remote, 'IP', ['WIREGUARD', 'IPSEC', 'VLAN']],
+    ['vpp', remote, 'IP', ['WIREGUARD', 'IPSEC', 'VXLAN', 'VLAN']],
     ['vpp', remote, 'ETHERNET', ['VXLAN', 'VLAN']],
     ['simulated', remote, 'IP', ['WIREGUARD', 'IPSEC', 'VXLAN', 'VLAN']],
   ] as const)('over %s towards %s for %s is %j', (kind, url, payload, types) => {
