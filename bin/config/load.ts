@@ -53,7 +53,16 @@ export const namesForBoth = [
   'NSM_MAX_TOKEN_LIFETIME',
   'NSM_DIAL_TIMEOUT',
 ] as const;
-export const namesForForwarder = ['NSM_TUNNEL_IP', 'NSM_VXLAN_PORT', 'NSM_LABELS'] as const;
+export const namesForForwarder = [
+  'NSM_TUNNEL_IP',
+  'NSM_VXLAN_PORT',
+  'NSM_LABELS',
+  'NSM_MECHANISM_PRIORITY',
+  'NSM_BRIDGE_NAME',
+  'NSM_L2_RESOURCE_SELECTOR_FILE',
+  'NSM_VPP_API_SOCKET',
+  'NSM_VPP_INIT',
+] as const;
 const namesForChildren: readonly string[] = [
   ...namesForBoth,
   ...namesForForwarder,
