@@ -35,16 +35,24 @@ const pathBytesMax = 107;
 const controlHeaderBytes = 16;
 const descriptorBytes = 4;
 
-/** What the header points at; shared by all calls, none of which gives the thread away. */
-const dataIn = Buffer.alloc(1);
+/** What the header points at must not be collected. A variable that no function uses does not keep it. */
+const pinned: Buffer[] = [];
+
+/** Shared by all calls, none of which gives the thread away. */
 const controlIn = Buffer.alloc(controlHeaderBytes + 2 * descriptorBytes);
-const vectorIn = Buffer.alloc(16);
-const headerIn = Buffer.alloc(56);
-vectorIn.writeBigUInt64LE(koffi.address(dataIn), 0);
-vectorIn.writeBigUInt64LE(BigInt(dataIn.length), 8);
-headerIn.writeBigUInt64LE(koffi.address(vectorIn), 16);
-headerIn.writeBigUInt64LE(1n, 24);
-headerIn.writeBigUInt64LE(koffi.address(controlIn), 32);
+const headerIn = messageHeader(Buffer.alloc(1), controlIn);
+
+function messageHeader(data: Buffer, control: Buffer): Buffer {
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(koffi.address(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  const header = Buffer.alloc(56);
+  header.writeBigUInt64LE(koffi.address(vector), 16);
+  header.writeBigUInt64LE(1n, 24);
+  header.writeBigUInt64LE(koffi.address(control), 32);
+  pinned.push(data, vector, control);
+  return header;
+}
 
 /** The connected socket, the caller's to close. Errors: UNAVAILABLE, INVALID_ARGUMENT (too long a path). */
 export function connectSeqpacket(path: string): number {

@@ -2,6 +2,8 @@
 // nothing of it is left open; a server that is slow, gives nothing or is not there gives one clear error.
 
 import { readdirSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, expect, test } from 'vitest';
 import type { VppStatistics } from '../../../protocols/ports/vpp.ts';
 import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
@@ -98,6 +100,20 @@ test('no server, a server that gives nothing, too long a path, memory of another
   });
   server.isEmpty = false;
   await expect(statistics.names(budget)).rejects.toMatchObject({ code: 'DATA_LOSS' });
+});
+
+test('a memory that is asked for after a collection of garbage comes all the same', async () => {
+  const { statistics } = start();
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  for (let turn = 0; turn < 5; turn += 1) {
+    collect();
+    // What was freed is written over, had it been.
+    const filling = Array.from({ length: 1_000 }, () => Buffer.alloc(16, 0xff));
+    statistics.reopen();
+    expect(await heartbeat(statistics)).toEqual({ kind: 'scalar', value: 42n });
+    expect(filling).toHaveLength(1_000);
+  }
 });
 
 test('nothing is left: no descriptor of readers that came and went, or were closed while they waited', async () => {
