@@ -104,7 +104,7 @@ const knownTypes: readonly string[] = Object.values(mechanismType);
 
 /** In any case, as the schemes of NSM_NETWORK_SERVICES are. */
 export const mechanismTypes = kind(
-  'list',
+  'list of mechanisms',
   `mechanisms separated by commas: ${knownTypes.join(', ')}`,
   (value) => {
     const types = parseList(value, noName).map((each) => each.toUpperCase());
