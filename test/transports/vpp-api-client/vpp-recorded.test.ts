@@ -59,6 +59,8 @@ test.skipIf(!isRecording)('a conversation is recorded', async () => {
   try {
     const { version } = await asking.read('show_version', {}, { timeoutMs: 20_000 });
     const results = await converse(client);
+    // Its goodbye is part of the conversation.
+    await client.close();
     const recording: Recording = { version, frames, results };
     mkdirSync(folder, { recursive: true });
     const name = `vpp-${version.replace(/[^\w.-].*/, '')}.json`;
