@@ -36,7 +36,14 @@ export async function startSecuredBus(
     storeDir: join(folder, 'store'),
     log: silentLog,
   });
-  const server = await startNatsServer({ arguments: ['-c', secrets.configFile] });
+  const end = (): void => {
+    secrets.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const starting = startNatsServer({ arguments: ['-c', secrets.configFile] });
+  // Without the program there is no server to close.
+  starting.catch(end);
+  const server = await starting;
   secrets.onChange = () => server.reload();
   return {
     server,
@@ -52,9 +59,8 @@ export async function startSecuredBus(
         tls: { identity: as, serverId },
       }),
     async close() {
-      secrets.close();
       await server.stop();
-      rmSync(folder, { recursive: true, force: true });
+      end();
     },
   };
 }
