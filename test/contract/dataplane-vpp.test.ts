@@ -3,21 +3,18 @@
 
 import { whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { vppWireCount, whyNoVpp } from '../sandbox/vpp.ts';
-import { describe, test } from 'vitest';
+import { describe } from 'vitest';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
 import { fakeVppFixture, vppFixture } from './vpp-fixture.ts';
 
 const reason = whyNoVpp();
 const whyNothing = whyNoNamespaces();
-if (whyNothing !== undefined) {
-  describe('data plane contract: vpp', () => {
-    test.skip(`needs network namespaces: ${whyNothing}`, () => {});
-  });
-} else {
+if (whyNothing !== undefined) console.warn(`skipped, needs network namespaces: ${whyNothing}`);
+describe.skipIf(whyNothing !== undefined)('VPP', () => {
   const name = reason === undefined ? 'vpp' : `vpp in memory, since there is ${reason}`;
   const makeFixture = reason === undefined ? vppFixture : fakeVppFixture;
   const wireCount = reason === undefined ? vppWireCount : 100;
   dataplaneContract(name, makeFixture, { wireCount });
   dataplaneDamageContract(name, makeFixture);
-}
+});
