@@ -1,12 +1,13 @@
 // One line per decision. Connections are refreshed every few minutes and a refused client comes again at once: a decision
 // that repeats the last one about the same thing is counted, and the count goes into the next line about it. Whoever is
 // denied one thing after another gets a line each for a while, and then one per operation and rule, with their number.
-// Invariant: what is remembered is bounded, and so are the lines that a peer can cause by being denied; a count that falls
-// out is written before.
+// Invariant: what is remembered is bounded, in number and in time, and so are the lines that a peer can cause by being
+// denied; a count that falls out is written before.
 
 import type { AuditEntry, AuditLog, AuditRecord } from '../../protocols/ports/audit.ts';
-import type { Clock, Timer } from '../../protocols/ports/clock.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import { DenialBudget } from './denial-budget.ts';
+import { RememberedDecisions } from './remembered-decisions.ts';
 
 export interface AuditTrailSetup {
   readonly log: AuditLog;
@@ -14,96 +15,84 @@ export interface AuditTrailSetup {
   /** For so long a line stands for those that repeat it. */
   readonly grantedMs?: number;
   readonly deniedMs?: number;
+  /** What was granted and has not come again for so long is over: as long as tokens live, or longer. */
+  readonly grantKeptMs?: number;
   /** Denials of one peer within `deniedMs` that have a line each. */
   readonly denialsPerPeerMax?: number;
-  /** Decisions that are remembered. */
+  /** Decisions that are remembered: grants, Closes and denials each. */
   readonly rememberedMax?: number;
 }
 
-interface Remembered {
-  readonly entry: AuditRecord;
-  readonly writtenMs: number;
-  repeated: number;
-  /** Writes the number of a summary when its time is over: its peer may never come again. */
-  timer?: Timer;
-}
+/**
+ * A connection is over with its Close. Only whoever had no answer comes again: at once, or with the pauses of a hop that
+ * was left, at most half a minute after the last time.
+ */
+const closeKeptMs = 60_000;
 
 export class AuditTrail {
-  readonly #setup: Required<AuditTrailSetup>;
-  readonly #remembered = new Map<string, Remembered>();
+  readonly #clock: Clock;
+  readonly #grants: RememberedDecisions;
+  readonly #closes: RememberedDecisions;
+  readonly #denials: RememberedDecisions;
+  readonly #all: readonly RememberedDecisions[];
   readonly #budget: DenialBudget;
-  /** Goes on where it was: from the front it would walk over all that was ever taken from there. */
-  readonly #oldest = this.#remembered.keys();
 
-  constructor(setup: AuditTrailSetup) {
-    this.#setup = {
-      grantedMs: 3_600_000,
-      deniedMs: 600_000,
-      denialsPerPeerMax: 50,
-      rememberedMax: 20_000,
-      ...setup,
-    };
-    const { deniedMs, denialsPerPeerMax, rememberedMax } = this.#setup;
+  constructor({
+    log,
+    clock,
+    grantedMs = 3_600_000,
+    deniedMs = 600_000,
+    grantKeptMs = 600_000,
+    denialsPerPeerMax = 50,
+    rememberedMax = 20_000,
+  }: AuditTrailSetup) {
+    this.#clock = clock;
+    const remembered = (standsMs: number, keepMs: number) =>
+      new RememberedDecisions({ log, clock, standsMs, keepMs, countMax: rememberedMax });
+    this.#grants = remembered(grantedMs, grantKeptMs);
+    this.#closes = remembered(grantedMs, closeKeptMs);
+    this.#denials = remembered(deniedMs, deniedMs);
+    this.#all = [this.#grants, this.#closes, this.#denials];
     this.#budget = new DenialBudget({ windowMs: deniedMs, denialsPerPeerMax, rememberedMax });
   }
 
+  /** Decisions that are remembered. */
+  get size(): number {
+    return this.#all.reduce((sum, { size }) => sum + size, 0);
+  }
+
   record(entry: AuditEntry): void {
-    const { clock, deniedMs } = this.#setup;
-    const nowMs = clock.nowMs();
-    if (this.#isRepeated(entry, nowMs)) return;
-    if (entry.decision === 'granted' || this.#budget.take(entry, nowMs)) {
-      this.#begin(entry, nowMs);
-      return;
-    }
-    const summary = summaryOf(entry);
-    if (this.#isRepeated(summary, nowMs)) return;
-    const begun = this.#begin(summary, nowMs);
-    begun.timer = clock.after(deniedMs, () => this.#forget(keyOf(summary)));
+    this.#record(entry);
+    // Afterwards, so that what comes again just now has one line with its count and not two.
+    for (const remembered of this.#all) remembered.forgetOld();
   }
 
   /** Something is over: what was counted about it is written, and what comes next is a line again. */
   ended(isAbout: Pick<AuditEntry, 'connectionId' | 'peer'>): void {
-    this.#forget(keyOf({ ...emptyGrant, operation: 'Request', ...isAbout }));
+    this.#grants.forget({ ...emptyGrant, operation: 'Request', ...isAbout });
   }
 
   /** Writes what is only counted so far. */
   close(): void {
-    for (const key of this.#remembered.keys()) this.#forget(key);
+    for (const remembered of this.#all) remembered.forgetAll();
   }
 
-  /** Counts it where the last line about the same still stands for it. */
-  #isRepeated(entry: AuditEntry, nowMs: number): boolean {
-    const { grantedMs, deniedMs } = this.#setup;
-    const last = this.#remembered.get(keyOf(entry));
-    const standsForMs = entry.decision === 'granted' ? grantedMs : deniedMs;
-    if (last === undefined || nowMs - last.writtenMs >= standsForMs) return false;
-    last.repeated += 1;
-    return true;
-  }
-
-  #begin(entry: AuditRecord, nowMs: number): Remembered {
-    const key = keyOf(entry);
-    const last = this.#remembered.get(key);
-    last?.timer?.cancel();
-    this.#remembered.delete(key);
-    this.#write(entry, last?.repeated ?? 0);
-    const begun: Remembered = { entry, writtenMs: nowMs, repeated: 0 };
-    this.#remembered.set(key, begun);
-    if (this.#remembered.size > this.#setup.rememberedMax) {
-      this.#forget(this.#oldest.next().value ?? '');
+  #record(entry: AuditEntry): void {
+    const remembered = this.#memoryOf(entry);
+    if (remembered.isRepeated(entry)) return;
+    if (entry.decision === 'granted' || this.#budget.take(entry, this.#clock.nowMs())) {
+      remembered.begin(entry);
+      // One that begins anew has a Close of its own.
+      if (remembered === this.#grants) this.#closes.forget({ ...entry, operation: 'Close' });
+      return;
     }
-    return begun;
+    const summary = summaryOf(entry);
+    if (!remembered.isRepeated(summary)) remembered.begin(summary);
   }
 
-  #forget(key: string): void {
-    const last = this.#remembered.get(key);
-    last?.timer?.cancel();
-    this.#remembered.delete(key);
-    if (last !== undefined && last.repeated > 0) this.#write(last.entry, last.repeated);
-  }
-
-  #write(entry: AuditRecord, repeated: number): void {
-    this.#setup.log.write(repeated === 0 ? entry : { ...entry, repeated });
+  #memoryOf({ decision, operation }: AuditEntry): RememberedDecisions {
+    if (decision !== 'granted') return this.#denials;
+    return operation === 'Close' ? this.#closes : this.#grants;
   }
 }
 
@@ -121,9 +110,4 @@ function summaryOf({ decision, operation, hop, self, ...entry }: AuditEntry): Au
     ...(rule === undefined ? {} : { rule }),
     isSummary: true,
   };
-}
-
-/** What makes two decisions the same one: who, what, about what, and why. */
-function keyOf({ decision, operation, peer, connectionId, name, rule }: AuditEntry): string {
-  return [decision, operation, peer, connectionId, name, rule].join('\n');
 }

@@ -41,6 +41,8 @@ export interface AuthorizationSetup {
   readonly tokens: TokenSource;
   readonly clock: Clock;
   readonly wallClock: WallClock;
+  /** For so long what came with a token may be repeated. */
+  readonly repeatableMs: number;
   readonly log: Log;
   readonly config: AuthorizationConfig;
 }
@@ -64,7 +66,7 @@ export async function createAuthorization(setup: AuthorizationSetup): Promise<Au
   const { identity, clock, log, config } = setup;
   const ofOperator = await followOperatorPolicy(config, log);
   const audit = openAuditLog({ log, ...(config.auditLog && { file: config.auditLog }) });
-  const trail = new AuditTrail({ log: audit, clock });
+  const trail = new AuditTrail({ log: audit, clock, grantKeptMs: setup.repeatableMs });
   const reader = new TokenReader((token, leaf) => identity.verifyPathToken(token, leaf));
   const policy = followPolicy(config, log);
   const self = (): string | undefined => identity.current()?.svid.spiffeId;

@@ -89,11 +89,15 @@ const nothingConfigured: AuthorizationConfig = {
 };
 const maxTokenLifetimeMsDefault = 600_000;
 /** Longer than any call waits. */
-const keepKeyMsMin = 60_000;
+const repeatableMsMin = 60_000;
 
-/** An operation that comes late is known as such for as long as a token that came with it may live. */
-const keepKeyMs = ({ maxTokenLifetimeMs = maxTokenLifetimeMsDefault }: PlatformOptions): number =>
-  Math.max(keepKeyMsMin, maxTokenLifetimeMs);
+/**
+ * For as long as a token that came with it may live, an operation that comes late is known as such, and a grant that comes
+ * again is one that stands in the audit log.
+ */
+const repeatableMs = ({
+  maxTokenLifetimeMs = maxTokenLifetimeMsDefault,
+}: PlatformOptions): number => Math.max(repeatableMsMin, maxTokenLifetimeMs);
 
 /** Errors: FAILED_PRECONDITION (no Workload API named), UNAUTHENTICATED (no identity), those of the bus. */
 export async function createPlatform(options: PlatformOptions): Promise<Platform> {
@@ -121,7 +125,7 @@ async function createPlatformWith(
     throw error;
   });
   const serving = {
-    createGuard: () => createOperationGuard({ clock, keepKeyMs: keepKeyMs(options) }),
+    createGuard: () => createOperationGuard({ clock, keepKeyMs: repeatableMs(options) }),
     ...(authorization && {
       onRefused: (refusal: Refusal) => authorization.refused(refusal),
     }),
@@ -171,12 +175,11 @@ async function createPlatformWith(
   };
 }
 
-function authorizationOf(
-  own: OwnIdentity,
-  { name, log, authorization: config = nothingConfigured }: PlatformOptions,
-): Promise<Authorization> {
+function authorizationOf(own: OwnIdentity, options: PlatformOptions): Promise<Authorization> {
+  const { name, log, authorization: config = nothingConfigured } = options;
   const clocks = { clock: systemClock, wallClock: systemWallClock };
-  return createAuthorization({ ...own, name, ...clocks, log, config });
+  const setup = { ...own, name, ...clocks, log, config };
+  return createAuthorization({ ...setup, repeatableMs: repeatableMs(options) });
 }
 
 async function busOf(

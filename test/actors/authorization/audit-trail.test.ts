@@ -1,5 +1,5 @@
 // Protects the audit log from drowning in refreshes and from losing any of them: what repeats is counted, and every count is
-// written at last.
+// written at last; and the memory of a process from all that it has ever granted.
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AuditTrail } from '../../../actors/authorization/audit-trail.ts';
@@ -28,6 +28,7 @@ const request: AuditEntry = {
   connectionId: 'c-1',
 };
 const denied: AuditEntry = { ...request, decision: 'denied', rule: 'tokens_expired' };
+const close: AuditEntry = { ...request, operation: 'Close' };
 const counts = () => written.map(({ decision, repeated = 0 }) => [decision, repeated]);
 
 describe('the audit trail', () => {
@@ -81,15 +82,69 @@ describe('the audit trail', () => {
     ]);
   });
 
+  it('writes a Close once, however often who had no answer comes again, and forgets it a minute after', async () => {
+    const audit = trail();
+    audit.record(close);
+    for (let again = 0; again < 20; again += 1) {
+      await clock.advance(30_000);
+      audit.record(close);
+    }
+    expect(counts()).toEqual([['granted', 0]]);
+    await clock.advance(120_000);
+    audit.record({ ...close, connectionId: 'c-2' });
+    expect(written.map(({ connectionId, repeated = 0 }) => [connectionId, repeated])).toEqual([
+      ['c-1', 0],
+      ['c-2', 0],
+      ['c-1', 20],
+    ]);
+    expect(audit.size).toBe(1);
+  });
+
+  it('gives the Close of a connection that has begun anew a line of its own', () => {
+    const audit = trail();
+    for (let life = 0; life < 2; life += 1) {
+      audit.record(request);
+      audit.record(close);
+      audit.ended({ connectionId: 'c-1', peer: 'spiffe://home.test/nsc' });
+    }
+    expect(written.map(({ operation }) => operation)).toEqual([
+      'Request',
+      'Close',
+      'Request',
+      'Close',
+    ]);
+  });
+
+  it('remembers what lives, and not all that has ever lived', async () => {
+    const audit = new AuditTrail({ log: { write }, clock, grantKeptMs: 90_000 });
+    for (let minute = 0; minute < 60; minute += 1) {
+      audit.record(request);
+      for (let id = 0; id < 100; id += 1) {
+        const connectionId = `${minute}-${id}`;
+        // Half of them end by themselves.
+        audit.record({ ...request, connectionId });
+        if (id % 2 === 0) continue;
+        audit.record({ ...close, connectionId });
+        audit.ended({ connectionId, peer: 'spiffe://home.test/nsc' });
+      }
+      await clock.advance(60_000);
+    }
+    // 50 Requests of each of the last two minutes, 50 Closes of the last one, and the one that lives.
+    expect(audit.size).toBeLessThanOrEqual(2 * 50 + 50 + 1);
+    audit.record(request);
+    const lines = written.filter(({ connectionId }) => connectionId === 'c-1');
+    expect(lines.map(({ repeated = 0 }) => repeated)).toEqual([0, 59]);
+  });
+
   it('loses no count when it must forget, or at the end', () => {
     const audit = trail(1);
-    audit.record(request);
-    audit.record(request);
-    audit.record(denied);
-    audit.record(denied);
+    const other = { ...request, connectionId: 'c-2' };
+    for (const each of [request, request, other, other, denied, denied]) audit.record(each);
     audit.close();
     expect(counts()).toEqual([
       ['granted', 0],
+      ['granted', 0],
+      ['granted', 1],
       ['denied', 0],
       ['granted', 1],
       ['denied', 1],
