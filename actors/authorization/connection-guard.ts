@@ -131,7 +131,10 @@ function judgeClose(setup: ConnectionGuardSetup, presented: Presented, caller: C
     finding,
     finding ?? authority.byOperator(subject, peer, { tokens, labels }),
   );
-  authority.setup.trail.ended({ connectionId: subject.connectionId ?? '', peer: peer.spiffeId });
+  // Its first Request stands under the caller's id, what came later under the one of this hop.
+  for (const connectionId of new Set([connection.id, subject.connectionId ?? ''])) {
+    authority.setup.trail.ended({ connectionId, peer: peer.spiffeId });
+  }
 }
 
 function about(
