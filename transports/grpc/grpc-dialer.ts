@@ -125,6 +125,7 @@ class GrpcDialer implements Dialer {
 
 function channelOptions(options: GrpcDialerOptions): ChannelOptions {
   return {
+    'grpc.enable_channelz': 0,
     // Its own connection, so that closing the channel closes it now.
     'grpc.use_local_subchannel_pool': 1,
     // A proxy named by the environment is never meant for a mesh's own peers.
