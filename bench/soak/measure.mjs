@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
+import { getHeapCodeStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isMainThread } from 'node:worker_threads';
 
@@ -24,10 +24,13 @@ if (isMainThread && stateDir !== undefined) {
     setTimeout(() => {
       collect();
       const { heapUsed, rss } = process.memoryUsage();
+      const { code_and_metadata_size: machine, bytecode_and_metadata_size: bytecode } =
+        getHeapCodeStatistics();
+      const code = machine + bytecode;
       const resources = process.getActiveResourcesInfo();
       const timers = resources.filter((name) => name === 'Timeout').length;
       const descriptors = readdirSync('/proc/self/fd').length;
-      socket.end(`${JSON.stringify({ heapUsed, rss, timers, descriptors })}\n`);
+      socket.end(`${JSON.stringify({ heapUsed, code, rss, timers, descriptors })}\n`);
     }, 50).unref();
   });
   server.on('error', () => {});

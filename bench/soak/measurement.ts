@@ -9,6 +9,8 @@ import { pathToFileURL } from 'node:url';
 export interface Measurement {
   /** After a forced collection, in bytes. */
   readonly heapUsed: number;
+  /** Of that, what functions were compiled to. */
+  readonly code: number;
   readonly rss: number;
   readonly timers: number;
   readonly descriptors: number;
@@ -39,6 +41,7 @@ export async function measureAtRest(stateDir: string, pid: number): Promise<Meas
     const now = await measure(stateDir, pid);
     least = {
       heapUsed: Math.min(least.heapUsed, now.heapUsed),
+      code: Math.min(least.code, now.code),
       rss: Math.min(least.rss, now.rss),
       timers: Math.min(least.timers, now.timers),
       descriptors: Math.min(least.descriptors, now.descriptors),

@@ -59,10 +59,10 @@ export function soakReport(result: SoakResult): string {
     '',
     ...(findings.length === 0 ? [] : [...findings.map((each) => `- MISSED: ${each}`), '']),
     `Before: quiet after the first ${warmUp} operations; after: quiet after the second phase, in the same processes.`,
-    'Both after a forced collection. The slope is that of the line that fits resident memory best.',
+    'Both after a forced collection. Code is what functions were compiled to. The slope is that of the line that fits resident memory best.',
     '',
-    '| part | heap before | heap after | growth | timers | descriptors | resident memory | slope per 1,000 operations |',
-    '|---|---|---|---|---|---|---|---|',
+    '| part | heap before | heap after | growth | of it code | timers | descriptors | resident memory | slope per 1,000 operations |',
+    '|---|---|---|---|---|---|---|---|---|',
     ...growth.map(rowOf),
   ].join('\n');
 }
@@ -83,6 +83,7 @@ function rowOf({ part, before, after, slope }: Growth): string {
     megabytes(before.heapUsed),
     megabytes(after.heapUsed),
     percent(after.heapUsed / before.heapUsed - 1),
+    percent((after.code - before.code) / before.heapUsed),
     `${before.timers}, ${after.timers}`,
     `${before.descriptors}, ${after.descriptors}`,
     `${megabytes(before.rss)}, ${megabytes(after.rss)}`,

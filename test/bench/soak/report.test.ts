@@ -5,7 +5,7 @@ import { differenceOf } from '../../../bench/soak/looks.ts';
 import { findingsOf, soakReport } from '../../../bench/soak/report.ts';
 import type { SoakResult } from '../../../bench/soak/run-soak.ts';
 
-const size = { heapUsed: 2 ** 24, rss: 2 ** 26, timers: 5, descriptors: 30 };
+const size = { heapUsed: 2 ** 24, code: 2 ** 22, rss: 2 ** 26, timers: 5, descriptors: 30 };
 
 function resultOf(change: Partial<SoakResult> = {}): SoakResult {
   return {
@@ -52,6 +52,13 @@ test.each([
 ])('more %s than before is a finding', (what, change) => {
   const growth = [{ part: 'registry', before: size, after: { ...size, ...change }, slope: 0 }];
   expect(findingsOf(resultOf({ growth }))).toEqual([expect.stringContaining(what)]);
+});
+
+test('code that was compiled counts as growth, and is shown for what it is', () => {
+  const grown = 2 ** 24 * 0.04;
+  const after = { ...size, heapUsed: size.heapUsed + 2 * grown, code: size.code + grown };
+  const growth = [{ part: 'registry', before: size, after, slope: 0 }];
+  expect(soakReport(resultOf({ growth }))).toContain('| 8.0 % | 4.0 % |');
 });
 
 test('holdings are compared by place: what is new is named, and what is gone as well', () => {
