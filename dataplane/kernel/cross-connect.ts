@@ -12,6 +12,7 @@ import {
   deleteLinkByName,
   getLinkByName,
 } from '../../protocols/netlink/link.ts';
+import { setFlooded } from '../../protocols/netlink/bridge-port.ts';
 import {
   addClsact,
   deleteIngressFilters,
@@ -124,11 +125,14 @@ export const bridgeCrossConnect: CrossConnect = {
       program.add(`put ${name} on the bridge`, changeLink({ index, master }), {
         undo: kept === undefined ? [changeLink({ index, master: 0 })] : undefined,
       });
+      // One that was replaced when a process ended may be wanted again.
+      if (kept !== undefined) program.add(`let ${name} hear`, setFlooded(index, true));
     }
     for (const { index, name } of joint.current.replaced) {
-      program.add(`take ${name} off the bridge`, changeLink({ index, master: 0 }), {
-        tolerate: [errno.noDevice],
-        undo: [changeLink({ index, master })],
+      // What it has sent still passes; it goes off the bridge when it is removed.
+      program.add(`let ${name} hear no more`, setFlooded(index, false), {
+        tolerate: [errno.noDevice, errno.notSupported],
+        undo: [setFlooded(index, true)],
       });
     }
   },

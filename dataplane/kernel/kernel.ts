@@ -40,6 +40,7 @@ import { createNeighborWatch } from './neighbor-watch.ts';
 import { wakeRisen } from './wake-workload.ts';
 import { describeObserved, describeUnreadable } from './describe-observed.ts';
 import { createLooks } from './looks.ts';
+import { untilPassed } from './in-flight.ts';
 import { isInTheWay, stale, takenError, withNamespaceRule } from './refusals.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
 import type { PlanContext } from './wire-plan.ts';
@@ -328,6 +329,8 @@ class KernelDataplane implements Dataplane {
     const state = plan.outcome(plan.program.indexesIn(outcome.answers));
     this.#wires.set(wire.id, { ...state, replaced: [], attempt: current.attempt });
     await this.#policies.settle(wire, budget);
+    const isReplacing = current.replaced.length > 0 || joined?.isReplacing === true;
+    if (isReplacing) await untilPassed(this.#options.clock);
     await this.#settle(wire.id, joined);
     await this.#removeEnds(wire.id, current.replaced, budget);
     await this.#filter.release(endsOf(current), endsOf(state), budget);

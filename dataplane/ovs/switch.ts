@@ -126,8 +126,8 @@ export class Switch {
     return openFlow.flows(flowsByCookie(ownerCookie(owner), ownerCookieMask), budget);
   }
 
-  commit(changes: readonly FlowMod[], budget: Budget): Promise<void> {
-    return this.#options.openFlow.commit(changes, budget);
+  async commit(changes: readonly FlowMod[], budget: Budget): Promise<void> {
+    if (changes.length > 0) await this.#options.openFlow.commit(changes, budget);
   }
 
   #makeBridge(budget: Budget): Promise<void> {

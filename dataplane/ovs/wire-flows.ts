@@ -79,13 +79,17 @@ type PlacedFlow = Pick<FlowSpec, 'cookie' | 'priority' | 'match'> & { readonly t
 
 /** Table, priority and match: what makes a flow that one and no other. */
 export function placeOf({ table = 0, priority: level, match }: PlacedFlow): string {
+  return `${table}/${level}/${hexOf(match)}`;
+}
+
+function hexOf(match: Match): string {
   const writer = new WireWriter();
   // The switch may name a match's fields in another order.
   writeMatch(
     writer,
     match.toSorted((a, b) => (a.field < b.field ? -1 : 1)),
   );
-  return `${table}/${level}/${hex(writer.finish())}`;
+  return hex(writer.finish());
 }
 
 function doingOf(instructions: readonly Instruction[]): string {
@@ -112,6 +116,30 @@ export function flowChanges(
   found: readonly FlowStatistics[],
   wanted: readonly FlowSpec[],
 ): FlowMod[] {
+  const { left, changes } = compare(found, wanted);
+  return [...left.map(deleted), ...changes];
+}
+
+export interface SwitchOver {
+  /** One bundle: from it on the wanted flows stand. */
+  readonly changes: readonly FlowMod[];
+  /** What ends that are replaced have sent is still on its way through these flows: they go with those ends. */
+  readonly leaving: readonly FlowMod[];
+}
+
+export function switchOverFlows(
+  found: readonly FlowStatistics[],
+  wanted: readonly FlowSpec[],
+): SwitchOver {
+  const { left, changes } = compare(found, wanted);
+  const entries = new Set(wanted.map(entryOf));
+  // Two flows of one entry could both fit a packet, and nobody knows which would get it.
+  const inTheWay = left.filter((flow) => entries.has(entryOf(flow)));
+  const leaving = left.filter((flow) => !entries.has(entryOf(flow)));
+  return { changes: [...inTheWay.map(deleted), ...changes], leaving: leaving.map(deleted) };
+}
+
+function compare(found: readonly FlowStatistics[], wanted: readonly FlowSpec[]) {
   const places = new Map(found.map((flow) => [placeOf(flow), flow]));
   const changes: FlowMod[] = [];
   for (const spec of wanted) {
@@ -120,8 +148,12 @@ export function flowChanges(
     places.delete(place);
     if (there === undefined || !isSameFlow(there, spec)) changes.push(addFlow(spec));
   }
-  return [...[...places.values()].map(deleted), ...changes];
+  return { left: [...places.values()], changes };
 }
+
+/** Where the packets of a flow come in, whatever tag their workload gives them. */
+const entryOf = ({ match }: PlacedFlow): string =>
+  hexOf(match.filter(({ field }) => field === 'inPort' || field === 'tunnelId'));
 
 /** What takes such changes back. */
 export function revertedFlows(

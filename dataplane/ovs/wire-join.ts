@@ -13,7 +13,8 @@ import type { PortRow, SwitchRows, WireRows } from './switch-rows.ts';
 import type { Side, TunnelUse } from './tags.ts';
 import { farNameOf, receivingTunnel, tagVersionOf, tunnelName, wireCookie } from './tags.ts';
 import { laterVersion, portRefused, tunnelRefused, vniTaken } from './refusals.ts';
-import { type FlowEnd, flowChanges, revertedFlows, wireFlows } from './wire-flows.ts';
+import type { FlowEnd, SwitchOver } from './wire-flows.ts';
+import { revertedFlows, switchOverFlows, wireFlows } from './wire-flows.ts';
 import { isTunnelTo } from './wire-judgement.ts';
 import {
   flowEndOf,
@@ -57,12 +58,14 @@ export async function joinWire(
     await putRight(join);
     await addParts(join, undos);
     const endOf = flowEndOf(joinery, wire, parts);
-    await switchOver(join, { client: endOf('client'), endpoint: endOf('endpoint') }, undos);
+    const wanted = { client: endOf('client'), endpoint: endOf('endpoint') };
+    const leaving = await switchOver(join, wanted, undos);
+    const isReplacing = leaving.length > 0;
+    return { isReplacing, undo, settle: () => settle(join, leaving) };
   } catch (error) {
     await undo();
     throw error;
   }
-  return { undo, settle: () => settle(join) };
 }
 
 function checkVersion({ rows, owner }: Joinery, wireId: string): void {
@@ -188,19 +191,21 @@ function checkOpened(rows: SwitchRows, name: string, wire: Wire): void {
   throw portRefused(wire.id, name, found);
 }
 
+/** Returns what has to be done about flows when the ends that are replaced go. */
 async function switchOver(
   { switch: bridge, owner, wire, budget }: Join,
   wanted: Record<Side, FlowEnd>,
   undos: Undos,
-): Promise<void> {
+): Promise<SwitchOver['leaving']> {
   const cookie = wireCookie(owner, wire.id);
   const { client, endpoint } = wireFlows(cookie, wanted);
   const specs: readonly FlowSpec[] = [client, endpoint];
   const found = await bridge.flowsOf(cookie, budget);
-  const changes = flowChanges(found, specs);
-  if (changes.length === 0) return;
+  const { changes, leaving } = switchOverFlows(found, specs);
+  if (changes.length === 0) return leaving;
   undos.push(() => bridge.commit(revertedFlows(found, specs), undoBudget));
   await bridge.commit(changes, budget);
+  return leaving;
 }
 
 /** A tunnel made here may by now have other users. */
@@ -224,8 +229,9 @@ const tunnelsOf = ({ parts }: Join): string[] =>
   parts.flatMap(({ kind, name }) => (kind === 'tunnel' ? [name] : []));
 
 /** The new ends count from now on; what they replace goes, a tunnel with the last that used it. */
-async function settle(join: Join): Promise<void> {
+async function settle(join: Join, leaving: SwitchOver['leaving']): Promise<void> {
   const { rows, owner, wire, parts, at, budget } = join;
+  await join.switch.commit(leaving, budget);
   const version = tagVersionOf(owner);
   const before = rows.of(wire.id).tunnels.map(({ row }) => row.name);
   const isWanted = (name: string, side: Side): boolean =>

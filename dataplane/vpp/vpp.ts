@@ -175,6 +175,7 @@ class VppDataplane implements Dataplane {
   async #join(wire: Wire, links: NodeLinks, budget: Budget): Promise<Joined> {
     const joined = await joinWire(this.#joinery, wire, links, budget);
     return {
+      isReplacing: joined.isReplacing,
       undo: () => joined.undo(),
       settle: () => {
         this.#remembered.set(wire.id, { wire, links });

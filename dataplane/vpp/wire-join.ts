@@ -67,7 +67,9 @@ export async function joinWire(
     }
     const [client, endpoint] = [ends.get('client'), ends.get('endpoint')];
     if (client !== undefined && endpoint !== undefined) await switchOver(join, client, endpoint);
-    return { undo, settle: () => settle(join, parts, [...ends.values()]) };
+    const kept = [...ends.values()];
+    const isReplacing = replacedBy(join, kept).length > 0;
+    return { isReplacing, undo, settle: () => settle(join, parts, kept) };
   } catch (error) {
     await undo();
     throw error;
@@ -189,9 +191,7 @@ async function settle(
   parts: readonly WirePart[],
   ends: readonly FoundEnd[],
 ): Promise<void> {
-  const { inventory, operations, owner, wireId, budget } = join;
-  const kept = new Set(ends.map(({ index }) => index));
-  const left = endsOfWire(inventory, owner, wireId).filter(({ index }) => !kept.has(index));
+  const { inventory, operations, budget } = join;
   const stale = ends.flatMap(({ index }) => {
     const end = inventory.at(index);
     const part = parts.find(({ tag }) => tag.side === end?.tag?.side);
@@ -202,8 +202,13 @@ async function settle(
   });
   await Promise.all([
     ...stale.map(({ end, tag }) => operations.retag(end, tag, budget)),
-    ...left.map((end) => operations.drop(end, budget)),
+    ...replacedBy(join, ends).map((end) => operations.drop(end, budget)),
   ]);
+}
+
+function replacedBy({ inventory, owner, wireId }: Join, ends: readonly FoundEnd[]): FoundEnd[] {
+  const kept = new Set(ends.map(({ index }) => index));
+  return endsOfWire(inventory, owner, wireId).filter(({ index }) => !kept.has(index));
 }
 
 /** Also what a process that was killed has not tagged yet. */

@@ -68,6 +68,7 @@ export const linkAttribute = {
   mtu: 4,
   link: 5,
   master: 10,
+  protocolInfo: 12,
   operationalState: 16,
   linkInfo: 18,
   alias: 20,
@@ -108,6 +109,9 @@ export const bridgeAttribute = {
   stpState: 5,
   multicastSnooping: 23,
 } as const;
+
+/** IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_MCAST_FLOOD and IFLA_BRPORT_BCAST_FLOOD. */
+export const bridgePortAttribute = { unicast: 9, multicast: 27, broadcast: 30 } as const;
 
 export const addressAttribute = { address: 1, local: 2, flags: 8, protocol: 11 } as const;
 /** IFA_F_NODAD. */

@@ -28,7 +28,9 @@ export interface NodeLinks {
 
 /** What `join` has done; exactly one of the two is called afterwards. */
 export interface Joined {
-  /** The ends are whole: what they replace may go, and its links go next. */
+  /** An end from before is still there, and what it has sent still passes. */
+  readonly isReplacing: boolean;
+  /** The ends are whole and nothing is on its way through what they replace: that may go, and its links go next. */
   settle(): Promise<void>;
   /** The ends could not be completed: everything as it was before `join`. */
   undo(): Promise<void>;

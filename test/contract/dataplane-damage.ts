@@ -117,7 +117,9 @@ export function dataplaneDamageContract(
           expect(await restarted.inspect(wire.id, budget)).not.toEqual([]);
         }
         await restarted.ensure(harmed, budget);
-        expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
+        expect(await restarted.list(budget)).toMatchObject([
+          { id: wire.id, complete: true, missing: [] },
+        ]);
         await restarted.remove([wire.id], budget);
         expect(await fixture.objectCount()).toBe(0);
       },

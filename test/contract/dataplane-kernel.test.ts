@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
-import { systemClock } from '../../transports/process/system-clock.ts';
+import { createInFlightClock } from '../sandbox/in-flight-clock.ts';
 import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { tablesIn } from '../sandbox/mesh-traces.ts';
@@ -15,12 +15,12 @@ import { createPlannedFaults } from '../sandbox/planned-faults.ts';
 import { localWire, tunnel } from '../sandbox/wires.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
-import type { DataplaneFixture } from './dataplane-fixture.ts';
+import { type CarryingFixture, dataplaneInFlightContract } from './dataplane-in-flight.ts';
 import { nodeFixture } from './node-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
 
-interface KernelFixture extends DataplaneFixture {
+interface KernelFixture extends CarryingFixture {
   /** What only a kernel's wire can suffer, at the side of the client. */
   harmKernel(harm: KernelHarm, wire: Wire): Promise<void>;
   filterTables(): Promise<readonly string[]>;
@@ -33,11 +33,12 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelF
   const faults = createPlannedFaults();
   const netlink = faultyNetlink(real, faults);
   const common = nodeFixture(sandbox, real);
+  const clock = createInFlightClock();
   const drivers: Dataplane[] = [];
   return {
     ...common,
+    clock,
     driver({ installation = 'ours', forwarder = 'first', tagVersion = 1 } = {}) {
-      const clock = systemClock;
       const owner = { installation, forwarder, tagVersion };
       const driver = createKernelDataplane({ netlink, clock, ...owner, crossConnect });
       drivers.push(driver);
@@ -121,6 +122,8 @@ describe.skipIf(reason !== undefined)('the kernel', () => {
   dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 50 });
   dataplaneDamageContract('kernel, redirect', () => makeFixture('redirect'));
   dataplaneDamageContract('kernel, bridge', () => makeFixture('bridge'));
+  dataplaneInFlightContract('kernel, redirect', () => makeFixture('redirect'));
+  dataplaneInFlightContract('kernel, bridge', () => makeFixture('bridge'));
   redirectsHarmed();
   filterAfterHarm();
 });

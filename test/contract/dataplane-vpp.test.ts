@@ -3,9 +3,10 @@
 
 import { whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { vppWireCount, whyNoVpp } from '../sandbox/vpp.ts';
-import { describe } from 'vitest';
+import { describe, test } from 'vitest';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
+import { dataplaneInFlightContract } from './dataplane-in-flight.ts';
 import { fakeVppFixture, vppFixture } from './vpp-fixture.ts';
 
 const reason = whyNoVpp();
@@ -17,4 +18,6 @@ describe.skipIf(whyNothing !== undefined)('VPP', () => {
   const wireCount = reason === undefined ? vppWireCount : 100;
   dataplaneContract(name, makeFixture, { wireCount });
   dataplaneDamageContract(name, makeFixture);
+  if (reason === undefined) dataplaneInFlightContract(name, vppFixture);
+  else test.skip(`carries packets in flight: ${reason}`);
 });

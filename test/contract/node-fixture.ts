@@ -1,6 +1,9 @@
 // What the fixtures of data planes that use the kernel have in common: a node's namespace, workloads' namespaces, and
 // how they are looked at from outside.
 
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
 import { dumpAddresses, parseAddress } from '../../protocols/netlink/address.ts';
 import {
   changeLinkByName,
@@ -12,8 +15,9 @@ import {
   parseLink,
 } from '../../protocols/netlink/link.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
+import { inNamespace } from '../../transports/netlink/namespace-switch.ts';
 import type { Sandbox } from '../sandbox/namespaces.ts';
-import type { DataplaneFixture } from './dataplane-fixture.ts';
+import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
 
@@ -23,6 +27,8 @@ export type NodeFixture = Pick<
 > & {
   /** Node-side links of wires of any owner. */
   wireLinks(): Promise<readonly Link[]>;
+  /** As in `CarryingFixture`. */
+  echoRequestsIn(namespace: TestNamespace): Promise<number>;
 };
 
 /** `netlink` is in the node's namespace. */
@@ -74,6 +80,21 @@ export function nodeFixture(sandbox: Sandbox, netlink: Netlink): NodeFixture {
     },
     async foreignCount() {
       return (await nodeLinks()).filter(({ name }) => name === 'vwforeign').length;
+    },
+    async echoRequestsIn({ url }) {
+      const descriptor = openSync(fileURLToPath(url), 'r');
+      try {
+        const text = inNamespace(descriptor, () =>
+          readFileSync('/proc/thread-self/net/snmp', 'utf8'),
+        );
+        const [names = [], counts = []] = text
+          .split('\n')
+          .filter((line) => line.startsWith('Icmp: '))
+          .map((line) => line.split(' '));
+        return Number(counts[names.indexOf('InEchos')]);
+      } finally {
+        closeSync(descriptor);
+      }
     },
     async deleteInterface({ url }, name) {
       await query([{ message: deleteLinkByName(name), what: `delete ${name}` }], url);

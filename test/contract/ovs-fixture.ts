@@ -19,12 +19,13 @@ import type { OpenFlow } from '../../protocols/ports/ovs.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
-import { systemClock } from '../../transports/process/system-clock.ts';
 import { harmWire } from '../sandbox/harm-wire.ts';
+import { createInFlightClock } from '../sandbox/in-flight-clock.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
 import { type OvsSandbox, startOvs } from '../sandbox/ovs.ts';
 import { createPlannedFaults, faultyOpenFlow, faultyOvsdb } from '../sandbox/planned-faults.ts';
-import type { DataplaneFixture, Harm } from './dataplane-fixture.ts';
+import type { Harm } from './dataplane-fixture.ts';
+import type { CarryingFixture } from './dataplane-in-flight.ts';
 import { nodeFixture } from './node-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
@@ -38,7 +39,7 @@ interface OwnInterface {
   readonly remoteIp: unknown;
 }
 
-export interface OvsNodeFixture extends DataplaneFixture {
+export interface OvsNodeFixture extends CarryingFixture {
   readonly ovs: OvsSandbox;
 }
 
@@ -48,6 +49,7 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
   const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
   await database.transact([insert('Open_vSwitch', {})], budget);
   const faults = createPlannedFaults();
+  const clock = createInFlightClock();
   const common = nodeFixture(ovs.sandbox, real);
   const bridges = new Map<string, OpenFlow>();
   const closes: (() => Promise<void>)[] = [];
@@ -145,6 +147,7 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
 
   return {
     ...common,
+    clock,
     ovs,
     async addForeign(place) {
       await common.addForeign(place);
@@ -160,10 +163,10 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
       const own = ownClients(bridge);
       const driver = createOvsDataplane({
         ...owner,
-        clock: systemClock,
+        clock,
         bridge,
         datapathType: 'netdev',
-        ends: createWireEnds({ netlink, clock: systemClock, ...owner }),
+        ends: createWireEnds({ netlink, clock, ...owner }),
         database: faultyOvsdb(own.database, faults),
         openFlow: faultyOpenFlow(own.openFlow, faults),
       });

@@ -9,16 +9,17 @@ import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
-import { systemClock } from '../../transports/process/system-clock.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../transports/vpp-api-client/vpp-statistics.ts';
 import { createFakeVpp, noStatistics } from '../sandbox/fake-vpp.ts';
 import { harmWire } from '../sandbox/harm-wire.ts';
+import { createInFlightClock } from '../sandbox/in-flight-clock.ts';
 import { createSandbox, type Sandbox } from '../sandbox/namespaces.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
 import { createPlannedFaults, faultyVpp } from '../sandbox/planned-faults.ts';
 import { startVppNode, vppApi } from '../sandbox/vpp.ts';
-import type { DataplaneFixture, Harm } from './dataplane-fixture.ts';
+import type { Harm } from './dataplane-fixture.ts';
+import type { CarryingFixture } from './dataplane-in-flight.ts';
 import { nodeFixture } from './node-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
@@ -41,7 +42,7 @@ interface Stage {
   close(): Promise<void>;
 }
 
-export async function vppFixture(): Promise<DataplaneFixture> {
+export async function vppFixture(): Promise<CarryingFixture> {
   const started = await startVppNode();
   const { apiSocket: socketPath, statisticsSocket } = started.vpp;
   const api = vppApi();
@@ -63,7 +64,7 @@ export async function vppFixture(): Promise<DataplaneFixture> {
 }
 
 /** The kernel's part is real, and no packet goes through what joins it. */
-export async function fakeVppFixture(): Promise<DataplaneFixture> {
+export async function fakeVppFixture(): Promise<CarryingFixture> {
   const sandbox = createSandbox();
   const vpp = createFakeVpp();
   return fixtureOn({
@@ -74,12 +75,13 @@ export async function fakeVppFixture(): Promise<DataplaneFixture> {
   });
 }
 
-function fixtureOn(stage: Stage): DataplaneFixture {
+function fixtureOn(stage: Stage): CarryingFixture {
   const { node, sandbox } = stage;
   const real = createNetlink({ namespace: node.url });
   const person = stage.connect();
   const { vpp } = person;
   const faults = createPlannedFaults();
+  const clock = createInFlightClock();
   const common = nodeFixture(sandbox, real);
   const closes: (() => Promise<void>)[] = [];
 
@@ -88,6 +90,7 @@ function fixtureOn(stage: Stage): DataplaneFixture {
 
   return {
     ...common,
+    clock,
     async addForeign(place) {
       await common.addForeign(place);
       const { sw_if_index } = await vpp.request('create_loopback', {}, budget);
@@ -108,8 +111,8 @@ function fixtureOn(stage: Stage): DataplaneFixture {
       const clients = stage.connect();
       const dataplane = createVppDataplane({
         ...own,
-        clock: systemClock,
-        ends: createWireEnds({ netlink, clock: systemClock, ...own }),
+        clock,
+        ends: createWireEnds({ netlink, clock, ...own }),
         vpp: faultyVpp(clients.vpp, faults),
         statistics: clients.statistics,
       });
