@@ -2,13 +2,13 @@
 // id has at most one live actor. The runtime keeps parents small by sharding, so all of them stand at the top.
 
 import { describeError, NsmError } from '../../protocols/errors.ts';
-import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { ActorSystem } from '../runtime/api.ts';
 import { connectionBehavior, type ConnectionMessage, type ConnectionSetup } from './connection.ts';
 import type { ConnectionTable, Intent } from './connection-table.ts';
-import type { Call, Hop, HopMemory } from './hop.ts';
+import type { Call, EnteredRequest, Hop, HopMemory } from './hop.ts';
 import type { Keeper } from './keeping.ts';
 import { LiveConnection } from './live-connection.ts';
 import type { Monitor } from './monitor.ts';
@@ -35,19 +35,12 @@ export interface DirectorySetup {
   readonly keeper?: Keeper;
 }
 
-/** A Request that has stepped into this hop's view of the path. */
-export interface EnteredRequest {
-  readonly connection: Connection;
-  readonly preferences: readonly Mechanism[];
-  /** On the monotonic clock. */
-  readonly closeAtMs: number;
-  readonly call: Call;
-}
-
 export interface ConnectionDirectory {
   request(entered: EnteredRequest): Promise<Connection>;
-  /** An id that is not there counts as closed. */
-  close(id: string, call: Call): Promise<void>;
+  /**
+   * An id that is not there counts as closed, and so does one whose caller, as `by` shows it, it goes through no more.
+   */
+  close(id: string, call: Call, by?: Connection): Promise<void>;
   /** Has a connection put back what somebody else took away; resolves with what that was. */
   repair(id: string, call: Call): Promise<readonly string[]>;
   /** Takes up what the journal holds: goes on with what is established, closes behind what is not. */
@@ -98,17 +91,17 @@ export function createConnectionDirectory(setup: DirectorySetup): ConnectionDire
     return entry;
   };
 
-  const close = async (id: string, call: Call): Promise<void> => {
+  const close = async (id: string, call: Call, by?: Connection): Promise<void> => {
     const entry = live.get(id);
     if (entry === undefined) return;
     const timeoutMs = remaining(call, setup.clock);
-    await entry.ask<void>((replyTo) => ({ type: 'close', call, replyTo }), { timeoutMs });
+    await entry.ask<void>((replyTo) => ({ type: 'close', call, by, replyTo }), { timeoutMs });
   };
 
   return {
-    request: ({ connection, preferences, closeAtMs, call }) =>
-      (live.get(connection.id) ?? spawn(connection.id)).ask<Connection>(
-        (replyTo) => ({ type: 'request', connection, preferences, closeAtMs, call, replyTo }),
+    request: ({ call, ...entered }) =>
+      (live.get(entered.connection.id) ?? spawn(entered.connection.id)).ask<Connection>(
+        (replyTo) => ({ type: 'request', ...entered, call, replyTo }),
         { timeoutMs: remaining(call, setup.clock), signal: call.signal },
       ),
     close,

@@ -7,10 +7,10 @@ import { asNsmError, describeError, invariant, NsmError } from '../../protocols/
 import {
   type Connection,
   ConnectionEventType,
-  type Mechanism,
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import { withoutFarEnd } from '../../protocols/nsm/far-end.ts';
+import { isPassedBy } from '../../protocols/nsm/path.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
 import {
@@ -23,7 +23,7 @@ import {
 } from './closing.ts';
 import { compact } from './compact.ts';
 import type { Intent } from './connection-table.ts';
-import type { Call, HopMemory } from './hop.ts';
+import type { Call, EnteredRequest, HopMemory } from './hop.ts';
 import { isClosedBehind, type KeepingSetup, keepLonger, refreshedFor } from './keeping.ts';
 import type { Monitor } from './monitor.ts';
 import { type Repair, repairAt } from './repair.ts';
@@ -39,17 +39,14 @@ export interface NextHopChanged extends NextHopNews {
 
 /** What others may tell a connection. */
 export type ConnectionMessage =
+  | ({ readonly type: 'request'; readonly replyTo: ReplyTo<Connection> } & EnteredRequest)
   | {
-      readonly type: 'request';
-      /** In this hop's view of the path. */
-      readonly connection: Connection;
-      readonly preferences: readonly Mechanism[];
-      /** When this hop closes the connection unless it is refreshed, on the monotonic clock. */
-      readonly closeAtMs: number;
+      readonly type: 'close';
       readonly call: Call;
-      readonly replyTo: ReplyTo<Connection>;
+      /** What the caller sent, in this hop's view of the path; undefined where this process closes by itself. */
+      readonly by?: Connection | undefined;
+      readonly replyTo: ReplyTo<void>;
     }
-  | { readonly type: 'close'; readonly call: Call; readonly replyTo: ReplyTo<void> }
   /** The next hop's monitor said something about this connection. */
   | NextHopChanged
   | { readonly type: 'nextHopLost' }
@@ -195,7 +192,7 @@ async function build(
   state: ConnectionState,
   message: Extract<Message, { type: 'request' }>,
 ): Promise<Intent> {
-  const { preferences, closeAtMs, call } = message;
+  const { preferences, closeAtMs, call, replaces } = message;
   const keeping = setup.keeper && {
     keeping: refreshedFor(closeAtMs - context.clock.nowMs()),
   };
@@ -207,6 +204,7 @@ async function build(
     connection,
     preferences,
     previous,
+    ...(previous === undefined && replaces !== undefined ? { replaces } : {}),
     reselect,
     call: previous === undefined || reselect ? toItsEnd(call, context) : call,
     // During a refresh what is established stays recorded as such: a crash must not cost a healthy wire.
@@ -319,11 +317,16 @@ async function onClose(
   setup: ConnectionSetup,
   context: Context,
   state: ConnectionState,
-  { call, replyTo }: Extract<Message, { type: 'close' }>,
+  { call, by, replyTo }: Extract<Message, { type: 'close' }>,
 ): Promise<ConnectionState> {
   if (state.phase !== 'established') {
     replyTo.tell(undefined);
     return state.phase === 'idle' ? retireSoon(setup, context, state) : state;
+  }
+  // A hop that another one has taken the place of, and that hears of it late, ends its own part alone.
+  if (by !== undefined && isPassedBy(state.intent.connection, by)) {
+    replyTo.tell(undefined);
+    return state;
   }
   const outcome = await closeOnce(setup, state.intent, call, context);
   const next = await ended(setup, context, state, { intent: state.intent, outcome });

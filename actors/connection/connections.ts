@@ -7,7 +7,13 @@ import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import { closeDelayMs } from '../../protocols/nsm/expiry.ts';
 import { type Connection, MonitorConnection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { NetworkService } from '../../protocols/nsm/gen/networkservice_pb.ts';
-import { enterPath, isUnanswered, leavePath, previousSegment } from '../../protocols/nsm/path.ts';
+import {
+  enterPath,
+  isUnanswered,
+  leavePath,
+  previousSegment,
+  replacedSegment,
+} from '../../protocols/nsm/path.ts';
 import {
   validateConnection,
   validateMonitorSelector,
@@ -58,13 +64,15 @@ export function createConnections(setup: ConnectionsSetup): Connections {
           callRemainingMs: call.deadlineMs - nowMs,
         });
         const closeAtMs = nowMs + closeAfterMs;
+        const replaces = replacedSegment(message.connection, setup.name);
         const preferences = message.mechanismPreferences;
         const caller = message.connection ?? connection;
         const isFirst = isUnanswered(caller);
         const token = previousSegment(connection)?.token ?? '';
         if (isFirst) underWay.set(caller.id, { id: connection.id, token });
         try {
-          const answer = await directory.request({ connection, preferences, closeAtMs, call });
+          const entered = { connection, preferences, closeAtMs, call, replaces };
+          const answer = await directory.request(entered);
           return leavePath(answer, caller);
         } finally {
           if (underWay.get(caller.id)?.id === connection.id) underWay.delete(caller.id);
@@ -79,7 +87,7 @@ export function createConnections(setup: ConnectionsSetup): Connections {
         const made = underWay.get(message.id);
         const token = previousSegment(entered)?.token ?? '';
         if (made !== undefined && isSameSigner(made.token, token)) ids.add(made.id);
-        await Promise.all([...ids].map((id) => directory.close(id, call)));
+        await Promise.all([...ids].map((id) => directory.close(id, call, entered)));
         return create(EmptySchema);
       }),
   });

@@ -17,6 +17,17 @@ export interface Call {
   readonly operation?: Operation;
 }
 
+/** A Request that has stepped into this hop's view of the path. */
+export interface EnteredRequest {
+  readonly connection: Connection;
+  readonly preferences: readonly Mechanism[];
+  /** When this hop closes the connection unless it is refreshed, on the monotonic clock. */
+  readonly closeAtMs: number;
+  readonly call: Call;
+  /** As in `HopRequest`. */
+  readonly replaces?: ReplacedHop | undefined;
+}
+
 /** What a role keeps per connection beside the connection itself. */
 export interface HopMemory {
   /** URL of the next hop; absent at the last one. */
@@ -36,12 +47,21 @@ export interface LeftHop {
   readonly connection: Connection;
 }
 
+/** A hop that stood in the place of this one. It may hold what it made, and may be gone. */
+export interface ReplacedHop {
+  readonly name: string;
+  /** Of the connection there. */
+  readonly id: string;
+}
+
 export interface HopRequest {
   /** In this hop's own view of the path, tokens updated. */
   readonly connection: Connection;
   readonly preferences: readonly Mechanism[];
   /** What an earlier call returned; undefined on the first request. */
   readonly previous: { readonly connection: Connection; readonly memory: HopMemory } | undefined;
+  /** Whose place in the path this hop takes, in a first Request: name and connection id of the hop before. */
+  readonly replaces?: ReplacedHop;
   /** The client asks for another Endpoint: choose anew, and leave the old next hop once the new path is ready. */
   readonly reselect: boolean;
   readonly call: Call;

@@ -10,6 +10,7 @@ import {
   NetworkService,
   NetworkServiceRequestSchema,
 } from '../../protocols/nsm/gen/networkservice_pb.ts';
+import { foundNobody } from '../../protocols/nobody-there.ts';
 import { isUnanswered } from '../../protocols/nsm/path.ts';
 import { leadsToSame } from '../../protocols/nsm/same-hop.ts';
 import type { Clock, WallClock } from '../../protocols/ports/clock.ts';
@@ -72,12 +73,9 @@ export function createNextHop(setup: NextHopSetup): NextHop {
  */
 function mayHold(sent: Connection, thrown: unknown): boolean {
   if (!isUnanswered(sent) || !(thrown instanceof NsmError)) return false;
-  const { hop, rule } = thrown.details;
-  return hop === undefined && !neverReached.has(rule ?? '') && unanswered.has(thrown.code);
+  return thrown.details.hop === undefined && !foundNobody(thrown) && unanswered.has(thrown.code);
 }
 
-/** Rules of those who found nobody to ask. */
-const neverReached: ReadonlySet<string> = new Set(['listener', 'responders', 'dialer']);
 const unanswered: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
   'DEADLINE_EXCEEDED',

@@ -131,6 +131,25 @@ export function nextSegment(connection: Connection): PathSegment | undefined {
   return path === undefined ? undefined : path.pathSegments[path.index + 1];
 }
 
+/** Whose place in the path the component `name` takes: the next segment of the message, where that is another's. */
+export function replacedSegment(
+  connection: Connection | undefined,
+  name: string,
+): PathSegment | undefined {
+  const next = connection === undefined ? undefined : nextSegment(connection);
+  const isOwn = connection?.path?.pathSegments[connection.path.index]?.name === name;
+  return isOwn || next?.name === name ? undefined : next;
+}
+
+/**
+ * Whether the message comes from a hop that the connection goes through no more: another segment stands in that hop's
+ * place. Both in the view of the receiver.
+ */
+export function isPassedBy(stored: Connection, message: Connection): boolean {
+  const [now, said] = [previousSegment(stored), previousSegment(message)];
+  return now !== undefined && said !== undefined && now.id !== said.id;
+}
+
 /**
  * In the view of a hop that is no client: the path ends with it, so no hop behind it has answered. Its segment's id is made
  * up for this connection alone, which a client's need not be.

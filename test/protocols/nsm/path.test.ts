@@ -9,10 +9,12 @@ import { limits } from '../../../protocols/limits.ts';
 import { ConnectionSchema } from '../../../protocols/nsm/gen/connection_pb.ts';
 import {
   enterPath,
+  isPassedBy,
   leavePath,
   nextSegment,
   ownSegment,
   previousSegment,
+  replacedSegment,
   trimPath,
   validatePath,
   withSegment,
@@ -110,6 +112,38 @@ describe('enterPath', () => {
       const long = withSegment(connectionOf(['nsc', 'x'], 0), 1, change);
       expect(refusal(() => validatePath(long)).details.rule).toContain('path_segments[1]');
     }
+  });
+});
+
+describe('who takes the place of another', () => {
+  const sent = (index: number, second = 'a', id = 'id-1') =>
+    create(ConnectionSchema, {
+      id: index === 0 ? 'id-0' : id,
+      path: {
+        index,
+        pathSegments: [
+          { name: 'mgr', id: 'id-0' },
+          { name: second, id },
+          { name: 'nse', id: 'id-2' },
+        ],
+      },
+    });
+
+  it('finds whom it replaces in what it is sent; who was there before, or is the first, replaces nobody', () => {
+    expect(replacedSegment(sent(0), 'b')).toMatchObject({ name: 'a', id: 'id-1' });
+    expect(replacedSegment(sent(0), 'a')).toBeUndefined();
+    expect(replacedSegment(sent(0), 'mgr')).toBeUndefined();
+    expect(replacedSegment(undefined, 'b')).toBeUndefined();
+    expect(replacedSegment(sent(2), 'c')).toBeUndefined();
+  });
+
+  it('is told from who was there before by the hop behind, which keeps its own id', () => {
+    const stored = enterPath(sent(1, 'b', 'made'), 'nse', neverNew);
+    const late = enterPath(sent(1), 'nse', neverNew);
+    expect(late.id).toBe(stored.id);
+    expect(isPassedBy(stored, late)).toBe(true);
+    expect(isPassedBy(stored, stored)).toBe(false);
+    expect(isPassedBy(sent(0), sent(0))).toBe(false);
   });
 });
 
