@@ -123,7 +123,10 @@ export const bridgeCrossConnect: CrossConnect = {
     const master = joint.current.bridge?.index ?? { register: 'bridge' };
     for (const { index, name, kept } of [joint.client, joint.endpoint]) {
       program.add(`put ${name} on the bridge`, changeLink({ index, master }), {
-        undo: kept === undefined ? [changeLink({ index, master: 0 })] : undefined,
+        undo:
+          kept === undefined || kept.taken !== undefined
+            ? [changeLink({ index, master: kept?.taken?.master ?? 0 })]
+            : undefined,
       });
       // One that was replaced when a process ended may be wanted again.
       if (kept !== undefined) program.add(`let ${name} hear`, setFlooded(index, true));

@@ -15,7 +15,7 @@ import type { NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { type JointLink, jointIn, jointRequests } from './joints.ts';
 import { missingOf, type SeenEnd } from './missing.ts';
 import type { OwnerMarks } from './owner.ts';
-import { formatTag, isNameOf } from './owner.ts';
+import { formatTag, isNameOf, parseOthersTag } from './owner.ts';
 import { run } from './run.ts';
 import type { CurrentWire, EndState, Side } from './wire-state.ts';
 import { sides } from './wire-state.ts';
@@ -103,8 +103,11 @@ function seenEnd(
   state: EndState,
   { found, isFiltered }: { readonly found: readonly NetlinkAnswer[]; readonly isFiltered: boolean },
 ): SeenEnd {
-  const [link, ...joints] = found;
-  const there = linkIn(link);
+  const [answer, ...joints] = found;
+  const link = linkIn(answer);
+  // What another forwarder has taken over is gone from here.
+  const isOurs = link !== undefined && parseOthersTag(marks.owner, link.alias) === undefined;
+  const there = isOurs ? link : undefined;
   return {
     name: state.name,
     ...(there === undefined ? {} : { link: there }),

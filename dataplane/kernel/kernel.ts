@@ -41,12 +41,13 @@ import { wakeRisen } from './wake-workload.ts';
 import { describeObserved, describeUnreadable } from './describe-observed.ts';
 import { createLooks } from './looks.ts';
 import { untilPassed } from './in-flight.ts';
-import { isInTheWay, stale, takenError, withNamespaceRule } from './refusals.ts';
+import { isInTheWay, isUpToRename, stale, takenError, withNamespaceRule } from './refusals.ts';
+import { clearLeft, stillOwned } from './take-over.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
 import type { PlanContext } from './wire-plan.ts';
 import { planWire } from './wire-plan.ts';
 import type { CurrentWire, EndState } from './wire-state.ts';
-import { absentWire, endsOf, fittingState, sides } from './wire-state.ts';
+import { absentWire, endsOf, fittingState, leavingOf, sides } from './wire-state.ts';
 import { WireTable } from './wire-table.ts';
 
 export interface KernelDataplaneOptions extends Owner {
@@ -89,6 +90,8 @@ class KernelDataplane implements Dataplane {
   readonly #policies;
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
   #features: Promise<KernelFeatures> | undefined;
+  /** Until it has refused to. */
+  #renamesUp = true;
   #stopWatching: (() => void) | undefined;
 
   constructor(options: KernelDataplaneOptions) {
@@ -101,6 +104,7 @@ class KernelDataplane implements Dataplane {
       marks: this.#marks,
       known: (index) => this.#wires.watched(index)?.tag,
       removals: this.#removals,
+      isJoinedOutside: options.isJoinedOutside === true,
     });
     this.#policies = createPolicyUse(options.netlink);
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
@@ -250,7 +254,8 @@ class KernelDataplane implements Dataplane {
 
   async #ensureLocked(wire: Wire, making: Making, budget: Budget): Promise<void> {
     const known = this.#wires.get(wire.id);
-    const current = known === undefined ? absentWire : fittingState(known, wire);
+    const nothingKnown = wire.replaces === undefined ? absentWire : undefined;
+    const current = known === undefined ? nothingKnown : fittingState(known, wire);
     try {
       await this.#convergeFrom(current, wire, making, budget);
     } catch (error) {
@@ -271,6 +276,10 @@ class KernelDataplane implements Dataplane {
       if (failure === undefined) return;
       if (isInTheWay(failure) && current.hasForeignFilters !== true) {
         current = { ...current, hasForeignFilters: true };
+        continue;
+      }
+      if (isUpToRename(failure) && this.#renamesUp) {
+        this.#renamesUp = false;
         continue;
       }
       const mayHelp = stale.includes(failure.errno) && attempt < attemptsMax;
@@ -310,6 +319,7 @@ class KernelDataplane implements Dataplane {
       filtersSources: features.sourceFilter,
       mtu,
       policies: await this.#policies.plan(wire, current.isFresh === true, budget),
+      renamesUp: this.#renamesUp,
     };
     const plan = planWire(context, wire, current);
     const filtered =
@@ -331,9 +341,11 @@ class KernelDataplane implements Dataplane {
     await this.#policies.settle(wire, budget);
     const isReplacing = current.replaced.length > 0 || joined?.isReplacing === true;
     if (isReplacing) await untilPassed(this.#options.clock);
-    await this.#settle(wire.id, joined);
-    await this.#removeEnds(wire.id, current.replaced, budget);
+    await this.#doubting(wire.id, () => joined?.settle());
+    await this.#doubting(wire.id, () => this.#removals.remove(leavingOf(current), budget));
     await this.#filter.release(endsOf(current), endsOf(state), budget);
+    const left = { current, policies: this.#policies };
+    await this.#doubting(wire.id, () => clearLeft(this.#looking(budget), wire, left));
     await wakeRisen(this.#netlink, wire, current, budget);
     return undefined;
   }
@@ -365,19 +377,10 @@ class KernelDataplane implements Dataplane {
     return joinOutside({ netlink: this.#netlink, joining, ...made });
   }
 
-  async #settle(id: string, joined: Joined | undefined): Promise<void> {
+  /** What fails here has left the wire in a state that nobody has looked at. */
+  async #doubting(id: string, work: () => Promise<void> | undefined): Promise<void> {
     try {
-      await joined?.settle();
-    } catch (error) {
-      this.#wires.doubt(id);
-      throw error;
-    }
-  }
-
-  async #removeEnds(id: string, ends: readonly EndState[], budget: Budget): Promise<void> {
-    try {
-      const indexes = ends.map(({ index }) => index);
-      await this.#removals.remove(indexes, budget);
+      await work();
     } catch (error) {
       this.#wires.doubt(id);
       throw error;
@@ -392,12 +395,13 @@ class KernelDataplane implements Dataplane {
 
   async #removeLocked(ids: readonly string[], budget: Budget): Promise<void> {
     const ends: EndState[] = [];
+    const remembered: EndState[] = [];
     const indexes: number[] = [];
     let inventory: Inventory | undefined;
     for (const id of ids) {
       const known = this.#wires.get(id);
       if (known !== undefined && known !== 'unknown') {
-        ends.push(...endsOf(known));
+        remembered.push(...endsOf(known));
         if (known.bridge !== undefined) indexes.push(known.bridge.index);
         continue;
       }
@@ -407,9 +411,11 @@ class KernelDataplane implements Dataplane {
     }
     for (const id of ids) this.#wires.forget(id);
     try {
-      await this.#removals.remove([...ends.map(({ index }) => index), ...indexes], budget);
+      const ours = await stillOwned(this.#looking(budget), remembered);
+      const links = [...ends, ...ours].map(({ index }) => index);
+      await this.#removals.remove([...links, ...indexes], budget);
       // No other wire can share a tunnel's device, so nothing remains that needs its entries.
-      await this.#filter.release(ends, [], budget);
+      await this.#filter.release([...ends, ...remembered], [], budget);
     } catch (error) {
       for (const id of ids) this.#wires.doubt(id);
       throw error;

@@ -3,10 +3,17 @@
 
 import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
-import { type Inventory, type KnownTags, observeWire, takeInventory } from './observe.ts';
+import {
+  type Inventory,
+  type KnownTags,
+  observeWire,
+  type OwnedLink,
+  takeInventory,
+} from './observe.ts';
 import type { OwnerMarks } from './owner.ts';
 import { laterVersionError } from './refusals.ts';
 import type { Removals } from './removals.ts';
+import { isJoinedByKernel, isOfSameClient, linksLeftFor } from './take-over.ts';
 import type { CurrentWire } from './wire-state.ts';
 
 export interface LooksSetup {
@@ -14,6 +21,7 @@ export interface LooksSetup {
   readonly marks: OwnerMarks;
   readonly known: KnownTags;
   readonly removals: Removals;
+  readonly isJoinedOutside: boolean;
 }
 
 export interface Looks {
@@ -26,7 +34,8 @@ export interface Looks {
   at(wire: Wire, budget: Budget): Promise<CurrentWire & { readonly isFresh: true }>;
 }
 
-export function createLooks({ netlink, marks, known, removals }: LooksSetup): Looks {
+export function createLooks(setup: LooksSetup): Looks {
+  const { netlink, marks, known, removals, isJoinedOutside } = setup;
   /** The look that has not begun yet, and the end of the one before it. */
   let nextLook: Promise<Inventory> | undefined;
   let lastLook: Promise<unknown> = Promise.resolve();
@@ -53,6 +62,23 @@ export function createLooks({ netlink, marks, known, removals }: LooksSetup): Lo
     return look;
   };
 
+  /** What another forwarder left that the wire can go on with; what it cannot go on with makes way. */
+  const leftFor = async (
+    wire: Wire,
+    found: Inventory,
+    budget: Budget,
+  ): Promise<readonly OwnedLink[]> => {
+    const links = linksLeftFor(marks, wire, found);
+    const context = { netlink, marks, budget };
+    if (links.length === 0 || !(await isOfSameClient(context, wire, links))) return [];
+    if (!isJoinedOutside && (await isJoinedByKernel(context, links))) return links;
+    await removals.remove(
+      links.map(({ link }) => link.index),
+      budget,
+    );
+    return [];
+  };
+
   return {
     inventory,
     clean,
@@ -63,7 +89,9 @@ export function createLooks({ netlink, marks, known, removals }: LooksSetup): Lo
       if (unreadable !== undefined) {
         throw laterVersionError(wire.id, unreadable.tag.version, marks.tagVersion);
       }
-      const observed = await observeWire({ netlink, marks, budget }, wire, found);
+      const context = { netlink, marks, budget };
+      const left = await leftFor(wire, found, budget);
+      const observed = await observeWire(context, wire, { inventory: found, left });
       return { ...observed, isFresh: true };
     },
   };

@@ -16,7 +16,7 @@ import { getNamespaceId, parseNamespaceId } from '../../protocols/netlink/namesp
 import type { Budget, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkAnswer, NetlinkStep } from '../../protocols/ports/netlink.ts';
 import type { OwnerMarks, Tag } from './owner.ts';
-import { generationOf, linkName, parseTag } from './owner.ts';
+import { generationOf, linkName, parseOthersTag, parseTag } from './owner.ts';
 import { run } from './run.ts';
 import type { CurrentWire, EndConfiguration, EndState, Side } from './wire-state.ts';
 import { nothingConfigured, sides } from './wire-state.ts';
@@ -26,6 +26,15 @@ export interface OwnedLink {
   readonly tag: Tag;
   /** Set where somebody took the tag off or wrote another text. */
   readonly lostTag?: true;
+  /** Set where the tag is still that of the forwarder that the wire went through before. */
+  readonly isTakenOver?: true;
+}
+
+/** A link of another forwarder of this installation. */
+export interface OthersLink {
+  readonly link: Link;
+  readonly forwarder: string;
+  readonly tag: Tag;
 }
 
 export interface Inventory {
@@ -34,6 +43,7 @@ export interface Inventory {
   readonly unreadable: ReadonlyMap<string, readonly OwnedLink[]>;
   /** Left untagged by a crash between creation and tagging. */
   readonly halfMade: readonly Link[];
+  readonly others: readonly OthersLink[];
   /** Every other name in use in the node's namespace, with the wire of ours that has it. */
   readonly names: ReadonlyMap<string, string | undefined>;
 }
@@ -52,6 +62,7 @@ export async function takeInventory(
   const byWire = new Map<string, OwnedLink[]>();
   const unreadable = new Map<string, OwnedLink[]>();
   const halfMade: Link[] = [];
+  const others: OthersLink[] = [];
   const names = new Map<string, string | undefined>();
   for (const message of answers[0]?.[0]?.messages ?? []) {
     const link = parseLink(message);
@@ -62,17 +73,23 @@ export async function takeInventory(
       continue;
     }
     names.set(link.name, owned?.tag.wireId);
-    if (owned === undefined) continue;
+    if (owned === undefined) {
+      const theirs = parseOthersTag(marks.owner, link.alias);
+      if (theirs !== undefined) others.push({ link, ...theirs });
+      continue;
+    }
     const { version, wireId } = owned.tag;
     const wires = version > marks.tagVersion ? unreadable : byWire;
     wires.set(wireId, [...(wires.get(wireId) ?? []), owned]);
   }
-  return { byWire, unreadable, halfMade, names };
+  return { byWire, unreadable, halfMade, others, names };
 }
 
 function ownedLink(marks: OwnerMarks, known: KnownTags, link: Link): OwnedLink | undefined {
   const tag = parseTag(marks.owner, link.alias);
   if (tag !== undefined) return { link, tag };
+  // Not lost, but taken over.
+  if (parseOthersTag(marks.owner, link.alias) !== undefined) return undefined;
   const lost = known(link.index);
   return lost === undefined ? undefined : { link, tag: lost, lostTag: true };
 }
@@ -81,14 +98,15 @@ function isHalfMade(marks: OwnerMarks, link: Link): boolean {
   return link.alias === '' && link.group === marks.group && link.name.startsWith(marks.namePrefix);
 }
 
-/** What of the wanted wire is there. */
+/** What of the wanted wire is there, `left` by another forwarder included. */
 export async function observeWire(
   context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
   wire: Wire,
-  inventory: Inventory,
+  { inventory, left }: { readonly inventory: Inventory; readonly left: readonly OwnedLink[] },
 ): Promise<CurrentWire> {
   const { marks } = context;
-  const owned = inventory.byWire.get(wire.id) ?? [];
+  const own = inventory.byWire.get(wire.id) ?? [];
+  const owned = [...own, ...left];
   const states: EndState[] = [];
   const kept: { client?: EndState; endpoint?: EndState } = {};
   for (const side of sides) {
@@ -98,21 +116,25 @@ export async function observeWire(
       else states.push(found.state);
     }
   }
-  const bridge = owned.find(({ tag }) => tag.role === 'bridge');
+  const bridge = own.find(({ tag }) => tag.role === 'bridge');
   const { name = '', index = 0 } = bridge?.link ?? {};
+  const leftOver = left.filter(({ tag }) => tag.role === 'bridge').map(({ link }) => link.index);
   return {
     ...kept,
     ...(bridge === undefined ? {} : { bridge: { name, index, tag: bridge.tag } }),
     replaced: states,
+    ...(left.length === 0 ? {} : { leftOver }),
     attempt: freeAttempt(marks, wire.id, inventory),
   };
 }
 
 /** A wire's link as a state, when nothing more is known than the link itself. */
 export function bareState(marks: OwnerMarks, side: Side, owned: OwnedLink): EndState {
-  const { link, tag, lostTag } = owned;
+  const { link, tag, lostTag, isTakenOver } = owned;
+  const { alias, group, master } = link;
   return {
     ...(lostTag === undefined ? {} : { lostTag }),
+    ...(isTakenOver === undefined ? {} : { taken: { alias, group, master } }),
     side,
     generation: generationOf(marks, side, link.name),
     name: link.name,
@@ -150,6 +172,16 @@ function freeAttempt(marks: OwnerMarks, wireId: string, inventory: Inventory): n
     if (!names.some(isOthers)) return attempt;
   }
   return 0;
+}
+
+/** Whether the link is the wanted end of that side already, or can become it as it stands. */
+export async function isRightEnd(
+  context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
+  wire: Wire,
+  owned: OwnedLink,
+): Promise<boolean> {
+  const { role } = owned.tag;
+  return role !== 'bridge' && (await inspectEnd(context, wire, owned, role)).isRight;
 }
 
 async function inspectEnd(

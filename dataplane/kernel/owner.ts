@@ -119,6 +119,24 @@ export function formatTag(owner: Owner, tag: Tag): string {
 
 /** The tag in a link's alias, if it is this owner's. */
 export function parseTag(owner: Owner, alias: string): Tag | undefined {
+  const read = readTag(alias);
+  const isOurs = read?.installation === owner.installation && read.forwarder === owner.forwarder;
+  return isOurs ? read.tag : undefined;
+}
+
+/** The tag in a link's alias and whose it is, if it is another forwarder's of the owner's installation. */
+export function parseOthersTag(
+  owner: Owner,
+  alias: string,
+): { readonly forwarder: string; readonly tag: Tag } | undefined {
+  const read = readTag(alias);
+  const isOthers = read?.installation === owner.installation && read.forwarder !== owner.forwarder;
+  return isOthers ? read : undefined;
+}
+
+function readTag(
+  alias: string,
+): { readonly installation: string; readonly forwarder: string; readonly tag: Tag } | undefined {
   const match = /^vwire\/(\d{1,6}) (.*)$/.exec(alias);
   if (match === null) return undefined;
   const fields = new Map<string, string>();
@@ -128,13 +146,14 @@ export function parseTag(owner: Owner, alias: string): Tag | undefined {
   }
   const role = fields.get('e');
   const wireId = fields.get('w');
-  if (fields.get('i') !== owner.installation || fields.get('f') !== owner.forwarder)
-    return undefined;
+  const installation = fields.get('i');
+  const forwarder = fields.get('f');
+  if (installation === undefined || forwarder === undefined) return undefined;
   if (wireId === undefined || !isRole(role)) return undefined;
   const interfaceName = fields.get('n');
   const macAddress = fields.get('m')?.match(/../g)?.join(':');
   const remoteIp = fields.get('r');
-  return {
+  const tag: Tag = {
     version: Number(match[1]),
     wireId,
     role,
@@ -143,6 +162,7 @@ export function parseTag(owner: Owner, alias: string): Tag | undefined {
     ...(remoteIp === undefined ? {} : { remoteIp, remotePort: Number(fields.get('p')) }),
     isDone: fields.has('done'),
   };
+  return { installation, forwarder, tag };
 }
 
 function isRole(text: string | undefined): text is LinkRole {

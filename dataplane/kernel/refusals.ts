@@ -1,14 +1,18 @@
 // The kernel's refusals in the terms of the port: which rule, what was found, what to do.
 
 import { NsmError } from '../../protocols/errors.ts';
-import { namespaceRules, type Wire } from '../../protocols/ports/dataplane.ts';
+import { namespaceRules, takenOverRule, type Wire } from '../../protocols/ports/dataplane.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import type { NetlinkFailure } from '../../protocols/ports/netlink.ts';
-import type { Inventory } from './observe.ts';
+import type { Inventory, OthersLink } from './observe.ts';
 import { sides } from './wire-state.ts';
 
 /** Something of the wire's is there already, and is another's. */
-export function takenError(wire: Wire, failure: NetlinkFailure, { byWire }: Inventory): NsmError {
+export function takenError(
+  wire: Wire,
+  failure: NetlinkFailure,
+  { byWire, others }: Inventory,
+): NsmError {
   const vxlan = /^create VXLAN (\d+)/.exec(failure.what);
   if (vxlan !== null) {
     const holder = [...byWire].find(([, links]) =>
@@ -22,6 +26,16 @@ export function takenError(wire: Wire, failure: NetlinkFailure, { byWire }: Inve
       connectionId: wire.id,
     });
   }
+  const holder = otherHolder(wire, failure, others);
+  if (holder !== undefined) {
+    return new NsmError('ALREADY_EXISTS', 'another forwarder has taken the wire over', {
+      rule: takenOverRule,
+      expected: 'a wire that no other forwarder of the installation carries',
+      found: `forwarder ${holder.forwarder} carries it as ${holder.tag.wireId}`,
+      remedy: 'close it here; it is whole there',
+      connectionId: wire.id,
+    });
+  }
   return new NsmError('ALREADY_EXISTS', `could not ${failure.what}: the name is taken`, {
     rule: 'interface name',
     expected: 'a name that no other interface of the namespace has',
@@ -29,6 +43,23 @@ export function takenError(wire: Wire, failure: NetlinkFailure, { byWire }: Inve
     remedy: 'choose another interface name, or remove the interface that has it',
     connectionId: wire.id,
   });
+}
+
+/** Known by the MAC, which follows from the connection at the client's manager, whoever carries it. */
+function otherHolder(
+  { client }: Wire,
+  { what }: NetlinkFailure,
+  others: readonly OthersLink[],
+): OthersLink | undefined {
+  if (client.kind !== 'kernel') return undefined;
+  const { interfaceName, netns, macAddress } = client;
+  if (what !== `create ${interfaceName} in ${netns}`) return undefined;
+  return others.find(
+    ({ tag }) =>
+      tag.role === 'client' &&
+      tag.interfaceName === interfaceName &&
+      tag.macAddress === macAddress.toLowerCase(),
+  );
 }
 
 export function laterVersionError(wireId: string, found: number, readable: number): NsmError {
@@ -63,6 +94,11 @@ export const stale: readonly number[] = [
   errno.invalid,
   errno.noSuchRoute,
 ];
+
+/** A link that is up is not renamed by this kernel. */
+export function isUpToRename({ what, errno: number }: NetlinkFailure): boolean {
+  return number === errno.busy && what.startsWith('rename ');
+}
 
 /** A filter of another kind stands where the redirect belongs. */
 export function isInTheWay({ what, errno: number }: NetlinkFailure): boolean {

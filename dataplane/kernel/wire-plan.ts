@@ -47,6 +47,8 @@ export interface PlanContext {
   readonly mtu: number;
   /** Undefined where the client's end neither wants nor may have any. */
   readonly policies: PolicyPlan | undefined;
+  /** Whether this kernel renames links that are up. */
+  readonly renamesUp: boolean;
 }
 
 export interface WirePlan {
@@ -244,25 +246,45 @@ function adjustEnd(
   plan: EndPlan & { readonly kept: EndState },
 ): void {
   const { end, kept, name, index } = plan;
-  program.add(`find ${name}`, getLink(index));
-  // Kernels before 6.2 rename no link that is up; it comes up again with the rest.
-  if (kept.name !== name) {
-    program.add(`set ${kept.name} down`, changeLink({ index, isUp: false }));
-    program.add(`rename ${kept.name} to ${name}`, changeLink({ index, name }));
-  }
+  // Another forwarder may have taken it over since.
+  const isKnownOurs = kept.isSettled && kept.taken === undefined;
+  program.add(`find ${name}`, getLink(index), isKnownOurs ? { expect: inGroup(context) } : {});
+  if (kept.name !== name) renameEnd(program, context, plan);
   if (context.mtu !== kept.mtu) {
     program.add(`set MTU ${context.mtu} on ${name}`, changeLink({ index, mtu: context.mtu }), {
       undo: [changeLink({ index, mtu: kept.mtu })],
     });
   }
   if (end.kind === 'vxlan') moveRemote(program, { index, end, kept });
-  const before = formatTag(context.marks.owner, kept.tag);
+  const before = kept.taken?.alias ?? formatTag(context.marks.owner, kept.tag);
   const alias = formatTag(context.marks.owner, { ...plan.tag, isDone: kept.tag.isDone });
+  const [to, from] = kept.taken === undefined ? [] : [context.marks.group, kept.taken.group];
   if (before !== alias || kept.lostTag === true) {
-    program.add(`tag ${name}`, changeLink({ index, alias }), {
-      undo: [changeLink({ index, alias: before })],
+    program.add(`tag ${name}`, changeLink({ index, alias, ...(to && { group: to }) }), {
+      undo: [changeLink({ index, alias: before, ...(from && { group: from }) })],
     });
   }
+}
+
+const inGroup = ({ marks }: PlanContext) => ({
+  headerLengthBytes: linkHeaderLength,
+  attribute: linkAttribute.group,
+  value: marks.group,
+});
+
+/** Kernels before 6.2 rename no link that is up; it comes up again with the rest. */
+function renameEnd(
+  program: ProgramBuilder,
+  { renamesUp }: PlanContext,
+  { kept, name, index }: EndPlan & { readonly kept: EndState },
+): void {
+  const down = changeLink({ index, isUp: false });
+  const up = changeLink({ index, isUp: true });
+  if (!renamesUp) program.add(`set ${kept.name} down`, down);
+  const back = changeLink({ index, name: kept.name });
+  program.add(`rename ${kept.name} to ${name}`, changeLink({ index, name }), {
+    undo: renamesUp ? [back] : [down, back, up],
+  });
 }
 
 function moveRemote(

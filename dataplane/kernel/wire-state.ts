@@ -27,6 +27,8 @@ export interface EndState {
   readonly tag: Tag;
   /** Set where the link carries another text than this tag: somebody changed it. */
   readonly lostTag?: boolean;
+  /** Set where it is taken over from another forwarder: what the link says of itself until then. */
+  readonly taken?: { readonly alias: string; readonly group: number; readonly master: number };
   readonly mtu: number;
   /** Up and in the owner's group, so that nothing need be said to it; each word is an event that others act on. */
   readonly isSettled: boolean;
@@ -50,6 +52,8 @@ export interface CurrentWire {
   readonly bridge?: BridgeState;
   /** Ends that the wanted wire cannot use: switched away from, then removed. */
   readonly replaced: readonly EndState[];
+  /** Indexes of what another forwarder left of the wire beside its ends; present where the wire is taken over. */
+  readonly leftOver?: readonly number[];
   /** Tunnels whose device somebody deleted: what the filter of outer sources has of them is still there. */
   readonly lost?: readonly EndState[];
   /** Distinguishes this wire's names from those of another wire with the same hash. */
@@ -68,6 +72,11 @@ export function endsOf(
 ): EndState[] {
   const { replaced = [], lost = [] } = wire;
   return [...sides.flatMap((side) => wire[side] ?? []), ...replaced, ...lost];
+}
+
+/** Indexes of the links that go once the wire does without them. */
+export function leavingOf({ replaced, leftOver = [] }: CurrentWire): number[] {
+  return [...replaced.map(({ index }) => index), ...leftOver];
 }
 
 /** The remembered state, where it says enough about the wanted wire; else it must be looked at. */

@@ -80,6 +80,10 @@ export class SimulatedWorld {
     return wires;
   }
 
+  owners(): Iterable<string> {
+    return this.#wires.keys();
+  }
+
   /** Of all owners. */
   *wires(): Generator<SimulatedWire> {
     for (const wires of this.#wires.values()) yield* wires.values();

@@ -11,6 +11,8 @@ import {
   type DataplaneEvent,
   namespaceRules,
   type ObservedWire,
+  type ReplacedWire,
+  takenOverRule,
   type Wire,
   type WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
@@ -63,7 +65,7 @@ class SimulatedDataplane implements Dataplane {
 
   constructor(options: SimulatedDataplaneOptions) {
     this.#options = options;
-    this.#owner = `${options.installation} ${options.forwarder}`;
+    this.#owner = ownerOf(options.installation, options.forwarder);
   }
 
   async probe(budget: Budget): Promise<DataplaneCapabilities> {
@@ -81,9 +83,13 @@ class SimulatedDataplane implements Dataplane {
     await this.#begin('ensure', budget);
     const { world } = this.#options;
     const wires = world.wiresOf(this.#owner);
+    const undos: (() => void)[] = [];
+    if (wire.replaces !== undefined && !wires.has(wire.id)) {
+      this.#step('ensure', 'take over');
+      this.#takeOver(wire, wire.replaces, undos);
+    }
     const before = wires.get(wire.id) ?? nothing;
     if (!this.#isReadable(before)) throw laterVersion(wire.id);
-    const undos: (() => void)[] = [];
     const set = (change: Partial<SimulatedWire>) => {
       wires.set(wire.id, { ...(wires.get(wire.id) ?? before), ...change });
     };
@@ -102,12 +108,29 @@ class SimulatedDataplane implements Dataplane {
       set({ replaced: [] });
     } catch (error) {
       if (!(error instanceof Killed)) {
-        for (const undo of undos.reverse()) undo();
         if (before.client === undefined && before.endpoint === undefined) wires.delete(wire.id);
         else wires.set(wire.id, before);
+        for (const undo of undos.reverse()) undo();
       }
       throw error;
     }
+  }
+
+  /** What another forwarder left of the wire becomes this one's, where it is the same client's. */
+  #takeOver(wire: Wire, { forwarder, id }: ReplacedWire, undos: (() => void)[]): void {
+    const { world, installation } = this.#options;
+    const [own, others] = [this.#owner, ownerOf(installation, forwarder)].map((owner) =>
+      world.wiresOf(owner),
+    );
+    const left = others?.get(id);
+    if (left?.client === undefined || !this.#isReadable(left)) return;
+    if (!isSameDevice(left.client.end, madeEndOf(wire, 'client'))) return;
+    others?.delete(id);
+    own?.set(wire.id, left);
+    undos.push(() => {
+      own?.delete(wire.id);
+      others?.set(id, left);
+    });
   }
 
   async remove(ids: readonly string[], budget: Budget): Promise<void> {
@@ -229,9 +252,30 @@ class SimulatedDataplane implements Dataplane {
     try {
       return this.#options.world.makeEnd(end, mtu);
     } catch (error) {
+      if (error instanceof NsmError && error.code === 'ALREADY_EXISTS') {
+        throw this.#isTakenOver(end) ? takenOver(error) : error;
+      }
       if (!(error instanceof NsmError) || error.code !== 'NOT_FOUND') throw error;
       throw new NsmError(error.code, error.message, { rule: namespaceRules[side], cause: error });
     }
+  }
+
+  /** By the MAC, which follows from the client's connection, a wire is known whoever carries it. */
+  #isTakenOver(end: MadeEnd): boolean {
+    const { world, installation } = this.#options;
+    if (end.kind !== 'kernel') return false;
+    return [...world.owners()].some(
+      (owner) =>
+        owner !== this.#owner &&
+        owner.startsWith(ownerOf(installation, '')) &&
+        [...world.wiresOf(owner).values()].some(
+          ({ client }) =>
+            client?.end.kind === 'kernel' &&
+            client.end.netns === end.netns &&
+            client.end.interfaceName === end.interfaceName &&
+            client.end.macAddress === end.macAddress,
+        ),
+    );
   }
 
   async #begin(operation: string, budget: Budget): Promise<void> {
@@ -272,6 +316,13 @@ function slept(clock: Clock, ms: number, signal: AbortSignal | undefined): Promi
     signal?.addEventListener('abort', wake);
     if (signal?.aborted === true) wake();
   });
+}
+
+const ownerOf = (installation: string, forwarder: string): string => `${installation} ${forwarder}`;
+
+function takenOver(cause: NsmError): NsmError {
+  const { code, message, details } = cause;
+  return new NsmError(code, message, { ...details, rule: takenOverRule, cause });
 }
 
 function laterVersion(wireId: string): NsmError {

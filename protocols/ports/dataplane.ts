@@ -127,6 +127,14 @@ export interface Wire {
   readonly client: WireEnd;
   /** Towards the Endpoint. */
   readonly endpoint: WireEnd;
+  /** Whose wire this one takes the place of: what is there of it is taken over where its client's end is the same. */
+  readonly replaces?: ReplacedWire;
+}
+
+/** Made by another forwarder of the same installation. */
+export interface ReplacedWire {
+  readonly forwarder: string;
+  readonly id: string;
 }
 
 /** What `list` found under one wire's tag. */
@@ -189,6 +197,9 @@ export const namespaceRules = {
   client: 'namespace of the client',
   endpoint: 'namespace of the Endpoint',
 } as const;
+
+/** `details.rule` of ALREADY_EXISTS where another forwarder of this installation has taken the wire over. */
+export const takenOverRule = 'taken over';
 
 export interface Dataplane {
   readonly kind: 'kernel' | 'ovs' | 'vpp' | 'simulated';

@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
+import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { createInFlightClock } from '../sandbox/in-flight-clock.ts';
@@ -16,6 +17,7 @@ import { localWire, tunnel } from '../sandbox/wires.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
 import { type CarryingFixture, dataplaneInFlightContract } from './dataplane-in-flight.ts';
+import { dataplaneTakeOverContract } from './dataplane-take-over.ts';
 import { nodeFixture } from './node-fixture.ts';
 
 const budget = { timeoutMs: 10_000 };
@@ -24,6 +26,8 @@ interface KernelFixture extends CarryingFixture {
   /** What only a kernel's wire can suffer, at the side of the client. */
   harmKernel(harm: KernelHarm, wire: Wire): Promise<void>;
   filterTables(): Promise<readonly string[]>;
+  /** The first forwarder's wire, joined by something else than the kernel. */
+  joinOutside(wire: Wire): Promise<void>;
 }
 
 async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelFixture> {
@@ -50,6 +54,17 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelF
     },
     harmKernel: (harm: KernelHarm, wire: Wire) =>
       harmWire({ netlink: real, node: node.url }, harm, { wire, side: 'client' }),
+    async joinOutside(wire) {
+      const ends = createWireEnds({
+        netlink,
+        clock,
+        installation: 'ours',
+        forwarder: 'first',
+      });
+      const joined = { isReplacing: false, settle: async () => {}, undo: async () => {} };
+      await ends.ensure(wire, budget, { needsChecksums: false, join: async () => joined });
+      await ends.close();
+    },
     filterTables: () => tablesIn(real, node.url),
     failAt: (position: number) => faults.failAt(position),
     crashAt: (position) => faults.crashAt(position),
@@ -91,6 +106,32 @@ function redirectsHarmed(): void {
   });
 }
 
+/** Links that a switch joins are of no use to another forwarder, which does not know the switch. */
+function takenFromSwitch(): void {
+  test('a wire that a switch joined is made anew by who takes it over, under the same name, MAC and addresses', async () => {
+    const fixture = await makeFixture('redirect');
+    const [client, endpoint] = [fixture.namespace(), fixture.namespace()];
+    const wire = localWire({ client: client.url, endpoint: endpoint.url }, 1);
+    await fixture.joinOutside(wire);
+    const before = await fixture.interfaceIn(client, 'nsm-1');
+    const driver = fixture.driver({ forwarder: 'second' });
+    await driver.ensure(
+      { ...wire, id: 'next', replaces: { forwarder: 'first', id: wire.id } },
+      budget,
+    );
+    expect(before).toBeDefined();
+    expect(await fixture.interfaceIn(client, 'nsm-1')).toEqual({
+      ...before,
+      index: expect.any(Number),
+    });
+    expect(await driver.list(budget)).toMatchObject([{ id: 'next', complete: true }]);
+    expect(await fixture.objectCount()).toBe(2);
+    await driver.remove(['next'], budget);
+    expect(await fixture.objectCount()).toBe(0);
+    await fixture.close();
+  });
+}
+
 /** What a tunnel has beside its device. */
 function filterAfterHarm(): void {
   test('a tunnel that somebody deleted leaves nothing in the filter when its wire ends', async () => {
@@ -124,6 +165,9 @@ describe.skipIf(reason !== undefined)('the kernel', () => {
   dataplaneDamageContract('kernel, bridge', () => makeFixture('bridge'));
   dataplaneInFlightContract('kernel, redirect', () => makeFixture('redirect'));
   dataplaneInFlightContract('kernel, bridge', () => makeFixture('bridge'));
+  dataplaneTakeOverContract('kernel, redirect', () => makeFixture('redirect'));
+  dataplaneTakeOverContract('kernel, bridge', () => makeFixture('bridge'));
   redirectsHarmed();
   filterAfterHarm();
+  takenFromSwitch();
 });

@@ -5,6 +5,7 @@ import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
+import { dataplaneTakeOverContract } from './dataplane-take-over.ts';
 import type { DataplaneFixture } from './dataplane-fixture.ts';
 
 async function makeFixture(): Promise<DataplaneFixture> {
@@ -64,3 +65,4 @@ async function makeFixture(): Promise<DataplaneFixture> {
 
 dataplaneContract('simulated', makeFixture, { wireCount: 1000 });
 dataplaneDamageContract('simulated', makeFixture);
+dataplaneTakeOverContract('simulated', makeFixture);

@@ -24,6 +24,7 @@ const context = {
   filtersSources: false,
   mtu: 0,
   policies: undefined,
+  renamesUp: true,
 };
 
 const present = (side: Side, index: number): EndState => ({
