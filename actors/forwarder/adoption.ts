@@ -7,7 +7,7 @@ import { isWorkloadEnd, mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
-import { type Dataplane, namespaceRules } from '../../protocols/ports/dataplane.ts';
+import { type Dataplane, namespaceRules, takenOverRule } from '../../protocols/ports/dataplane.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
@@ -119,10 +119,11 @@ function policyNamespaces(over: readonly Intent[]): ReadonlyMap<string, string> 
 }
 
 /**
- * A namespace is gone. Where it is only the Endpoint's, the client keeps its interface, finds another Endpoint and has the
- * wire led there.
+ * Another forwarder has taken the wire over, or a namespace is gone. Where it is only the Endpoint's, the client keeps its
+ * interface, finds another Endpoint and has the wire led there.
  */
 function isOfNoUse({ mechanism }: Connection, { code, details }: NsmError): boolean {
+  if (details.rule === takenOverRule) return true;
   const holdsClient = isWorkloadEnd(mechanism);
   return code === 'NOT_FOUND' && !(holdsClient && details.rule === namespaceRules.endpoint);
 }

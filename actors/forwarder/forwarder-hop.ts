@@ -10,7 +10,7 @@ import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { leadsToSame } from '../../protocols/nsm/same-hop.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
-import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
 import type {
   Call,
   Candidate,
@@ -146,7 +146,11 @@ async function connectOnce(
   };
   try {
     const ends = { client, onward: answer.mechanism, nextName: endpoint.name };
-    const wire = wireOf({ answer, ...ends, keys: setup.tunnelKeys, hop: setup.name });
+    const { replaces } = request;
+    const wire: Wire = {
+      ...wireOf({ answer, ...ends, keys: setup.tunnelKeys, hop: setup.name }),
+      ...(replaces && { replaces: { forwarder: replaces.name, id: replaces.id } }),
+    };
     await request.recordIntent(left === undefined ? memory : { ...memory, leaving: left });
     await setup.dataplane.ensure(wire, { timeoutMs: timeLeft(setup, call), signal: call.signal });
     return { connection: withMtu(withClientMechanism(answer, client), wire.mtu), memory };

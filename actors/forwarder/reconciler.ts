@@ -9,6 +9,7 @@ import {
   type Dataplane,
   namespaceRules,
   type ObservedWire,
+  takenOverRule,
 } from '../../protocols/ports/dataplane.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
@@ -32,6 +33,8 @@ export interface ReconcilerSetup {
   /** Has the wire's connection put back what is missing; resolves with what was. */
   readonly repair: (id: string) => Promise<readonly string[]>;
   readonly onNamespaceGone: (id: string, side: Side) => void;
+  /** Another forwarder carries the wire now. */
+  readonly onTakenOver: (id: string) => void;
 }
 
 /** What has been repaired since the start. */
@@ -153,7 +156,11 @@ class ForwarderReconciler implements Reconciler {
   }
 
   #failed(id: string, error: NsmError): RepairOutcome {
-    const { log, onNamespaceGone } = this.#setup;
+    const { log, onNamespaceGone, onTakenOver } = this.#setup;
+    if (error.details.rule === takenOverRule) {
+      onTakenOver(id);
+      return 'gone';
+    }
     const side = sideWithoutNamespace(error);
     if (side !== undefined) {
       onNamespaceGone(id, side);

@@ -99,6 +99,8 @@ class Wires implements ForwarderWires {
         return (await this.#directory?.repair(id, call)) ?? [];
       },
       onNamespaceGone: (id, side) => this.#onNamespaceGone({ id, side }),
+      onTakenOver: (id) =>
+        this.#directory?.tell(id, { type: 'wireGone', reason: 'another forwarder carries it' }),
     });
     this.unwatch = dataplane.watch((event) => {
       if (event.kind === 'damaged') this.#reconciler.onDamaged(event.wireId);

@@ -16,7 +16,7 @@ import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts'
 import { ConnectionContextSchema } from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { vxlanMechanism } from '../../../protocols/nsm/vxlan-mechanism.ts';
-import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
+import type { Dataplane, Wire } from '../../../protocols/ports/dataplane.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { createMemoryJournal } from '../../../transports/journal/memory-journal.ts';
 import { createManualClock, type ManualClock } from '../../sandbox/manual-clock.ts';
@@ -69,10 +69,13 @@ function intent(id: string, change: Partial<Intent> = {}): Intent {
 /** As an earlier life left it: recorded, and in the data plane. */
 async function leave(left: Intent, parts: { recorded?: boolean; made?: boolean } = {}) {
   const { recorded = true, made = true } = parts;
-  const { connection, memory } = left;
-  const ends = { client: connection.mechanism, onward: memory.onwardMechanism };
-  if (made) await dataplane.ensure(wireOf({ answer: connection, ...ends, hop: 'f' }), budget);
+  if (made) await dataplane.ensure(wireIn(left), budget);
   if (recorded) await table.put(left);
+}
+
+function wireIn({ connection, memory }: Intent): Wire {
+  const ends = { client: connection.mechanism, onward: memory.onwardMechanism };
+  return wireOf({ answer: connection, ...ends, hop: 'f' });
 }
 
 function setupOf(plane: Dataplane) {
@@ -142,6 +145,20 @@ describe('adoption', () => {
       ['b', true],
     ]);
     expect(await wires()).toEqual(['b']);
+  });
+
+  it('closes behind a wire that another forwarder has taken over, which stays whole there', async () => {
+    const left = intent('a');
+    await leave(left);
+    const interfaceOfA = () => world.interfaceIn(netnsOf('a'), 'nsm-1');
+    const before = interfaceOfA();
+    const other = createSimulatedDataplane({ world, clock, installation: 'i', forwarder: 'g' });
+    const replaces = { forwarder: 'f', id: 'a' };
+    await other.ensure({ ...wireIn(left), id: 'next', replaces }, budget);
+    expect(adoptedIds(await adopt())).toEqual([['a', false]]);
+    expect(await wires()).toEqual([]);
+    expect(await other.list(budget)).toMatchObject([{ id: 'next', complete: true }]);
+    expect(interfaceOfA()).toEqual(before);
   });
 
   it('keeps the interface of a client whose Endpoint alone is gone', async () => {

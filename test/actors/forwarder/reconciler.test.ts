@@ -15,6 +15,7 @@ import {
   type Dataplane,
   namespaceRules,
   type ObservedWire,
+  takenOverRule,
 } from '../../../protocols/ports/dataplane.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import { createManualClock, type ManualClock } from '../../sandbox/manual-clock.ts';
@@ -29,6 +30,7 @@ let looks: number;
 let repaired: string[];
 let behave: (id: string) => readonly string[];
 let gone: string[];
+let taken: string[];
 let quarantine: Quarantine;
 let reconciler: Reconciler;
 
@@ -39,7 +41,7 @@ beforeEach(() => {
   observed = [];
   looks = 0;
   repaired = [];
-  gone = [];
+  [gone, taken] = [[], []];
   behave = () => ['something'];
   const dataplane: Pick<Dataplane, 'list' | 'remove'> = {
     list: () => {
@@ -60,6 +62,7 @@ beforeEach(() => {
       repaired.push(id);
       return behave(id);
     },
+    onTakenOver: (id) => taken.push(id),
     onNamespaceGone: (id, side) => gone.push(`${id} ${side}`),
   });
 });
@@ -139,6 +142,17 @@ describe('damage that is told', () => {
       expect([repaired, gone]).toEqual([['a'], [`a ${side}`]]);
     },
   );
+
+  it('of a wire that another forwarder has taken over is told and left to that one', async () => {
+    await intend('a');
+    behave = () => {
+      throw new NsmError('ALREADY_EXISTS', 'taken over', { rule: takenOverRule });
+    };
+    reconciler.start();
+    reconciler.onDamaged('a');
+    await clock.advance(20_000);
+    expect([repaired, taken]).toEqual([['a'], ['a']]);
+  });
 
   it('that cannot be repaired is tried until it can, or until nobody wants the wire', async () => {
     await intend('a');
