@@ -2,39 +2,45 @@
 // across refreshes, and passes the Request on. It programs nothing and has no right to.
 
 import { NsmError } from '../../protocols/errors.ts';
+import { foundNobody } from '../../protocols/nobody-there.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
-import { matchForwarders } from '../../protocols/nsm/match.ts';
-import { nextSegment } from '../../protocols/nsm/path.ts';
-import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { Candidate, Hop, HopRequest, HopResult, NextHop } from '../connection/hop.ts';
-import type { Discovery } from '../discovery/discovery.ts';
-import type { Decisions, OpenDecision } from '../selection/decisions.ts';
+import type { Hop, HopRequest, HopResult, NextHop } from '../connection/hop.ts';
+import { Absences } from './absences.ts';
 import { withExcludedPrefixes, withoutAddedPrefixes } from './excluded-prefixes.ts';
+import {
+  chooseForwarders,
+  type ForwarderSelectionSetup,
+  holderOf,
+  type SelectedForwarders,
+} from './select-forwarder.ts';
 
-export interface ManagerHopSetup {
-  /** Own component name. */
-  readonly name: string;
+export interface ManagerHopOptions extends Omit<ForwarderSelectionSetup, 'absences'> {
+  readonly clock: Clock;
   readonly nextHop: NextHop;
   readonly log: Log;
-  readonly discovery: Discovery;
-  readonly decisions: Decisions;
-  /** Network service name of forwarders (`NSM_FORWARDER_NETWORK_SERVICE_NAME`). */
-  readonly forwarderServiceName: string;
-  /** Forwarders registered through this manager, with their real URLs. */
-  readonly forwarders: () => readonly NetworkServiceEndpoint[];
+  /** How long a forwarder may be away before another one takes its wires over. */
+  readonly forwarderGraceMs: number;
   /** Prefixes that no Endpoint may give to this node's workloads. */
   readonly excludedPrefixes: () => readonly string[];
   /** Told of each connection that has come up, or was refreshed. */
   readonly onAnswered?: (connection: Connection) => void;
 }
 
-export function managerHop(setup: ManagerHopSetup): Hop {
+type ManagerHopSetup = ManagerHopOptions & ForwarderSelectionSetup;
+
+export function managerHop(options: ManagerHopOptions): Hop {
+  const { clock, forwarderGraceMs: graceMs } = options;
+  const setup = { ...options, absences: new Absences({ clock, graceMs }) };
   return {
     async request(request) {
       const excluded = setup.excludedPrefixes();
       const connection = withExcludedPrefixes(request.connection, excluded);
-      const selected = await forwarderCandidates(setup, request);
+      const holder = holderOf(setup, request);
+      const view =
+        holder ?? (await setup.discovery.discover(connection.networkService, request.call));
+      const selected = 'candidates' in view ? view : chooseForwarders(setup, request, view);
       const answered = await tryForwarders(setup, { ...request, connection }, selected);
       const result = {
         ...answered,
@@ -50,12 +56,6 @@ export function managerHop(setup: ManagerHopSetup): Hop {
   };
 }
 
-interface SelectedForwarders {
-  readonly candidates: readonly Candidate[];
-  /** Absent where the connection has its forwarder already: nothing was decided. */
-  readonly decision?: OpenDecision;
-}
-
 async function tryForwarders(
   setup: ManagerHopSetup,
   request: HopRequest,
@@ -68,7 +68,10 @@ async function tryForwarders(
       const memory = { nextUrl: forwarder.url, nextName: forwarder.name };
       // Should this process be killed before it has the answer, its next life closes there what it cannot name.
       if (previous === undefined) await request.recordIntent(memory);
-      const attempt = () => setup.nextHop.request(forwarder.url, sent, left);
+      const attempt = () =>
+        noting(setup.absences, forwarder.name, () =>
+          setup.nextHop.request(forwarder.url, sent, left),
+        );
       const answer = decision === undefined ? attempt() : decision.trying(forwarder.name, attempt);
       return { connection: await answer, memory };
     });
@@ -77,71 +80,20 @@ async function tryForwarders(
   }
 }
 
-/** Forwarders that may carry this connection; the one that carries it already alone. */
-async function forwarderCandidates(
-  setup: ManagerHopSetup,
-  request: HopRequest,
-): Promise<SelectedForwarders> {
-  const { connection, previous, call } = request;
-  const forwarders = setup.forwarders();
-  const remembered = request.reselect ? undefined : previous?.memory.nextName;
-  if (remembered !== undefined) {
-    // A refresh needs nothing of the registry: what works keeps working while the registry is away.
-    const holder = forwarders.filter(({ name }) => name === remembered);
-    if (holder.length === 0) throw noForwarder(setup, connection, forwarders, remembered);
-    return { candidates: holder };
+/** Who answers, be it with a refusal, is there. */
+async function noting<Answer>(
+  absences: Absences,
+  forwarder: string,
+  attempt: () => Promise<Answer>,
+): Promise<Answer> {
+  try {
+    const answer = await attempt();
+    absences.seen(forwarder);
+    return answer;
+  } catch (thrown) {
+    if (thrown instanceof NsmError && foundNobody(thrown)) absences.missed(forwarder);
+    else if (thrown instanceof NsmError && thrown.details.hop !== undefined)
+      absences.seen(forwarder);
+    throw thrown;
   }
-  const view = await setup.discovery.discover(connection.networkService, call);
-  const selection = matchForwarders({
-    service: view.networkService,
-    candidates: forwarders,
-    forwarderService: setup.forwarderServiceName,
-    labels: connection.labels,
-  });
-  // The forwarder of the path holds the client's interface: after a restart of this manager and in a reselect it
-  // comes first, so that the client keeps what it has. (The reference forgets it in a reselect.)
-  const inPath = nextSegment(connection)?.name;
-  const candidates =
-    inPath === undefined
-      ? selection.candidates
-      : selection.candidates.toSorted(
-          (a, b) => Number(b.name === inPath) - Number(a.name === inPath),
-        );
-  const decision = setup.decisions.open({
-    kind: 'forwarder',
-    connection,
-    reselect: request.reselect,
-    policy: inPath === undefined ? 'first that answers' : 'the one of the path first',
-    policyFrom: 'default',
-    turn: 0,
-    candidateCount: forwarders.length,
-    explain: () => selection.explain(),
-    order: candidates.map(({ name }) => name),
-    passedOver: [],
-  });
-  if (candidates.length > 0) return { candidates, decision };
-  throw decision.refused(noForwarder(setup, connection, forwarders, undefined));
-}
-
-function noForwarder(
-  setup: ManagerHopSetup,
-  connection: Connection,
-  forwarders: readonly NetworkServiceEndpoint[],
-  remembered: string | undefined,
-): NsmError {
-  const present = forwarders.map(({ name }) => name).join(', ');
-  return new NsmError('NOT_FOUND', 'no forwarder of this node may carry the connection', {
-    hop: setup.name,
-    rule: 'select-forwarder',
-    expected:
-      remembered === undefined
-        ? `a forwarder with the labels that service ${connection.networkService} asks for`
-        : `forwarder ${remembered}, which holds this wire`,
-    found: present === '' ? 'no forwarder is registered at this manager' : `registered: ${present}`,
-    remedy:
-      remembered === undefined
-        ? 'start a forwarder on this node, or compare its NSM_LABELS with the service'
-        : 'start that forwarder again, or let the client reselect',
-    connectionId: connection.id,
-  });
 }

@@ -68,7 +68,7 @@ function wouldForward(mesh: MeshNow, service: NetworkService, labels: Labels): D
   const counted = { explanation, candidates: candidates.length };
   const view = viewOf('forwarder', { service, labels }, counted);
   const verdicts = [...servers(explanation), ...refused(explanation)];
-  return { ...view, policy: 'first that answers', policyFrom: 'default', verdicts };
+  return { ...view, policy: '', policyFrom: '', verdicts };
 }
 
 type Verdicts = DecisionView['verdicts'];

@@ -18,12 +18,13 @@ import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
+import { withMechanisms } from '../../protocols/nsm/forwarder-mechanisms.ts';
 import type { Dataplane, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
-import { withLoads } from './endpoint-loads.ts';
+import { withLoads } from './next-hop-loads.ts';
 import { findWires, type ForwarderWires } from './forwarder-wires.ts';
 import { inspectionService } from './inspection.ts';
 import { nextHopsOf } from './next-hops.ts';
@@ -214,10 +215,11 @@ function registrationOf(
   options: ForwarderOptions,
   urls: readonly string[],
 ): NetworkServiceEndpoint {
+  const labels = withMechanisms(options.labels, options.capabilities.mechanisms);
   return create(NetworkServiceEndpointSchema, {
     name: options.name,
     networkServiceNames: [options.networkServiceName],
-    networkServiceLabels: { [options.networkServiceName]: { labels: { ...options.labels } } },
+    networkServiceLabels: { [options.networkServiceName]: { labels } },
     url: publicUrlOf(urls),
   });
 }

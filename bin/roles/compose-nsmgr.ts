@@ -4,6 +4,7 @@ import { type Connections, createConnections } from '../../actors/connection/con
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery, type Discovery } from '../../actors/discovery/discovery.ts';
+import type { ForwarderPolicy } from '../../actors/manager/forwarder-order.ts';
 import { managerHop } from '../../actors/manager/manager-hop.ts';
 import {
   createManagerRegistry,
@@ -19,6 +20,7 @@ import type { ServedService } from '../../protocols/ports/rpc.ts';
 import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
 import { askForwarders, inspectionService } from './inspection.ts';
+import { type CountedTable, withLoads } from './next-hop-loads.ts';
 import { registerNode } from './node-entry.ts';
 import { composeMoving, type Moving, type MovingOptions } from './compose-moving.ts';
 import { drainService } from './drain-service.ts';
@@ -48,15 +50,22 @@ export interface NsmgrOptions extends MovingOptions {
   readonly closesAtStop?: boolean;
   /** Connections that nobody refreshes are kept as long as their forwarders hold them. */
   readonly keepsWhileAlive?: boolean;
+  /** In which order forwarders that may carry a connection are asked. */
+  readonly forwarderPolicy?: ForwarderPolicy;
+  /** How long a forwarder may be away before another one takes its wires over. */
+  readonly forwarderGraceMs?: number;
 }
 
 const ownCallTimeoutMs = 15_000;
+const forwarderGraceMsDefault = 5_000;
 
 interface ManagerParts {
   readonly discovery: Discovery;
   readonly registry: ManagerRegistry;
   readonly moving: Moving;
   readonly table: AgedTable;
+  /** Connections through a forwarder. */
+  readonly loadOf: (forwarder: string) => number;
   readonly decisions: Decisions;
   readonly forwarders: () => readonly NetworkServiceEndpoint[];
 }
@@ -75,6 +84,9 @@ export async function composeNsmgr(
     hop: managerHop({
       ...options,
       ...parts,
+      forwarderPolicy: options.forwarderPolicy ?? 'least-loaded',
+      forwarderGraceMs: options.forwarderGraceMs ?? forwarderGraceMsDefault,
+      clock: platform.clock,
       log: platform.log,
       nextHop,
       onAnswered: (connection) => serviceMonitor.uses(connection),
@@ -134,7 +146,8 @@ async function managerParts(
   const shared = { clock, wallClock, random, log };
   // Its next hops are forwarders of its own node; who of the others is away matters for where clients may move to.
   const discovery = createDiscovery({ ...shared, clients: upstream, onNodeAway: () => {} });
-  const table = tableOf(platform, options);
+  const counted = tableOf(platform, options);
+  const table = withAges(counted, clock);
   const moving = await composeMoving(platform, options, {
     table,
     discovery,
@@ -152,13 +165,14 @@ async function managerParts(
   });
   const forwarders = () => registry.localEndpoints(options.forwarderServiceName);
   const decisions = createDecisions({ wallClock, random });
-  return { discovery, registry, moving, table, decisions, forwarders };
+  const loadOf = (forwarder: string): number => counted.loadOf(forwarder);
+  return { discovery, registry, moving, table, loadOf, decisions, forwarders };
 }
 
-function tableOf({ clock, log, bootId }: Platform, options: NsmgrOptions): AgedTable {
+function tableOf({ clock, log, bootId }: Platform, options: NsmgrOptions): CountedTable {
   const { journal, maxTokenLifetimeMs: lifetimeMsMax } = options;
   const kept = journal === undefined ? {} : { journal };
-  return withAges(createConnectionTable({ clock, log, bootId, lifetimeMsMax, ...kept }), clock);
+  return withLoads(createConnectionTable({ clock, log, bootId, lifetimeMsMax, ...kept }));
 }
 
 function drainServiceOf(

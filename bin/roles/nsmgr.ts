@@ -56,6 +56,8 @@ export async function run(): Promise<number> {
             nodeLeaseMs: config.nodeLeaseMs,
             endpointGraceMs: config.endpointGraceMs,
             moveGraceMs: config.moveGraceMs,
+            forwarderPolicy: config.forwarderPolicy,
+            forwarderGraceMs: config.forwarderGraceMs,
             drainJournal: await openJournal({ ...journal, name: `${name}-drains` }),
             closesAtStop: closesAtStop(),
             journal: await openJournal(journal),

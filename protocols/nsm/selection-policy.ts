@@ -15,6 +15,8 @@ export const ourLabel = {
   select: `${ourPrefix}select`,
   /** On a client: what a sticky choice goes by, instead of the client's name. */
   stickyKey: `${ourPrefix}sticky-key`,
+  /** On a forwarder: what it makes, see forwarder-mechanisms.ts. */
+  mechanisms: `${ourPrefix}mechanisms`,
 } as const;
 
 export function isOurLabel(key: string): boolean {

@@ -1,5 +1,6 @@
 // Configuration of the manager, with the reference's names and defaults (its own spelling `nmgr` included).
 
+import { forwarderPolicies } from '../../../actors/manager/forwarder-order.ts';
 import {
   clientPolicies,
   commonVariables,
@@ -8,7 +9,7 @@ import {
   maxTokenLifetime,
   serverPolicies,
 } from '../common.ts';
-import { duration, durationBetween, registryPolicies, text, url, urls } from '../kinds.ts';
+import { duration, durationBetween, oneOf, registryPolicies, text, url, urls } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const nsmgrVariables = {
@@ -45,6 +46,18 @@ export const nsmgrVariables = {
     text,
     'forwarder',
     'Network Service under which forwarders register',
+  ),
+  forwarderPolicy: variable(
+    'VWIRE_FORWARDER_POLICY',
+    oneOf(...forwarderPolicies),
+    'least-loaded',
+    'which of several forwarders is asked first for a new connection: of those that make the mechanism asked for the one with the fewest wires, or, as in the reference, the first that is registered',
+  ),
+  forwarderGraceMs: variable(
+    'VWIRE_FORWARDER_GRACE',
+    durationBetween('100ms', '10m'),
+    '5s',
+    'how long a forwarder may be away before another one of its node takes its wires over',
   ),
   excludedPrefixesFile: variable(
     'VWIRE_EXCLUDED_PREFIXES_FILE',

@@ -7,7 +7,7 @@ import type { Hop, HopRequest } from '../../../actors/connection/hop.ts';
 import type { Discovery } from '../../../actors/discovery/discovery.ts';
 import { withExcludedPrefixes } from '../../../actors/manager/excluded-prefixes.ts';
 import { managerHop } from '../../../actors/manager/manager-hop.ts';
-import { createDecisions } from '../../../actors/selection/decisions.ts';
+import { createDecisions, type Decisions } from '../../../actors/selection/decisions.ts';
 import { NsmError } from '../../../protocols/errors.ts';
 import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
 import {
@@ -15,6 +15,8 @@ import {
   NetworkServiceEndpointSchema,
   NetworkServiceSchema,
 } from '../../../protocols/nsm/gen/registry_pb.ts';
+import { withMechanisms } from '../../../protocols/nsm/forwarder-mechanisms.ts';
+import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import {
   call,
@@ -23,7 +25,7 @@ import {
   fakeNextHop,
   hopRequest,
 } from '../connection/hop-request.ts';
-import { createManualClock } from '../../sandbox/manual-clock.ts';
+import { createManualClock, type ManualClock } from '../../sandbox/manual-clock.ts';
 import { seededRandom } from '../runtime/fixture.ts';
 
 let forwarders: NetworkServiceEndpoint[];
@@ -32,8 +34,13 @@ let excluded: string[];
 let discovered: number;
 let discoveryError: NsmError | undefined;
 let failing: Set<string>;
+let decisions: Decisions;
+let loads: Record<string, number>;
+let clock: ManualClock;
 let nextHop: FakeNextHop;
 let hop: Hop;
+
+const forwarderGraceMs = 5_000;
 
 const forwarder = (name: string, labels: Record<string, string> = { p2p: 'true' }) =>
   create(NetworkServiceEndpointSchema, {
@@ -47,8 +54,10 @@ beforeEach(() => {
   forwarders = [forwarder('f-1'), forwarder('f-2'), forwarder('f-3')];
   [matches, excluded, discovered, discoveryError] = [[], [], 0, undefined];
   failing = new Set();
+  loads = {};
+  clock = createManualClock();
   nextHop = fakeNextHop((url, asked) => {
-    if (failing.has(url)) throw new NsmError('UNAVAILABLE', 'away');
+    if (failing.has(url)) throw new NsmError('UNAVAILABLE', 'away', { rule: 'listener' });
     return asked;
   });
   const discover: Discovery['discover'] = async (name) => {
@@ -57,14 +66,19 @@ beforeEach(() => {
     const networkService = create(NetworkServiceSchema, { name, matches });
     return { networkService, endpoints: new Map(), endpointCount: 0, isStale: false };
   };
+  decisions = createDecisions({ wallClock: clock, random: seededRandom(1) });
   hop = managerHop({
     name: 'nsmgr',
     nextHop,
     log: silentLog,
     discovery: { discover } as Discovery,
-    decisions: createDecisions({ wallClock: createManualClock(), random: seededRandom(1) }),
+    decisions,
     forwarderServiceName: 'forwarder',
     forwarders: () => forwarders,
+    forwarderPolicy: 'least-loaded',
+    forwarderGraceMs,
+    loadOf: (name) => loads[name] ?? 0,
+    clock,
     excludedPrefixes: () => excluded,
   });
 });
@@ -138,7 +152,93 @@ describe('the choice of a forwarder', () => {
     matches = [{}];
     forwarders = forwarders.toReversed();
     await hop.request(asked());
-    expect(nextHop.told).toEqual(['request memory:f-sriov', 'request memory:f-3']);
+    expect(nextHop.told).toEqual(['request memory:f-sriov', 'request memory:f-1']);
+  });
+});
+
+describe('several that may carry a wire', () => {
+  const kernel = kernelMechanism({ interfaceName: 'nsm-1' });
+
+  it('are asked by load, in ties by name', async () => {
+    loads = { 'f-1': 2, 'f-2': 1, 'f-3': 1 };
+    await hop.request(asked());
+    expect(nextHop.told).toEqual(['request memory:f-2']);
+    const [{ order, notes, policy } = { order: [], notes: [], policy: '' }] =
+      decisions.find('id-1');
+    expect({ order, notes, policy }).toEqual({
+      order: ['f-2', 'f-3', 'f-1'],
+      notes: ['carries 1', 'carries 1', 'carries 2'],
+      policy: 'least-loaded',
+    });
+  });
+
+  it('are asked last where they make nothing that is asked for, however little they carry', async () => {
+    forwarders = [
+      forwarder('f-1', withMechanisms({ p2p: 'true' }, ['VXLAN'])),
+      forwarder('f-2', withMechanisms({ p2p: 'true' }, ['KERNEL', 'VXLAN'])),
+    ];
+    loads = { 'f-2': 100 };
+    await hop.request(asked(undefined, { preferences: [kernel] }));
+    expect(nextHop.told).toEqual(['request memory:f-2']);
+    expect(decisions.find('id-1')[0]?.passedOver).toEqual([
+      { name: 'f-1', reason: 'makes no KERNEL' },
+    ]);
+  });
+});
+
+describe('a forwarder that holds the wire and is gone', () => {
+  const refresh = () => hop.request(asked(undefined, { previous: previous('f-2') }));
+
+  beforeEach(() => {
+    forwarders = [forwarder('f-1'), forwarder('f-3')];
+    loads = { 'f-1': 1 };
+  });
+
+  it('is waited for, then another one is asked, and the old one is left', async () => {
+    await expect(refresh()).rejects.toMatchObject({ details: { rule: 'select-forwarder' } });
+    await clock.advance(forwarderGraceMs - 1);
+    await expect(refresh()).rejects.toMatchObject({ details: { rule: 'select-forwarder' } });
+    expect(nextHop.told).toEqual([]);
+    await clock.advance(1);
+    const { memory } = await refresh();
+    expect(memory.nextName).toBe('f-3');
+    expect(nextHop.told).toEqual(['request memory:f-3', 'close memory:f-2']);
+    expect(decisions.find('id-1')[0]?.passedOver).toEqual([
+      { name: 'f-2', reason: 'it held the wire and has not come back' },
+    ]);
+  });
+
+  it('is asked first where it is registered and nobody answers there', async () => {
+    forwarders.push(forwarder('f-2'));
+    failing.add('memory:f-2');
+    await expect(refresh()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await clock.advance(forwarderGraceMs);
+    const path = connectionAt(1, ['nsc', 'nsmgr', 'f-2', 'nse']);
+    await hop.request(hopRequest(path, { previous: previous('f-2', path) }));
+    expect(nextHop.told).toEqual([
+      'request memory:f-2',
+      'request memory:f-2',
+      'request memory:f-3',
+      'close memory:f-2',
+    ]);
+  });
+
+  it('begins anew to be waited for once it was back', async () => {
+    await expect(refresh()).rejects.toThrow();
+    forwarders.push(forwarder('f-2'));
+    await refresh();
+    forwarders.pop();
+    await clock.advance(forwarderGraceMs);
+    await expect(refresh()).rejects.toMatchObject({ details: { rule: 'select-forwarder' } });
+  });
+
+  it('is waited for as long as there is nobody else', async () => {
+    forwarders = [];
+    await expect(refresh()).rejects.toThrow();
+    await clock.advance(10 * forwarderGraceMs);
+    await expect(refresh()).rejects.toMatchObject({
+      details: { expected: 'forwarder f-2, which holds this wire' },
+    });
   });
 });
 
