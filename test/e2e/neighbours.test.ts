@@ -141,18 +141,21 @@ describeMesh('neighbours', (mesh) => {
       });
     const first = await startSecond(near);
     const farSecond = await startSecond(far);
-    const lane = create(MetadataSchema, { labels: { lane: 'b' } });
-    for (const where of places) {
-      await workloads.registerService(
-        near,
-        create(NetworkServiceSchema, {
-          name: `lane-b-${where}`,
-          payload: 'IP',
-          matches: [create(MatchSchema, { metadata: lane })],
-        }),
-      );
+    const lanes = { 'lane-a': { p2p: 'true' }, 'lane-b': { lane: 'b' } };
+    for (const [lane, labels] of Object.entries(lanes)) {
+      const metadata = create(MetadataSchema, { labels });
+      for (const where of places) {
+        await workloads.registerService(
+          near,
+          create(NetworkServiceSchema, {
+            name: `${lane}-${where}`,
+            payload: 'IP',
+            matches: [create(MatchSchema, { metadata })],
+          }),
+        );
+      }
     }
-    const onA = await liveWires(mesh(), nodes);
+    const onA = await liveWires(mesh(), nodes, 'lane-a');
     const onB = await liveWires(mesh(), nodes, 'lane-b');
     for (const { connection } of onB) {
       expect(connection.path?.pathSegments[2]?.name).toBe('forwarder-b-node-1');
@@ -170,7 +173,7 @@ describeMesh('neighbours', (mesh) => {
     for (const { client } of onA) expect(client.statuses[0]?.phase).toBe('established');
     expect(await traces()).toEqual(before);
     const caller = await workloads.caller(near);
-    await caller.close(await caller.request({ service: 'service-near' }));
+    await caller.close(await caller.request({ service: 'lane-a-near' }));
 
     const second = await startSecond(near);
     for (const { client, connection, endpoint } of onB) {

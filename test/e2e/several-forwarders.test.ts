@@ -1,0 +1,161 @@
+// Protects a node with two forwarders: new wires are spread over both, and where one is killed and does not come back
+// its wires go on through the other one, behind the same interfaces, while the other's hear nothing and lose nothing.
+// Nothing is left of either, whether the one that was killed ever comes back or not.
+
+import { expect, test } from 'vitest';
+
+import type { ClientReport } from '../../bin/demo/client-reports.ts';
+import type { MeshNode } from '../../bin/demo/mesh.ts';
+import { eventually } from '../sandbox/eventually.ts';
+import { describeMesh, type TestMesh } from '../sandbox/mesh.ts';
+import { expectPings, interfacesOf, startSteadyPing } from '../sandbox/mesh-probes.ts';
+
+const testTimeoutMs = 240_000;
+const waitMs = 60_000;
+/** Each of the two has two of them. */
+const wireCount = 4;
+const pingIntervalMs = 5;
+
+const forwarderB = (node: MeshNode): string => `forwarder-b-${node.name}`;
+
+/** Beside the one that the node has anyway. */
+function startSecond({ processes, name: domain }: TestMesh, node: MeshNode) {
+  return processes.start({
+    kind: 'node',
+    name: `${node.name}-b`,
+    role: ['forwarder'],
+    namespace: node.namespace,
+    env: {
+      NSM_NAME: forwarderB(node),
+      NSM_LISTEN_ON: `nats://${domain}/${node.name}/forwarder-b`,
+      NSM_CONNECT_TO: `nats://${domain}/${node.name}/nsmgr`,
+      NSM_TUNNEL_IP: node.tunnelIp,
+      VWIRE_NODE: node.name,
+    },
+  });
+}
+
+let count = 0;
+
+/** Clients of the first node, by turns with an Endpoint on either node, each pinging it all the time. */
+async function liveWires(mesh: TestMesh) {
+  const { processes, nodes, workloads, netlink } = mesh;
+  count += 1;
+  for (const [index, node] of nodes.entries()) {
+    await workloads.endpoint({
+      node,
+      services: [`shared-${count}-${index}`],
+      cidr: [['172.16.1.0/24']],
+    });
+  }
+  const wires = [];
+  for (let index = 0; index < wireCount; index += 1) {
+    const client = {
+      name: `sharing-${count}-${index}`,
+      node: nodes[0],
+      namespace: mesh.namespace(),
+    };
+    const services = `kernel://shared-${count}-${index >> 1}/nsm-1`;
+    const child = await processes.startClient(client, { NSM_NETWORK_SERVICES: services });
+    const report = await processes.clients.connected(client.name, waitMs);
+    const [address = ''] = (report.peerAddresses ?? []).map((each) => each.split('/')[0] ?? '');
+    await expectPings(client.namespace, address);
+    wires.push({
+      client,
+      child,
+      report,
+      address,
+      before: await interfacesOf(netlink, client.namespace),
+      steady: await startSteadyPing(client.namespace, address, pingIntervalMs),
+      latest: (): ClientReport | undefined => processes.clients.of(client.name)[0],
+    });
+  }
+  return wires;
+}
+
+type LiveWire = Awaited<ReturnType<typeof liveWires>>[number];
+
+const isThrough = (forwarder: string) => (wire: LiveWire) =>
+  wire.latest()?.path?.[2] === forwarder || wire.latest()?.path?.[4] === forwarder;
+
+async function expectMoved(wires: readonly LiveWire[], from: string): Promise<void> {
+  for (const wire of wires) {
+    await eventually(`${wire.client.name} is content elsewhere`, waitMs, () => {
+      expect(wire.latest()?.event).toBe('established');
+      expect(isThrough(from)(wire)).toBe(false);
+    });
+  }
+}
+
+const places = [
+  ['of the clients', 0],
+  ['of an Endpoint', 1],
+] as const;
+
+describeMesh('two forwarders on a node', (mesh) => {
+  test.each(places)(
+    'the one on the node %s killed for good: its wires go on through the other one',
+    async (_, where) => {
+      const { nodes, netlink, traces } = mesh();
+      const node = nodes[where];
+      const second = await startSecond(mesh(), node);
+      const wires = await liveWires(mesh());
+      const own = wires.filter(isThrough(forwarderB(node)));
+      const others = wires.filter((wire) => !own.includes(wire));
+      expect(own).toHaveLength(where === 0 ? 2 : 1);
+      const heard = others.map((wire) => wire.latest());
+
+      second.kill('SIGKILL');
+      await second.exited;
+      await expectMoved(own, forwarderB(node));
+      expect(others.map((wire) => wire.latest())).toEqual(heard);
+      for (const wire of wires) {
+        const { sent, received } = await wire.steady.stop();
+        await expectPings(wire.client.namespace, wire.address);
+        expect(await interfacesOf(netlink, wire.client.namespace)).toEqual(wire.before);
+        if (others.includes(wire)) expect(sent - received, `lost of ${sent}`).toBe(0);
+      }
+      expect((await traces()).join('\n')).not.toContain(forwarderB(node));
+      for (const { child } of wires) await child.stop(10_000);
+      expect(await traces()).toEqual([]);
+    },
+    testTimeoutMs,
+  );
+
+  test(
+    'one that comes back when its wires have moved lets go of them and touches nobody’s',
+    async () => {
+      const { nodes, netlink, traces } = mesh();
+      const [node] = nodes;
+      const first = await startSecond(mesh(), node);
+      const wires = await liveWires(mesh());
+      const own = wires.filter(isThrough(forwarderB(node)));
+      first.kill('SIGKILL');
+      await first.exited;
+      await expectMoved(own, forwarderB(node));
+      const moved = await traces();
+      const heard = wires.map((wire) => wire.latest());
+
+      const back = await startSecond(mesh(), node);
+      await eventually('it has new wires', waitMs, async () => {
+        const caller = await mesh().workloads.caller(node);
+        const connection = await caller.request({ service: `shared-${count}-0` });
+        const forwarder = connection.path?.pathSegments[2]?.name;
+        await caller.close(connection);
+        expect(forwarder).toBe(forwarderB(node));
+      });
+      expect(await traces()).toEqual(moved);
+      expect(wires.map((wire) => wire.latest())).toEqual(heard);
+      for (const wire of wires) {
+        await expectPings(wire.client.namespace, wire.address);
+        expect(await interfacesOf(netlink, wire.client.namespace)).toEqual(wire.before);
+        const { sent, received } = await wire.steady.stop();
+        if (!own.includes(wire)) expect(sent - received, `lost of ${sent}`).toBe(0);
+      }
+      for (const { child } of wires) await child.stop(10_000);
+      expect(await traces()).toEqual([]);
+      await back.stop(10_000);
+    },
+    testTimeoutMs,
+  );
+});
