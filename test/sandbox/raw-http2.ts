@@ -42,7 +42,7 @@ export async function provenSession(url: string, identity: Identity): Promise<Cl
 
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 /** Frame types and flags of RFC 9113, section 6. */
-export const frameType = { data: 0, headers: 1, reset: 3, settings: 4 } as const;
+export const frameType = { data: 0, headers: 1, reset: 3, settings: 4, goAway: 7 } as const;
 export const endHeaders = 4;
 
 export function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {

@@ -2,7 +2,7 @@
 // than anybody needs to, or that sends what Node's HTTP/2 takes from nobody. Node and grpc-js end such connections too, and
 // tell nobody why; so the probes are made here, and the other bounds are reached a little before theirs.
 
-import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import { NsmError } from '../../protocols/errors.ts';
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
@@ -23,6 +23,11 @@ const cancelledPerMs = 0.033;
 /** nghttp2: a block of headers in more frames than it takes. */
 const tooManyContinuations = -905;
 
+/** nghttp2: a frame that breaks a rule of HTTP/2. */
+const brokenRule = -505;
+/** What the reference's calls are made by, as they say. */
+const grpcGo = 'grpc-go/';
+
 /** Follows it until it has ended. */
 export function watchSession(session: ServerHttp2Session, setup: SessionWatchSetup): void {
   new SessionWatch(session, setup);
@@ -37,11 +42,17 @@ class SessionWatch {
   #cancelledMs = 0;
   #probe: Timer | undefined;
   #isRefused = false;
+  #hasBegun = false;
+  /** A call has come that is not of grpc-go. */
+  #hasOthers = false;
 
   constructor(session: ServerHttp2Session, setup: SessionWatchSetup) {
     this.#session = session;
     this.#setup = setup;
-    session.on('stream', (stream) => this.#opened(stream));
+    session.once('remoteSettings', () => {
+      this.#hasBegun = true;
+    });
+    session.on('stream', (stream, headers) => this.#opened(stream, headers));
     session.on('error', (error) => this.#failed(error));
     session.once('close', () => this.#probe?.cancel());
     // Before the session itself hears of it and forgets what it knows.
@@ -49,7 +60,8 @@ class SessionWatch {
     this.#probeLater();
   }
 
-  #opened(stream: ServerHttp2Stream): void {
+  #opened(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    this.#hasOthers ||= !String(headers['user-agent']).includes(grpcGo);
     this.#newestStream = Math.max(this.#newestStream, stream.id ?? 0);
     // One that is reset with the same bytes that opened it comes here as it is over.
     if (stream.aborted) this.#aborted();
@@ -97,7 +109,16 @@ class SessionWatch {
   #failed(error: Error): void {
     const { code, errno } = error as NodeJS.ErrnoException;
     if (code !== 'ERR_HTTP2_ERROR' && code !== 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES') return;
+    if (errno === brokenRule && this.#mayBeGoodbye()) return;
     this.#tell(errno === tooManyContinuations ? tooMuchHeaders() : notHttp2(error.message));
+  }
+
+  /**
+   * A client of grpc-go says goodbye by its own newest call, where HTTP/2 wants one of ours, and nghttp2 calls that broken;
+   * which frame it was, nobody is told. The reference leaves like this after each Request.
+   */
+  #mayBeGoodbye(): boolean {
+    return this.#hasBegun && !this.#hasOthers;
   }
 
   #lost(): void {
