@@ -2,57 +2,83 @@
 // for ours, and by what only one of the two needs.
 
 import { join } from 'node:path';
-import type { Position } from './positions.ts';
+import { type Position, roleOf } from './positions.ts';
 
 export const networkService = 'interop';
 export const interfaceName = 'nsm-1';
 export const clientName = 'nsc-1';
 /** What the first client gets of the prefix, and the Endpoint's end of the same wire. */
 export const endpointAddress = '172.16.1.0';
-/** Short, so that a test sees refreshes; every other token lives for the reference's ten minutes. */
-const clientTokenLifetime = '20s';
+/**
+ * Short, so that a test sees refreshes; every other token lives for the reference's ten minutes. The reference's manager
+ * closes what is not refreshed 15 s before the token ends, so the other 25 s are what a neighbour has to start again.
+ */
+const clientTokenLifetime = '40s';
+/** Of the reference's forwarder, whose own 50 ms a handshake between nodes may take on a busy machine. */
+const goDialTimeout = '2s';
 
 type Variables = Readonly<Record<string, string>>;
 
 /** Who is reached over NATS: the registry by the manager, the forwarder and the manager by each other. */
 export type OnBus = ReadonlySet<'registry' | 'forwarder'>;
 
-export const managerUrl = (folder: string): string => `unix://${join(folder, 'nsm.io.sock')}`;
+/** Addresses of the nodes; the second is the Endpoint's. */
+export type NodeAddresses = readonly [string, string];
+
+/** All on one. */
+export const oneNode: NodeAddresses = ['127.0.0.1', '127.0.0.1'];
+export const twoNodes: NodeAddresses = ['172.31.255.1', '172.31.255.2'];
+
+/** What the settings of all positions of a chain have in common. */
+export interface ChainLayout {
+  /** Of sockets and files. */
+  readonly folder: string;
+  readonly onBus: OnBus;
+  readonly nodes: NodeAddresses;
+}
+
+export const isOverTwo = ({ nodes: [near, far] }: Pick<ChainLayout, 'nodes'>): boolean =>
+  near !== far;
+
+export const managerUrl = (folder: string): string => unixUrl(folder, 'nsm.io');
 
 export const identityUrl = (folder: string, position: Position): string =>
-  `unix://${join(folder, 'identity', `${position}.sock`)}`;
+  unixUrl(join(folder, 'identity'), position);
 
 /** Of registry, manager and forwarder, beside whatever else they listen on. */
 export const ownSockets = (folder: string): readonly string[] => [
-  `unix://${join(folder, 'registry.sock')}`,
+  unixUrl(folder, 'registry'),
   managerUrl(folder),
-  forwarderUrl(folder),
+  unixUrl(folder, 'forwarder'),
 ];
 
 /** Where the Endpoint puts its socket: a folder that nobody else sees. */
 export const endpointFolder = '/mnt';
 
-const forwarderUrl = (folder: string): string => `unix://${join(folder, 'forwarder.sock')}`;
+const unixUrl = (folder: string, name: string): string => `unix://${join(folder, `${name}.sock`)}`;
 
 /** Names and meanings are the reference's own. */
-export function commonSettings(folder: string, position: Position, onBus: OnBus): Variables {
+export function commonSettings(layout: ChainLayout, position: Position): Variables {
   return {
-    ...settingsOf(folder, onBus)[position],
-    SPIFFE_ENDPOINT_SOCKET: identityUrl(folder, position),
+    ...settingsOf(layout)[position],
+    SPIFFE_ENDPOINT_SOCKET: identityUrl(layout.folder, position),
   };
 }
 
-function settingsOf(folder: string, onBus: OnBus): Readonly<Record<Position, Variables>> {
+function settingsOf(layout: ChainLayout): Readonly<Record<Position, Variables>> {
+  const { folder, onBus, nodes } = layout;
+  const [near, far] = nodes;
   const manager = managerUrl(folder);
+  const farManager = isOverTwo(layout) ? unixUrl(folder, 'far-nsm.io') : manager;
   const registryUrl = onBus.has('registry')
     ? 'nats://interop/registry/registry'
-    : 'tcp://127.0.0.1:5002';
+    : `tcp://${near}:5002`;
   const forwarderMeets = onBus.has('forwarder')
     ? { manager: 'nats://interop/node/nsmgr', listenOn: 'nats://interop/node/forwarder' }
-    : { manager, listenOn: forwarderUrl(folder) };
-  const managerListens = [...new Set([manager, forwarderMeets.manager, 'tcp://127.0.0.1:5001'])];
+    : { manager, listenOn: unixUrl(folder, 'forwarder') };
+  const managerListens = [...new Set([manager, forwarderMeets.manager, `tcp://${near}:5001`])];
   return {
-    registry: { NSM_LISTEN_ON: `${registryUrl},unix://${join(folder, 'registry.sock')}` },
+    registry: { NSM_LISTEN_ON: `${registryUrl},${unixUrl(folder, 'registry')}` },
     nsmgr: {
       NSM_NAME: 'nsmgr-1',
       NSM_LISTEN_ON: managerListens.join(','),
@@ -62,11 +88,22 @@ function settingsOf(folder: string, onBus: OnBus): Readonly<Record<Position, Var
       NSM_NAME: 'forwarder-1',
       NSM_CONNECT_TO: forwarderMeets.manager,
       NSM_LISTEN_ON: forwarderMeets.listenOn,
-      NSM_TUNNEL_IP: '127.0.0.1',
+      NSM_TUNNEL_IP: near,
+    },
+    'far-nsmgr': {
+      NSM_NAME: 'nsmgr-2',
+      NSM_LISTEN_ON: `${farManager},tcp://${far}:5001`,
+      NSM_REGISTRY_URL: registryUrl,
+    },
+    'far-forwarder': {
+      NSM_NAME: 'forwarder-2',
+      NSM_CONNECT_TO: farManager,
+      NSM_LISTEN_ON: unixUrl(folder, 'far-forwarder'),
+      NSM_TUNNEL_IP: far,
     },
     nse: {
       NSM_NAME: 'nse-1',
-      NSM_CONNECT_TO: manager,
+      NSM_CONNECT_TO: farManager,
       NSM_BASE_DIR: endpointFolder,
       NSM_SERVICE_NAMES: networkService,
       NSM_CIDR_PREFIX: `${endpointAddress}/24`,
@@ -91,4 +128,5 @@ export const ownSettings = (folder: string, position: Position): Variables => ({
 
 export const goSettings = (folder: string, position: Position): Variables => ({
   TMPDIR: position === 'nse' ? endpointFolder : folder,
+  ...(roleOf(position) === 'forwarder' ? { NSM_DIAL_TIMEOUT: goDialTimeout } : {}),
 });

@@ -49,8 +49,8 @@ export class ChainWatch {
     this.#platform = platform;
   }
 
-  /** Waits until echo requests of the client's namespace are answered. */
-  async pings(what: string): Promise<void> {
+  /** Waits until echo requests of the client's namespace, with so many bytes of payload, are answered. */
+  async pings(what: string, size = 56): Promise<void> {
     await eventually(`pings are answered ${what}`, patienceMs, async () => {
       const { received } = await ping({
         namespace: this.#chain.client.url,
@@ -58,6 +58,7 @@ export class ChainWatch {
         count: 3,
         intervalMs: 50,
         timeoutMs: 1_000,
+        size,
       });
       if (received < 3) throw new Error(`${received} of 3 pings were answered`);
     });

@@ -1,5 +1,6 @@
-// A chain of separate processes on one node, each ours or the reference's in Go: identities, registry, manager,
-// forwarder, Endpoint, client. Every process has an identity and a log file of its own.
+// A chain of separate processes, each ours or the reference's in Go, on one node or with the Endpoint on a second:
+// identities, registry, manager and forwarder per node, Endpoint, client. Every process has an identity and a log file of
+// its own.
 // Invariant: after `close` none of them is left, nor their namespaces and files.
 
 import type { ChildProcess } from 'node:child_process';
@@ -14,7 +15,7 @@ import {
   rmSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { linksOf } from '../../bin/demo/namespace-links.ts';
 import { type BusSecrets, obtainBusSecrets } from '../../bin/roles/bus-secrets.ts';
 import { socketIn } from '../../bin/roles/part-identities.ts';
@@ -24,18 +25,30 @@ import { expect } from 'vitest';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { eventually } from '../sandbox/eventually.ts';
-import { createSandbox, type Sandbox } from '../sandbox/namespaces.ts';
-import { type OvsSandbox, startOvs } from '../sandbox/ovs.ts';
+import { createSandbox } from '../sandbox/namespaces.ts';
 import {
+  type ChainLayout,
   commonSettings,
   endpointFolder,
   ownSockets,
   goSettings,
   identityUrl,
+  isOverTwo,
+  oneNode,
   type OnBus,
   ownSettings,
+  twoNodes,
 } from './chain-settings.ts';
-import { goBinary, type Position, positions } from './positions.ts';
+import { bridgeName, ChainSwitches, type ForwarderPosition } from './chain-switches.ts';
+import { joinNodes } from './chain-underlay.ts';
+import {
+  goBinary,
+  type Position,
+  positions,
+  positionsOverTwo,
+  type Role,
+  roleOf,
+} from './positions.ts';
 
 const executable = join(import.meta.dirname, '../../dist/bin/vwire.js');
 const stopTimeoutMs = 20_000;
@@ -50,7 +63,7 @@ const withOwnFiles = [
   'mount -t tmpfs own /mnt && exec "$0" "$@"',
 ] as const;
 
-const ownRoles: Readonly<Record<Position, readonly string[]>> = {
+const ownRoles: Readonly<Record<Role, readonly string[]>> = {
   registry: ['registry-memory'],
   nsmgr: ['nsmgr'],
   forwarder: ['forwarder'],
@@ -60,32 +73,38 @@ const ownRoles: Readonly<Record<Position, readonly string[]>> = {
 
 type ProcessName = Position | 'identity';
 
+type Place = 'client' | 'endpoint' | 'node' | 'farNode';
+
 export interface ChainOptions {
   /** The positions that the reference's programs take. */
   readonly go: readonly Position[];
-  /** Without any there is no bus. */
-  readonly onBus: OnBus;
+  /** Without any there is no bus. Only for a chain on one node. */
+  readonly onBus?: OnBus;
+  /** The Endpoint, with a manager and a forwarder, is on a node of its own. */
+  readonly isOverTwo?: boolean;
+  /** Forwarders of ours whose wires Open vSwitch carries. */
+  readonly onOvs?: readonly ForwarderPosition[];
 }
 
 export class Chain {
   readonly folder = mkdtempSync(join(tmpdir(), 'vwire-interop-'));
   readonly client: NetworkNamespace;
-  readonly #places: Readonly<Record<'client' | 'endpoint' | 'node', NetworkNamespace>>;
+  readonly positions: readonly Position[];
+  readonly #layout: ChainLayout;
+  readonly #places: Readonly<Record<Place, NetworkNamespace>>;
   readonly #go: ReadonlySet<Position>;
-  readonly #onBus: OnBus;
-  readonly #sandbox: Sandbox;
-  readonly #ovs: OvsSandbox | undefined;
+  readonly #onOvs: readonly ForwarderPosition[];
+  readonly #sandbox = createSandbox();
   readonly #netlink = createNetlink();
+  readonly #switches = new ChainSwitches(this.#sandbox, this.#netlink);
   #bus: NatsServer | undefined;
   #secrets: BusSecrets | undefined;
   readonly #running = new Map<ProcessName, ChildProcess>();
-  #linksBefore: readonly string[] = [];
+  #presentBefore: readonly string[] = [];
 
-  /** With identities served, Open vSwitch where Go's forwarder is to use it, and a bus where one is needed. */
+  /** With identities served, Open vSwitch where a forwarder is to use it, and a bus where one is needed. */
   static async create(options: ChainOptions): Promise<Chain> {
-    const needsOvs = options.go.includes('forwarder');
-    const ovs = needsOvs ? await startOvs({ withSwitch: true }) : undefined;
-    const chain = new Chain(options, ovs);
+    const chain = new Chain(options);
     try {
       await chain.#prepare();
     } catch (error) {
@@ -95,31 +114,39 @@ export class Chain {
     return chain;
   }
 
-  private constructor({ go, onBus }: ChainOptions, ovs: OvsSandbox | undefined) {
+  private constructor(options: ChainOptions) {
+    const { go, onBus = new Set(), onOvs = [] } = options;
+    const nodes = options.isOverTwo === true ? twoNodes : oneNode;
+    this.#layout = { folder: this.folder, onBus, nodes };
+    this.positions = isOverTwo(this.#layout) ? positionsOverTwo : positions;
     this.#go = new Set(go);
-    this.#onBus = onBus;
-    this.#ovs = ovs;
-    this.#sandbox = ovs?.sandbox ?? createSandbox();
+    this.#onOvs = onOvs;
+    const node = this.#sandbox.namespace();
     this.client = this.#sandbox.namespace();
     this.#places = {
       client: this.client,
       endpoint: this.#sandbox.namespace(),
-      node: ovs?.node ?? this.#sandbox.namespace(),
+      node,
+      farNode: isOverTwo(this.#layout) ? this.#sandbox.namespace() : node,
     };
   }
 
   /** Does not wait until it serves: whoever needs it finds it when it is there. */
   async start(position: Position): Promise<void> {
     mkdirSync(join(this.folder, position), { recursive: true });
-    const settings = commonSettings(this.folder, position, this.#onBus);
-    if (!this.#go.has(position)) {
-      const command = [process.execPath, executable, ...ownRoles[position]];
+    const isGo = this.#go.has(position);
+    const settings = {
+      ...commonSettings(this.#layout, position),
+      ...this.#switches.settingsOf(position, isGo),
+    };
+    if (!isGo) {
+      const command = [process.execPath, executable, ...ownRoles[roleOf(position)]];
       this.#spawn(position, command, { ...settings, ...ownSettings(this.folder, position) });
       return;
     }
-    if (position === 'forwarder') await this.#makeBridge();
-    const own = { ...goSettings(this.folder, position), ...this.#ovsSettings() };
-    this.#spawn(position, [goBinary(position)], { ...settings, ...own });
+    await this.#switches.makeBridge(position);
+    const own = goSettings(this.folder, position);
+    this.#spawn(position, [goBinary(roleOf(position))], { ...settings, ...own });
   }
 
   /** As a crash would end it. */
@@ -148,14 +175,23 @@ export class Chain {
     ];
   }
 
-  /** One line per link that was not there before the first process started. */
+  /** One line per link, and per port of a switch, that was not there before the first process started. */
   async traces(): Promise<readonly string[]> {
-    return (await this.#links()).filter((line) => !this.#linksBefore.includes(line));
+    return (await this.#present()).filter((line) => !this.#presentBefore.includes(line));
+  }
+
+  /** What peers did that a bound of a listener of ours is against; one line each. */
+  refusals(): readonly string[] {
+    return this.positions
+      .filter((position) => !this.#go.has(position))
+      .map((position) => readFileSync(join(this.folder, `${position}.log`), 'utf8'))
+      .flatMap((log) => log.split('\n'))
+      .filter((line) => line.includes('"refused a connection"') && line.includes('(rule: '));
   }
 
   /** The last lines of every process, for a test that fails. */
   logs(): string {
-    return [...positions, 'identity']
+    return [...this.positions, 'identity']
       .map((name) => [name, join(this.folder, `${name}.log`)] as const)
       .filter(([, path]) => existsSync(path))
       .map(([name, path]) => {
@@ -167,34 +203,62 @@ export class Chain {
 
   /** Whoever still runs is ended, from the client on. */
   async close(): Promise<void> {
-    for (const name of [...positions.toReversed(), 'identity'] as const) {
+    for (const name of [...this.positions.toReversed(), 'identity'] as const) {
       // What does not end by itself ends with the sandbox.
       if (this.#running.has(name)) await this.stop(name).catch(() => {});
     }
     await this.#secrets?.close();
     await this.#bus?.stop();
-    await (this.#ovs ?? this.#sandbox).close();
+    await this.#switches.close();
+    await this.#sandbox.close();
     await this.#netlink.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
   async #prepare(): Promise<void> {
-    if (this.#ovs !== undefined) await this.#makeBridge();
-    this.#linksBefore = await this.#links();
+    await this.#joinNodes();
+    await this.#startSwitches();
+    this.#presentBefore = await this.#present();
     // The reference pings by sockets without privilege, which a new namespace gives to nobody.
-    await this.#run('client', ['sysctl', '-w', 'net.ipv4.ping_group_range=0 2147483647']);
+    const anyGroup = 'net.ipv4.ping_group_range=0 2147483647';
+    const { exitCode, stderr } = await this.#sandbox.run(this.client, ['sysctl', '-w', anyGroup]);
+    if (exitCode !== 0) throw new Error(`sysctl: ${stderr}`);
     this.#spawn('identity', [process.execPath, executable, 'identity'], {
       VWIRE_IDENTITY_DIR: join(this.folder, 'identity'),
+      VWIRE_IDENTITY_WORKLOADS: [...this.positions, 'bus'].join(','),
       VWIRE_STATE_DIR: this.folder,
     });
     await eventually('identities are served', 20_000, () => {
-      const sockets = positions.map((each) =>
+      const sockets = this.positions.map((each) =>
         identityUrl(this.folder, each).slice('unix://'.length),
       );
       const missing = sockets.find((path) => !existsSync(path));
       if (missing !== undefined) throw new Error(`no ${missing}`);
     });
-    if (this.#onBus.size > 0) await this.#startBus();
+    if (this.#layout.onBus.size > 0) await this.#startBus();
+  }
+
+  async #joinNodes(): Promise<void> {
+    if (!isOverTwo(this.#layout)) return;
+    const { node, farNode } = this.#places;
+    await joinNodes(this.#sandbox, this.#netlink, [
+      { namespace: node, addresses: this.#underlayOf('forwarder') },
+      { namespace: farNode, addresses: this.#underlayOf('far-forwarder') },
+    ]);
+  }
+
+  async #startSwitches(): Promise<void> {
+    for (const position of ['forwarder', 'far-forwarder'] as const) {
+      const isGo = this.#go.has(position);
+      if (!isGo && !this.#onOvs.includes(position)) continue;
+      const node = this.#placeOf(position);
+      await this.#switches.start({ position, isGo, node, addresses: this.#underlayOf(position) });
+    }
+  }
+
+  #underlayOf(position: ForwarderPosition): readonly string[] {
+    if (!isOverTwo(this.#layout)) return [];
+    return [`${this.#layout.nodes[position === 'forwarder' ? 0 : 1]}/24`];
   }
 
   /** Where the roles look for it when nothing is said. */
@@ -257,32 +321,18 @@ export class Chain {
 
   #placeOf(name: ProcessName): NetworkNamespace {
     if (name === 'nsc') return this.#places.client;
-    return name === 'nse' ? this.#places.endpoint : this.#places.node;
+    if (name === 'nse') return this.#places.endpoint;
+    return name.startsWith('far-') ? this.#places.farNode : this.#places.node;
   }
 
-  async #links(): Promise<readonly string[]> {
+  async #present(): Promise<readonly string[]> {
     const lines: string[] = [];
     for (const [place, { url }] of Object.entries(this.#places)) {
       const links = await linksOf(this.#netlink, url);
-      lines.push(...links.map(({ name }) => `${place} ${name}`));
+      const ofWires = links.filter(({ name }) => name !== bridgeName);
+      lines.push(...ofWires.map(({ name }) => `${place} ${name}`));
     }
+    lines.push(...(await this.#switches.ports()));
     return lines;
-  }
-
-  #ovsSettings(): Readonly<Record<string, string>> {
-    return this.#ovs === undefined ? {} : { OVS_RUNDIR: dirname(this.#ovs.databaseSocket) };
-  }
-
-  /** In user space: Go's forwarder makes its bridge in the kernel's datapath, unless there is one already. */
-  async #makeBridge(): Promise<void> {
-    const database = `--db=unix:${this.#ovs?.databaseSocket ?? ''}`;
-    const add = ['--may-exist', 'add-br', 'br-nsm'];
-    const inUserSpace = ['set', 'bridge', 'br-nsm', 'datapath_type=netdev'];
-    await this.#run('node', ['ovs-vsctl', '--timeout=10', database, ...add, '--', ...inUserSpace]);
-  }
-
-  async #run(place: 'client' | 'node', command: readonly [string, ...string[]]): Promise<void> {
-    const { exitCode, stderr } = await this.#sandbox.run(this.#places[place], command);
-    if (exitCode !== 0) throw new Error(`${command.join(' ')}: ${stderr}`);
   }
 }

@@ -5,13 +5,39 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { whyNoOvs } from '../sandbox/ovs.ts';
 
-/** In the order in which data depends on them, which need not be the order of start. */
+/** On one node, in the order in which data depends on them, which need not be the order of start. */
 export const positions = ['registry', 'nsmgr', 'forwarder', 'nse', 'nsc'] as const;
 
-export type Position = (typeof positions)[number];
+/** Over two nodes: the Endpoint and the far ones are on the second, all others on the first. */
+export const positionsOverTwo = [
+  'registry',
+  'nsmgr',
+  'forwarder',
+  'far-nsmgr',
+  'far-forwarder',
+  'nse',
+  'nsc',
+] as const;
+
+/** What is at a position, in both languages. */
+export type Role = (typeof positions)[number];
+
+export type Position = (typeof positionsOverTwo)[number];
+
+const roles: Readonly<Record<Position, Role>> = {
+  registry: 'registry',
+  nsmgr: 'nsmgr',
+  forwarder: 'forwarder',
+  'far-nsmgr': 'nsmgr',
+  'far-forwarder': 'forwarder',
+  nse: 'nse',
+  nsc: 'nsc',
+};
+
+export const roleOf = (position: Position): Role => roles[position];
 
 /** Paths of cmd-registry-memory, cmd-nsmgr, cmd-forwarder-ovs, cmd-nse-icmp-responder and cmd-nsc. */
-const variables: Readonly<Record<Position, string>> = {
+const variables: Readonly<Record<Role, string>> = {
   registry: 'VWIRE_GO_REGISTRY',
   nsmgr: 'VWIRE_GO_NSMGR',
   forwarder: 'VWIRE_GO_FORWARDER',
@@ -22,15 +48,16 @@ const variables: Readonly<Record<Position, string>> = {
 /** What cmd-forwarder-ovs runs, or looks for before it runs anything. */
 const forwarderPrograms = ['ovs-vsctl', 'ovs-ofctl', 'ip', 'arping'] as const;
 
-export const goBinary = (position: Position): string => process.env[variables[position]] ?? '';
+export const goBinary = (role: Role): string => process.env[variables[role]] ?? '';
 
 /** Undefined where all of these can be Go's; else the reason, for a printed skip. */
-export function whyNoGo(wanted: readonly Position[]): string | undefined {
-  const missing = wanted.filter((position) => goBinary(position) === '');
+export function whyNoGo(positionsOfGo: readonly Position[]): string | undefined {
+  const wanted = [...new Set(positionsOfGo.map(roleOf))];
+  const missing = wanted.filter((role) => goBinary(role) === '');
   if (missing.length > 0) {
-    return `${missing.map((position) => variables[position]).join(', ')} not set`;
+    return `${missing.map((role) => variables[role]).join(', ')} not set`;
   }
-  const broken = wanted.find((position) => !isExecutable(goBinary(position)));
+  const broken = wanted.find((role) => !isExecutable(goBinary(role)));
   if (broken !== undefined) return `${variables[broken]} names no program`;
   return wanted.includes('forwarder') ? whyNoGoForwarder() : undefined;
 }
