@@ -24,13 +24,11 @@ interface NewInterface {
   readonly tag?: number;
 }
 
-/** `position` tells the rows of one transaction apart. */
 function addInterface(
   { bridge }: BridgeAddress,
-  position: number,
   { name, requested, ids, type = '', options = {}, tag }: NewInterface,
 ): OvsdbOperation[] {
-  const [interfaceName, portName] = [`interface${position}`, `port${position}`];
+  const [interfaceName, portName] = [rowName('interface', name), rowName('port', name)];
   const row = {
     name,
     type,
@@ -50,9 +48,12 @@ function addInterface(
   ];
 }
 
+/** Tells the rows of one transaction apart: letters, digits and underscores. */
+const rowName = (kind: string, name: string): string =>
+  `${kind}_${name.replace(/[^A-Za-z0-9]/g, (other) => `_${other.codePointAt(0) ?? 0}_`)}`;
+
 export function addPort(
   at: BridgeAddress,
-  position: number,
   port: {
     readonly name: string;
     readonly requested: number;
@@ -63,12 +64,11 @@ export function addPort(
 ): OvsdbOperation[] {
   const { name, requested, end, peer } = port;
   const patch = peer === undefined ? {} : { type: 'patch', options: { peer } };
-  return addInterface(at, position, { name, requested, ids: portIds(at.owner, end), ...patch });
+  return addInterface(at, { name, requested, ids: portIds(at.owner, end), ...patch });
 }
 
 export function addTunnel(
   at: BridgeAddress,
-  position: number,
   tunnel: {
     readonly name: string;
     readonly requested: number;
@@ -78,7 +78,7 @@ export function addTunnel(
 ): OvsdbOperation[] {
   const { name, requested, place, use } = tunnel;
   const { key, value } = useEntry(use);
-  return addInterface(at, position, {
+  return addInterface(at, {
     name,
     requested,
     ids: { ...ownerIds(at.owner), [key]: value },
@@ -130,7 +130,6 @@ export function dropPorts(ports: readonly string[]): OvsdbOperation[] {
 /** The far end of a patch: an access port of a VLAN on another bridge. */
 export function addFarEnd(
   owner: Owner,
-  position: number,
   far: {
     readonly bridge: string;
     readonly names: PatchNames;
@@ -139,18 +138,21 @@ export function addFarEnd(
   },
 ): OvsdbOperation[] {
   const { bridge, names, wireId, vlanId } = far;
-  return addInterface({ owner, bridge }, position, {
-    name: names.far,
-    ids: farIds(owner, wireId),
-    type: 'patch',
-    options: { peer: names.near },
-    tag: vlanId,
-  });
+  return addInterface(
+    { owner, bridge },
+    {
+      name: names.far,
+      ids: farIds(owner, wireId),
+      type: 'patch',
+      options: { peer: names.near },
+      tag: vlanId,
+    },
+  );
 }
 
 /** A link of the node on a bridge: the way out of the node. */
 export function addUplink(at: BridgeAddress, name: string): OvsdbOperation[] {
-  return addInterface(at, 0, { name, ids: ownerIds(at.owner) });
+  return addInterface(at, { name, ids: ownerIds(at.owner) });
 }
 
 /** `secure`: without flows of its own, nothing passes that no wire lets through. `standalone`: it learns. */

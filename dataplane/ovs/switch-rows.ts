@@ -10,6 +10,7 @@ import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Ovsdb, OvsdbEvent } from '../../protocols/ports/ovs.ts';
 import type { ExternalIds, Owner, PortEnd, TunnelUse } from './tags.ts';
+import { PortNumbers } from './port-numbers.ts';
 import { isOwnedBy, readFarEndOf, readPortEnd, readTunnelUses } from './tags.ts';
 
 /** One interface of this owner; its port has the same name. */
@@ -74,10 +75,9 @@ export class SwitchRows {
   readonly #portIds = new Map<string, string>();
   readonly #portTags = new Map<string, number>();
   readonly #bridges = new Map<string, OvsdbRow>();
-  readonly #numbers = new Map<string, readonly number[]>();
+  readonly #numbers = new PortNumbers();
   readonly #waiting = new Set<() => void>();
   readonly #stop: () => void;
-  #reserved = 0;
   #configuration = 0;
   #state: 'unknown' | 'known' = 'unknown';
   #lost: NsmError | undefined;
@@ -147,21 +147,9 @@ export class SwitchRows {
     return [...this.#byWire.keys()];
   }
 
-  /** Numbers that no interface has or asks for; the switch takes 1 to 65279 (OFPP_MAX of OpenFlow 1.0). */
+  /** As `PortNumbers.free`. */
   freeNumbers(count: number): number[] {
-    const taken = new Set([...this.#numbers.values()].flat());
-    const free: number[] = [];
-    for (let tries = 0; free.length < count && tries < numberMax; tries++) {
-      // Not the lowest at once: flows of what has just gone may still be there.
-      this.#reserved = (this.#reserved % numberMax) + 1;
-      if (!taken.has(this.#reserved)) free.push(this.#reserved);
-    }
-    if (free.length === count) return free;
-    throw new NsmError('RESOURCE_EXHAUSTED', 'the switch has no port number left', {
-      rule: 'ports',
-      expected: `at most ${numberMax}`,
-      found: `${taken.size}`,
-    });
+    return this.#numbers.free(count);
   }
 
   /** Resolves as soon as it holds; looked at after every event. Errors: DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE. */
@@ -211,7 +199,8 @@ export class SwitchRows {
       const { rows } = event;
       for (const map of [this.#ports, this.#names, this.#byWire, this.#portIds, this.#portTags])
         map.clear();
-      for (const map of [this.#bridges, this.#numbers]) map.clear();
+      this.#bridges.clear();
+      this.#numbers.clear();
       this.#state = 'known';
       this.#lost = undefined;
       for (const row of rows) this.#apply(row, changed);
@@ -261,8 +250,7 @@ export class SwitchRows {
   #applyInterface(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
     const before = this.#ports.get(uuid);
     const now = row === undefined ? undefined : this.#portRow(uuid, row);
-    if (row === undefined) this.#numbers.delete(uuid);
-    else this.#numbers.set(uuid, numbersOf(row));
+    this.#numbers.set(uuid, row === undefined ? [] : numbersOf(row));
     for (const id of wiresOf(before)) {
       this.#byWire.get(id)?.delete(uuid);
       if (this.#byWire.get(id)?.size === 0) this.#byWire.delete(id);
@@ -300,8 +288,6 @@ export class SwitchRows {
     };
   }
 }
-
-const numberMax = 65_279;
 
 const numbersOf = (row: OvsdbRow): number[] =>
   [numberOf(row['ofport']), numberOf(row['ofport_request'])].flatMap((each) => each ?? []);

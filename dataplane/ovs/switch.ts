@@ -9,8 +9,10 @@ import { flowsByCookie } from '../../protocols/ovs/flow-builders.ts';
 import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
 import { mutate, select } from '../../protocols/ovs/ovsdb-operations.ts';
 import { numberOf } from '../../protocols/ovs/ovsdb-values.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
+import { GatheredCalls } from './gathered-calls.ts';
 import type { BridgeAddress } from './port-operations.ts';
 import { addBridge } from './port-operations.ts';
 import type { SwitchRows } from './switch-rows.ts';
@@ -22,6 +24,7 @@ export interface SwitchOptions {
   /** Of the bridge. */
   readonly openFlow: OpenFlow;
   readonly rows: SwitchRows;
+  readonly clock: Clock;
   readonly owner: Owner;
   readonly bridge: string;
   /** Of a bridge that is made. */
@@ -34,14 +37,36 @@ export type DatapathType = 'system' | 'netdev';
 /** A switch that is there has greeted long before. */
 const greetingTimeoutMs = 2_000;
 
+/** The switch goes through all of its flows for every cookie; above this it is better to read all of them once. */
+const cookiesMax = 8;
+
 export class Switch {
   readonly #options: SwitchOptions;
+  readonly #transactions;
+  readonly #bundles;
+  readonly #looks;
   #making: Promise<void> | undefined;
   #isAway = false;
 
   constructor(options: SwitchOptions) {
+    const { clock, openFlow } = options;
     this.#options = options;
-    options.openFlow.watch((event) => {
+    this.#transactions = new GatheredCalls({
+      clock,
+      what: 'a change of the database',
+      send: (operations: readonly OvsdbOperation[], budget) => this.#transact(operations, budget),
+    });
+    this.#bundles = new GatheredCalls({
+      clock,
+      what: 'a change of flows',
+      send: (changes: readonly FlowMod[], budget) => openFlow.commit(changes, budget),
+    });
+    this.#looks = new GatheredCalls({
+      clock,
+      what: 'a look at flows',
+      send: (cookies: readonly bigint[], budget) => this.#flowsOfAll(cookies, budget),
+    });
+    openFlow.watch((event) => {
       if (event.kind === 'connected') this.#isAway = false;
       if (event.kind === 'lost') this.#isAway = true;
     });
@@ -97,9 +122,32 @@ export class Switch {
 
   /** Commits; the number says when the switch has done it, to `applied`. The rows have it already. */
   async begin(operations: readonly OvsdbOperation[], budget: Budget): Promise<number> {
-    if (operations.length === 0) return 0;
-    const { database } = this.#options;
-    const results = await database.transact(
+    return operations.length === 0 ? 0 : this.#transactions.ask(operations, budget);
+  }
+
+  async applied(configuration: number, budget: Budget): Promise<void> {
+    const { rows } = this.#options;
+    const isApplied = (): boolean => rows.configuration >= configuration;
+    await rows.until(`configuration ${configuration}`, budget, isApplied);
+  }
+
+  async flowsOf(cookie: bigint, budget: Budget): Promise<readonly FlowStatistics[]> {
+    const found = await this.#looks.ask([cookie], budget);
+    return found.filter((flow) => flow.cookie === cookie);
+  }
+
+  /** All of this owner's. */
+  flows(budget: Budget): Promise<readonly FlowStatistics[]> {
+    const { openFlow, owner } = this.#options;
+    return openFlow.flows(flowsByCookie(ownerCookie(owner), ownerCookieMask), budget);
+  }
+
+  async commit(changes: readonly FlowMod[], budget: Budget): Promise<void> {
+    if (changes.length > 0) await this.#bundles.ask(changes, budget);
+  }
+
+  async #transact(operations: readonly OvsdbOperation[], budget: Budget): Promise<number> {
+    const results = await this.#options.database.transact(
       [
         ...operations,
         mutate('Open_vSwitch', [], [['next_cfg', '+=', 1]]),
@@ -110,24 +158,15 @@ export class Switch {
     return numberOf(results.at(-1)?.rows[0]?.['next_cfg']) ?? 0;
   }
 
-  async applied(configuration: number, budget: Budget): Promise<void> {
-    const { rows } = this.#options;
-    const isApplied = (): boolean => rows.configuration >= configuration;
-    await rows.until(`configuration ${configuration}`, budget, isApplied);
-  }
-
-  flowsOf(cookie: bigint, budget: Budget): Promise<readonly FlowStatistics[]> {
-    return this.#options.openFlow.flows(flowsByCookie(cookie), budget);
-  }
-
-  /** All of this owner's. */
-  flows(budget: Budget): Promise<readonly FlowStatistics[]> {
-    const { openFlow, owner } = this.#options;
-    return openFlow.flows(flowsByCookie(ownerCookie(owner), ownerCookieMask), budget);
-  }
-
-  async commit(changes: readonly FlowMod[], budget: Budget): Promise<void> {
-    if (changes.length > 0) await this.#options.openFlow.commit(changes, budget);
+  async #flowsOfAll(
+    cookies: readonly bigint[],
+    budget: Budget,
+  ): Promise<readonly FlowStatistics[]> {
+    const { openFlow } = this.#options;
+    const asked = new Set(cookies);
+    if (asked.size > cookiesMax) return this.flows(budget);
+    const found = [...asked].map((cookie) => openFlow.flows(flowsByCookie(cookie), budget));
+    return (await Promise.all(found)).flat();
   }
 
   #makeBridge(budget: Budget): Promise<void> {

@@ -1,43 +1,23 @@
 // Joining the ends of one wire: their ports and tunnels, then the switch-over in one bundle, then away with what was
-// before. NSM concept: the cross connect of forwarder-ovs.
+// before; a wire that is new gets its ports and its flows at the same time. NSM concept: the cross connect of forwarder-ovs.
 // Invariants: until the bundle the old way is whole; what an end replaces keeps its port until the new one is joined; a
 // failure takes back what was done here and no more. The wire's lock is held.
 
-import type { FlowSpec } from '../../protocols/ovs/flow-builders.ts';
+import { addFlow, deleteFlowsByCookie } from '../../protocols/ovs/flow-builders.ts';
 import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
-import type { Budget, VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Joined, NodeLinks } from '../../protocols/ports/wire-ends.ts';
-import { type BridgeAddress, addFarEnd, addPort, addTunnel } from './port-operations.ts';
-import { dropPorts, dropUse, repairTunnel, setUse, tagPort } from './port-operations.ts';
-import type { PortRow, SwitchRows, WireRows } from './switch-rows.ts';
-import type { Side, TunnelUse } from './tags.ts';
-import { farNameOf, receivingTunnel, tagVersionOf, tunnelName, wireCookie } from './tags.ts';
-import { laterVersion, portRefused, tunnelRefused, vniTaken } from './refusals.ts';
-import type { FlowEnd, SwitchOver } from './wire-flows.ts';
+import { addParts, type Join, tunnelsOf, undoBudget, type Undos } from './add-parts.ts';
+import { dropPortsNamed, leaveTunnels } from './drop-parts.ts';
+import { repairTunnel, setUse, tagPort } from './port-operations.ts';
+import { laterVersion } from './refusals.ts';
+import type { PortRow, WireRows } from './switch-rows.ts';
+import { type Side, tagVersionOf, wireCookie } from './tags.ts';
+import type { FlowEnds, SwitchOver } from './wire-flows.ts';
 import { revertedFlows, switchOverFlows, wireFlows } from './wire-flows.ts';
 import { isTunnelTo } from './wire-judgement.ts';
-import {
-  flowEndOf,
-  hasEnd,
-  type Joinery,
-  partsOf,
-  type PortPart,
-  sideOf,
-  type TunnelPart,
-  type WirePart,
-} from './wire-parts.ts';
-
-/** Time for taking back what was done, whatever became of the caller's own. */
-const undoBudget: Budget = { timeoutMs: 5_000 };
-
-interface Join extends Joinery {
-  readonly at: BridgeAddress;
-  readonly wire: Wire;
-  readonly parts: readonly WirePart[];
-  readonly budget: Budget;
-}
-
-type Undos = (() => Promise<unknown>)[];
+import type { Joinery, PortPart, WirePart } from './wire-parts.ts';
+import { flowEndsOf, givenNumbers, partsOf, sideOf } from './wire-parts.ts';
 
 export async function joinWire(
   joinery: Joinery,
@@ -56,16 +36,46 @@ export async function joinWire(
   };
   try {
     await putRight(join);
-    await addParts(join, undos);
-    const endOf = flowEndOf(joinery, wire, parts);
-    const wanted = { client: endOf('client'), endpoint: endOf('endpoint') };
-    const leaving = await switchOver(join, wanted, undos);
+    const leaving = await joinParts(join, undos);
     const isReplacing = leaving.length > 0;
     return { isReplacing, undo, settle: () => settle(join, leaving) };
   } catch (error) {
     await undo();
     throw error;
+  } finally {
+    joinery.unborn.delete(wire.id);
   }
+}
+
+/** Returns what has to be done about flows when the ends that are replaced go. */
+async function joinParts(join: Join, undos: Undos): Promise<SwitchOver['leaving']> {
+  const { rows, owner, wire, parts } = join;
+  const { ports, tunnels } = rows.of(wire.id);
+  let made: FlowEnds | undefined;
+  const isNew = ports.length === 0 && tunnels.length === 0;
+  if (isNew) join.unborn.add(wire.id);
+  await addParts(join, undos, async (numberOf) => {
+    if (!isNew) return;
+    made = flowEndsOf(owner, wire, parts, numberOf);
+    await makeFlows(join, made, undos);
+  });
+  const wanted = flowEndsOf(owner, wire, parts, givenNumbers(rows, wire.id));
+  return isSame(made, wanted) ? [] : switchOver(join, wanted, undos);
+}
+
+const isSame = (made: FlowEnds | undefined, wanted: FlowEnds): boolean =>
+  JSON.stringify(made) === JSON.stringify(wanted);
+
+/** Of a wire that has nothing yet: what an earlier life left of it goes in the same moment. */
+async function makeFlows(
+  { switch: bridge, owner, wire, budget }: Join,
+  ends: FlowEnds,
+  undos: Undos,
+): Promise<void> {
+  const cookie = wireCookie(owner, wire.id);
+  const clear = deleteFlowsByCookie(cookie);
+  undos.push(() => bridge.commit([clear], undoBudget));
+  await bridge.commit([clear, ...Object.values(wireFlows(cookie, ends)).map(addFlow)], budget);
 }
 
 function checkVersion({ rows, owner }: Joinery, wireId: string): void {
@@ -104,102 +114,13 @@ function isRight({ rows }: Join, { end, patch }: PortPart, row: PortRow): boolea
   return isSame && row.number !== undefined;
 }
 
-/** Adds what is missing, and waits until the switch has it. */
-async function addParts(join: Join, undos: Undos): Promise<void> {
-  const added: string[] = [];
-  const configuration = await join.shared.hold(tunnelsOf(join), () => {
-    const before = join.rows.of(join.wire.id);
-    const missing = join.parts.filter(({ name }) => join.rows.named(name) === undefined);
-    const numbers = join.rows.freeNumbers(missing.length);
-    const usesAdded: TunnelUse[] = [];
-    const operations: OvsdbOperation[] = [];
-    for (const part of join.parts) {
-      const isJoined = !hasEnd(before, sideOf(part));
-      if (part.kind === 'tunnel') checkVni(join, part.end);
-      if (missing.includes(part)) {
-        // Two interfaces at most for one part.
-        const position = added.length * 2;
-        added.push(part.name);
-        operations.push(
-          ...addPart(join.at, position, { part, isJoined, number: numbers.pop() ?? 0 }),
-        );
-      } else if (part.kind === 'tunnel') {
-        const use = { ...part.use, isJoined };
-        operations.push(...addUse(join, part, use, { undos, usesAdded }));
-      }
-    }
-    undos.push(() => takeBack(join, added, usesAdded));
-    return join.switch.begin(operations, join.budget);
-  });
-  await join.switch.applied(configuration, join.budget);
-  for (const name of added) checkOpened(join.rows, name, join.wire);
-}
-
-function addPart(
-  at: BridgeAddress,
-  position: number,
-  one: { readonly part: WirePart; readonly isJoined: boolean; readonly number: number },
-): OvsdbOperation[] {
-  const { part, isJoined, number: requested } = one;
-  const { name } = part;
-  if (part.kind === 'tunnel') {
-    const { place } = part;
-    return addTunnel(at, position, { name, requested, place, use: { ...part.use, isJoined } });
-  }
-  const { patch } = part;
-  const end = { ...part.end, isJoined };
-  if (patch === undefined) return addPort(at, position, { name, requested, end });
-  const far = { ...patch, wireId: end.wireId };
-  return [
-    ...addPort(at, position, { name, requested, end, peer: patch.names.far }),
-    ...addFarEnd(at.owner, position + 1, far),
-  ];
-}
-
-function addUse(
-  join: Join,
-  part: TunnelPart,
-  use: TunnelUse,
-  { undos, usesAdded }: { readonly undos: Undos; readonly usesAdded: TunnelUse[] },
-): OvsdbOperation[] {
-  const row = join.rows.named(part.name);
-  if (row === undefined || row.uses.some((each) => isSameUse(each, use))) return [];
-  const old = row.uses.find((each) => each.wireId === use.wireId && each.side === use.side);
-  if (old === undefined) usesAdded.push(use);
-  else undos.push(() => join.switch.begin(setUse(row.uuid, old), undoBudget));
-  return setUse(row.uuid, use);
-}
-
-const isSameUse = (found: TunnelUse, wanted: TunnelUse): boolean =>
-  JSON.stringify({ ...found, isJoined: true }) === JSON.stringify({ ...wanted, isJoined: true });
-
-/** Flows of two wires with one VNI from one peer could not be told apart. */
-function checkVni({ rows, owner, wire }: Join, end: VxlanEnd): void {
-  const row = rows.named(tunnelName(owner, receivingTunnel(end)));
-  const holder = row?.uses.find(
-    (use) => use.wireId !== wire.id && use.vni === end.vni && use.localPort === end.localPort,
-  );
-  if (holder !== undefined) throw vniTaken(wire.id, end.vni, `held by wire ${holder.wireId}`);
-}
-
-function checkOpened(rows: SwitchRows, name: string, wire: Wire): void {
-  const row = rows.named(name);
-  if (row?.number !== undefined) return;
-  const found = row?.error ?? 'the switch gave it no number';
-  const tunnel = [wire.client, wire.endpoint].find((end) => end.kind === 'vxlan');
-  if (tunnel !== undefined && row?.type === 'vxlan') throw tunnelRefused(wire.id, tunnel, found);
-  throw portRefused(wire.id, name, found);
-}
-
-/** Returns what has to be done about flows when the ends that are replaced go. */
 async function switchOver(
   { switch: bridge, owner, wire, budget }: Join,
-  wanted: Record<Side, FlowEnd>,
+  wanted: FlowEnds,
   undos: Undos,
 ): Promise<SwitchOver['leaving']> {
   const cookie = wireCookie(owner, wire.id);
-  const { client, endpoint } = wireFlows(cookie, wanted);
-  const specs: readonly FlowSpec[] = [client, endpoint];
+  const specs = Object.values(wireFlows(cookie, wanted));
   const found = await bridge.flowsOf(cookie, budget);
   const { changes, leaving } = switchOverFlows(found, specs);
   if (changes.length === 0) return leaving;
@@ -207,26 +128,6 @@ async function switchOver(
   await bridge.commit(changes, budget);
   return leaving;
 }
-
-/** A tunnel made here may by now have other users. */
-async function takeBack(
-  join: Join,
-  added: readonly string[],
-  usesAdded: readonly TunnelUse[],
-): Promise<void> {
-  const { rows, wire } = join;
-  await join.shared.hold(tunnelsOf(join), async () => {
-    const isMade = ({ row, use }: WireRows['tunnels'][number]): boolean =>
-      added.includes(row.name) || usesAdded.some((each) => isSameUse(use, each));
-    const tunnels = rows.of(wire.id).tunnels.filter(isMade);
-    const ports = added.filter((name) => rows.named(name)?.end !== undefined);
-    const operations = [...leaveTunnels(join, tunnels), ...dropPortsNamed(join, ports)];
-    await join.switch.begin(operations, undoBudget);
-  });
-}
-
-const tunnelsOf = ({ parts }: Join): string[] =>
-  parts.flatMap(({ kind, name }) => (kind === 'tunnel' ? [name] : []));
 
 /** The new ends count from now on; what they replace goes, a tunnel with the last that used it. */
 async function settle(join: Join, leaving: SwitchOver['leaving']): Promise<void> {
@@ -268,21 +169,4 @@ async function settle(join: Join, leaving: SwitchOver['leaving']): Promise<void>
 function wantedPort(parts: readonly WirePart[], name: string, side: Side): PortPart | undefined {
   const part = parts.find((each) => each.name === name && sideOf(each) === side);
   return part?.kind === 'port' ? part : undefined;
-}
-
-/** A tunnel goes with the last that used it. */
-export function leaveTunnels(joinery: Joinery, left: WireRows['tunnels']): OvsdbOperation[] {
-  const leaving = new Map<PortRow, TunnelUse[]>();
-  for (const { row, use } of left) leaving.set(row, [...(leaving.get(row) ?? []), use]);
-  return [...leaving].flatMap(([row, uses]) =>
-    uses.length === row.uses.length
-      ? dropPortsNamed(joinery, [row.name])
-      : uses.flatMap((use) => dropUse(row.uuid, use)),
-  );
-}
-
-/** A patch goes with its far end. */
-export function dropPortsNamed({ rows }: Joinery, names: readonly string[]): OvsdbOperation[] {
-  const all = names.flatMap((name) => [name, farNameOf(name) ?? name]);
-  return dropPorts([...new Set(all)].flatMap((name) => rows.portId(name) ?? []));
 }

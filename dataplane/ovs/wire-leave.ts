@@ -3,8 +3,9 @@
 
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import { deleteFlowsByCookie } from '../../protocols/ovs/flow-builders.ts';
+import { dropPortsNamed, leaveTunnels } from './drop-parts.ts';
 import { tagVersionOf, wireCookie } from './tags.ts';
-import { dropPortsNamed, leaveTunnels, versionsOf } from './wire-join.ts';
+import { versionsOf } from './wire-join.ts';
 import type { Joinery } from './wire-parts.ts';
 
 export async function leaveWires(

@@ -17,7 +17,7 @@ import {
   tagVersionOf,
   tunnelName,
 } from './tags.ts';
-import type { FlowEnd } from './wire-flows.ts';
+import type { FlowEnd, FlowEnds } from './wire-flows.ts';
 
 /** What the operations on wires work with. */
 export interface Joinery {
@@ -27,6 +27,8 @@ export interface Joinery {
   readonly networks: EgressNetworks;
   /** One change at a time of who uses a tunnel, or of a bridge that wires share. */
   readonly shared: WireLocks;
+  /** Ids of wires that are new: they may have flows before they have rows. */
+  readonly unborn: Set<string>;
 }
 
 export interface PortPart {
@@ -114,14 +116,25 @@ export const hasEnd = ({ ports, tunnels }: WireRows, side: Side): boolean =>
   ports.some(({ end }) => end?.side === side && end.isJoined) ||
   tunnels.some(({ use }) => use.side === side && use.isJoined);
 
-/** By the numbers that the switch has given. Errors: FAILED_PRECONDITION where it gave none. */
-export function flowEndOf({ rows, owner }: Joinery, wire: Wire, parts: readonly WirePart[]) {
-  const numberOf = (name: string): number => {
+/** The number of a port of this name. */
+export type NumberOf = (name: string) => number;
+
+/** As the switch has given them. Errors: FAILED_PRECONDITION where it gave none. */
+export const givenNumbers =
+  (rows: Pick<SwitchRows, 'named'>, wireId: string): NumberOf =>
+  (name) => {
     const row = rows.named(name);
     if (row?.number !== undefined) return row.number;
-    throw portRefused(wire.id, name, row?.error ?? 'no port of that name');
+    throw portRefused(wireId, name, row?.error ?? 'no port of that name');
   };
-  return (side: Side): FlowEnd => {
+
+export function flowEndsOf(
+  owner: Owner,
+  wire: Wire,
+  parts: readonly WirePart[],
+  numberOf: NumberOf,
+): FlowEnds {
+  const endOf = (side: Side): FlowEnd => {
     const end = wire[side];
     if (end.kind === 'vxlan') {
       const receive = numberOf(tunnelName(owner, receivingTunnel(end)));
@@ -132,4 +145,5 @@ export function flowEndOf({ rows, owner }: Joinery, wire: Wire, parts: readonly 
     const isTagged = end.kind === 'kernel' && end.vlanId !== undefined;
     return { kind: 'port', number, ...(isTagged ? { vlanId: end.vlanId } : {}) };
   };
+  return { client: endOf('client'), endpoint: endOf('endpoint') };
 }

@@ -1,0 +1,121 @@
+// What several wires ask of the switch at the same time goes to it as one: the first at once, and what comes while that
+// is under way together after it, since each answer of the switch costs it a turn of its main loop.
+// Invariants: in the order of asking; whoever is refused is refused alone; nobody waits longer than they allow.
+
+import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+
+export interface GatheredCallsOptions<Part, Answer> {
+  readonly clock: Clock;
+  /** For errors: one of the calls. */
+  readonly what: string;
+  /** For all of the parts or none. */
+  readonly send: (parts: readonly Part[], budget: Budget) => Promise<Answer>;
+}
+
+interface Asked<Part, Answer> {
+  readonly parts: readonly Part[];
+  readonly budget: Budget;
+  readonly deadlineMs: number;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Parts in one call: the switch does nothing else meanwhile. */
+const partsMax = 512;
+
+/** After these nobody knows whether it has happened. */
+const uncertain = ['DEADLINE_EXCEEDED', 'CANCELLED', 'UNAVAILABLE'];
+
+export class GatheredCalls<Part, Answer> {
+  readonly #options: GatheredCallsOptions<Part, Answer>;
+  #waiting: Asked<Part, Answer>[] = [];
+  #isSending = false;
+
+  constructor(options: GatheredCallsOptions<Part, Answer>) {
+    this.#options = options;
+  }
+
+  /** Errors: those of `send`, DEADLINE_EXCEEDED, CANCELLED. */
+  ask(parts: readonly Part[], budget: Budget): Promise<Answer> {
+    const { clock } = this.#options;
+    return new Promise((resolve, reject) => {
+      const timer = clock.after(budget.timeoutMs, () => {
+        const isWaiting = this.#waiting.includes(asked);
+        this.#waiting = this.#waiting.filter((each) => each !== asked);
+        const found = isWaiting ? 'not sent' : 'sent, so that it may have happened';
+        reject(this.#gaveUp('DEADLINE_EXCEEDED', found, budget));
+      });
+      const asked: Asked<Part, Answer> = {
+        parts,
+        budget,
+        deadlineMs: clock.nowMs() + budget.timeoutMs,
+        resolve(answer) {
+          timer.cancel();
+          resolve(answer);
+        },
+        reject(error) {
+          timer.cancel();
+          reject(error);
+        },
+      };
+      this.#waiting.push(asked);
+      if (!this.#isSending) void this.#sendAll();
+    });
+  }
+
+  async #sendAll(): Promise<void> {
+    this.#isSending = true;
+    while (this.#waiting.length > 0) await this.#send(this.#nextGroup());
+    this.#isSending = false;
+  }
+
+  #nextGroup(): Asked<Part, Answer>[] {
+    const group: Asked<Part, Answer>[] = [];
+    let size = 0;
+    for (const asked of this.#waiting) {
+      size += asked.parts.length;
+      if (group.length > 0 && size > partsMax) break;
+      group.push(asked);
+    }
+    this.#waiting.splice(0, group.length);
+    return group.filter(({ budget, reject }) => {
+      if (budget.signal?.aborted !== true) return true;
+      reject(this.#gaveUp('CANCELLED', 'not sent', budget));
+      return false;
+    });
+  }
+
+  async #send(group: readonly Asked<Part, Answer>[]): Promise<void> {
+    const [only, ...others] = group;
+    if (only === undefined) return;
+    const leftMs =
+      Math.max(...group.map(({ deadlineMs }) => deadlineMs)) - this.#options.clock.nowMs();
+    // Where one of several gives up, the others go on.
+    const budget =
+      others.length === 0 ? { ...only.budget, timeoutMs: leftMs } : { timeoutMs: leftMs };
+    try {
+      const answer = await this.#options.send(
+        group.flatMap(({ parts }) => parts),
+        budget,
+      );
+      for (const { resolve } of group) resolve(answer);
+    } catch (error) {
+      if (others.length === 0 || uncertain.includes(asNsmError(error).code)) {
+        for (const { reject } of group) reject(error);
+        return;
+      }
+      for (const asked of group) await this.#send([asked]);
+    }
+  }
+
+  #gaveUp(code: 'DEADLINE_EXCEEDED' | 'CANCELLED', found: string, { timeoutMs }: Budget): NsmError {
+    return new NsmError(code, `${this.#options.what} was given up`, {
+      rule: 'ovs-vswitchd',
+      expected: `an answer within ${timeoutMs} ms`,
+      found,
+      remedy: 'see whether ovs-vswitchd and ovsdb-server run',
+    });
+  }
+}
