@@ -13,6 +13,7 @@ import {
 import type { OwnerMarks } from './owner.ts';
 import { laterVersionError } from './refusals.ts';
 import type { Removals } from './removals.ts';
+import { createSharedLooks } from './shared-looks.ts';
 import { isJoinedByKernel, isOfSameClient, linksLeftFor } from './take-over.ts';
 import type { CurrentWire } from './wire-state.ts';
 
@@ -36,10 +37,6 @@ export interface Looks {
 
 export function createLooks(setup: LooksSetup): Looks {
   const { netlink, marks, known, removals, isJoinedOutside } = setup;
-  /** The look that has not begun yet, and the end of the one before it. */
-  let nextLook: Promise<Inventory> | undefined;
-  let lastLook: Promise<unknown> = Promise.resolve();
-
   const inventory: Looks['inventory'] = (budget) => takeInventory(netlink, marks, known, budget);
 
   const clean: Looks['clean'] = async (budget) => {
@@ -51,16 +48,8 @@ export function createLooks(setup: LooksSetup): Looks {
     return found;
   };
 
-  const shared: Looks['shared'] = (budget) => {
-    if (nextLook !== undefined) return nextLook;
-    const look = lastLook.then(() => {
-      nextLook = undefined;
-      return clean({ timeoutMs: budget.timeoutMs });
-    });
-    nextLook = look;
-    lastLook = look.catch(() => {});
-    return look;
-  };
+  const atNode = createSharedLooks((_, budget) => clean(budget));
+  const shared: Looks['shared'] = (budget) => atNode('', budget);
 
   /** What another forwarder left that the wire can go on with; what it cannot go on with makes way. */
   const leftFor = async (

@@ -212,6 +212,8 @@ async function inspectPeer(
   link: Link,
 ): Promise<{ peerIndex: number; configuration: EndConfiguration } | undefined> {
   const descriptor = { namespaceDescriptor: namespace };
+  const index = link.linkIndex;
+  const tolerate = [errno.noDevice];
   const program: NetlinkStep[] = [
     {
       protocol: 'route',
@@ -221,13 +223,9 @@ async function inspectPeer(
       namespace,
       protocol: 'route',
       requests: [
-        {
-          message: getLink(link.linkIndex),
-          what: `read the peer of ${link.name}`,
-          tolerate: [errno.noDevice],
-        },
-        { message: dumpAddresses(), what: `list the addresses in ${namespace}` },
-        { message: dumpRoutes(), what: `list the routes in ${namespace}` },
+        { message: getLink(index), what: `read the peer of ${link.name}`, tolerate },
+        { message: dumpAddresses(index), what: `list the addresses in ${namespace}`, tolerate },
+        { message: dumpRoutes(index), what: `list the routes in ${namespace}`, tolerate },
       ],
     },
   ];

@@ -49,12 +49,17 @@ const reservedTables = [253, 254, 255];
 
 const goneCodes = [errno.noEntry, errno.noSuchRoute, errno.noDevice, errno.invalid];
 
-export async function lookAtPolicies(
+/** What rules and routes a namespace has, whoever's they are. */
+export interface FoundRouting {
+  readonly rules: readonly NonNullable<ReturnType<typeof parseRule>>[];
+  readonly routes: readonly FoundTableRoute[];
+}
+
+export async function lookAtRouting(
   netlink: Netlink,
-  place: { readonly wireId: string; readonly namespace: string },
+  namespace: string,
   budget: Budget,
-): Promise<FoundPolicies> {
-  const { namespace } = place;
+): Promise<FoundRouting> {
   const step: NetlinkStep = {
     namespace,
     protocol: 'route',
@@ -64,12 +69,17 @@ export async function lookAtPolicies(
     ],
   };
   const [[ruleAnswer, routeAnswer] = []] = await run(netlink, [step], budget);
-  const rules = (ruleAnswer?.messages ?? []).flatMap((each) => parseRule(each) ?? []);
-  const routes = (routeAnswer?.messages ?? []).flatMap((each) => parseTableRoute(each) ?? []);
-  const metric = ownerMetric(place.wireId);
+  return {
+    rules: (ruleAnswer?.messages ?? []).flatMap((each) => parseRule(each) ?? []),
+    routes: (routeAnswer?.messages ?? []).flatMap((each) => parseTableRoute(each) ?? []),
+  };
+}
+
+export function policiesIn({ rules, routes }: FoundRouting, wireId: string): FoundPolicies {
+  const own = ownerMetric(wireId);
   const tables = new Map<number, FoundTableRoute[]>();
-  for (const { kind, isOurs, metric: found, table } of routes) {
-    if (kind === 'mark' && isOurs && found === metric) tables.set(table, []);
+  for (const { kind, isOurs, metric, table } of routes) {
+    if (kind === 'mark' && isOurs && metric === own) tables.set(table, []);
   }
   for (const route of routes) if (route.isOurs) tables.get(route.table)?.push(route);
   return {

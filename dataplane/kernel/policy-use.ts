@@ -9,12 +9,13 @@ import type { ProgramBuilder } from './program-builder.ts';
 import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
 import {
   configurePolicies,
-  type FoundPolicies,
   hasPolicies,
-  lookAtPolicies,
+  lookAtRouting,
+  policiesIn,
   removalOf,
 } from './policy-routes.ts';
 import { run } from './run.ts';
+import { createSharedLooks } from './shared-looks.ts';
 
 /** What the plan of a wire does about its policies. */
 export interface PolicyPlan {
@@ -40,10 +41,13 @@ export interface PolicyUse {
 export function createPolicyUse(netlink: Netlink): PolicyUse {
   /** Namespaces by wire id. */
   const places = new Map<string, string>();
+  const shared = createSharedLooks((namespace, budget) =>
+    lookAtRouting(netlink, namespace, budget),
+  );
 
   const clearIn = async (wireId: string, namespace: string, budget: Budget): Promise<void> => {
     try {
-      const found = await lookAtPolicies(netlink, { wireId, namespace }, budget);
+      const found = policiesIn(await lookAtRouting(netlink, namespace, budget), wireId);
       if (!hasPolicies(found)) return;
       await run(netlink, removalOf({ namespace, interfaceName: wireId }, found), budget);
     } catch (error) {
@@ -60,8 +64,11 @@ export function createPolicyUse(netlink: Netlink): PolicyUse {
     async plan({ id, client }, isTakenUp, budget) {
       if (client.kind !== 'kernel') return undefined;
       if (!wants(client) && !places.has(id) && !isTakenUp) return undefined;
-      const place = { wireId: id, namespace: client.netns };
-      const found: FoundPolicies = await lookAtPolicies(netlink, place, budget);
+      // Nobody else changes what this wire has; which tables are free it must know when it has the namespace to itself.
+      const look = wants(client)
+        ? (place: string) => lookAtRouting(netlink, place, budget)
+        : shared;
+      const found = policiesIn(await look(client.netns, budget), id);
       if (!wants(client) && !hasPolicies(found)) return undefined;
       return {
         configure: (program, end, index) =>

@@ -12,6 +12,10 @@ export interface GatheredCallsOptions<Part, Answer> {
   readonly what: string;
   /** For all of the parts or none. */
   readonly send: (parts: readonly Part[], budget: Budget) => Promise<Answer>;
+  /** Parts in one call; those of one caller are never split. */
+  readonly partsMax: number;
+  /** What the next call waits for beside the answer; never fails. */
+  readonly digested?: (answer: Answer) => Promise<void>;
 }
 
 interface Asked<Part, Answer> {
@@ -21,9 +25,6 @@ interface Asked<Part, Answer> {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
-
-/** Parts in one call: the switch does nothing else meanwhile. */
-const partsMax = 512;
 
 /** After these nobody knows whether it has happened. */
 const uncertain = ['DEADLINE_EXCEEDED', 'CANCELLED', 'UNAVAILABLE'];
@@ -76,7 +77,7 @@ export class GatheredCalls<Part, Answer> {
     let size = 0;
     for (const asked of this.#waiting) {
       size += asked.parts.length;
-      if (group.length > 0 && size > partsMax) break;
+      if (group.length > 0 && size > this.#options.partsMax) break;
       group.push(asked);
     }
     this.#waiting.splice(0, group.length);
@@ -101,6 +102,7 @@ export class GatheredCalls<Part, Answer> {
         budget,
       );
       for (const { resolve } of group) resolve(answer);
+      await this.#options.digested?.(answer);
     } catch (error) {
       if (others.length === 0 || uncertain.includes(asNsmError(error).code)) {
         for (const { reject } of group) reject(error);

@@ -37,6 +37,12 @@ export type DatapathType = 'system' | 'netdev';
 /** A switch that is there has greeted long before. */
 const greetingTimeoutMs = 2_000;
 
+/** In one transaction: of some twenty wires that are made. A switch with the datapath in user space needs a moment for each port. */
+const operationsMax = 128;
+/** In one bundle, or asked for in one look. */
+const flowsMax = 512;
+/** How long changes wait for those before them: a switch that is away applies nothing. */
+const digestionBudget: Budget = { timeoutMs: 1_000 };
 /** The switch goes through all of its flows for every cookie; above this it is better to read all of them once. */
 const cookiesMax = 8;
 
@@ -55,16 +61,20 @@ export class Switch {
       clock,
       what: 'a change of the database',
       send: (operations: readonly OvsdbOperation[], budget) => this.#transact(operations, budget),
+      partsMax: operationsMax,
+      digested: (configuration) => this.#digested(configuration),
     });
     this.#bundles = new GatheredCalls({
       clock,
       what: 'a change of flows',
       send: (changes: readonly FlowMod[], budget) => openFlow.commit(changes, budget),
+      partsMax: flowsMax,
     });
     this.#looks = new GatheredCalls({
       clock,
       what: 'a look at flows',
       send: (cookies: readonly bigint[], budget) => this.#flowsOfAll(cookies, budget),
+      partsMax: flowsMax,
     });
     openFlow.watch((event) => {
       if (event.kind === 'connected') this.#isAway = false;
@@ -156,6 +166,12 @@ export class Switch {
       budget,
     );
     return numberOf(results.at(-1)?.rows[0]?.['next_cfg']) ?? 0;
+  }
+
+  /** Else all that has been asked for would become one change, in which the switch says nothing for seconds. */
+  async #digested(configuration: number): Promise<void> {
+    if (this.#isAway) return;
+    await this.applied(configuration, digestionBudget).catch(() => {});
   }
 
   async #flowsOfAll(

@@ -40,9 +40,11 @@ export function deleteAddress(index: NetlinkNumber, prefix: IpPrefix): EncodedMe
   return addressMessage({ type: messageType.delAddress, flags: acknowledged, index, prefix });
 }
 
-export function dumpAddresses(): EncodedMessage {
+/** Of one link alone where it is named: ENODEV where there is none. */
+export function dumpAddresses(index: NetlinkNumber = 0): EncodedMessage {
   return new NetlinkWriter(messageType.getAddress, flag.request | flag.dump)
-    .zeros(addressHeaderLength)
+    .zeros(addressHeaderLength - 4)
+    .u32(index)
     .finish();
 }
 
@@ -81,10 +83,12 @@ export function deleteRoute(options: RouteOptions): EncodedMessage {
   return routeMessage(messageType.delRoute, acknowledged, options);
 }
 
-export function dumpRoutes(): EncodedMessage {
-  return new NetlinkWriter(messageType.getRoute, flag.request | flag.dump)
-    .zeros(routeHeaderLength)
-    .finish();
+/** Over one link alone where it is named: ENODEV where there is none. */
+export function dumpRoutes(index?: NetlinkNumber): EncodedMessage {
+  const writer = new NetlinkWriter(messageType.getRoute, flag.request | flag.dump);
+  writer.zeros(routeHeaderLength);
+  if (index !== undefined) writer.u32Attribute(routeAttribute.outputInterface, index);
+  return writer.finish();
 }
 
 /** Asks the kernel which route a packet to `destination` would take. */
