@@ -24,6 +24,7 @@ import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
 import { tcpGigabits } from '../throughput/iperf.ts';
+import { watchConfiguration } from './empty-change.ts';
 import { type VendorTools, vendorTools, whyNoVendorTools } from './vendor-tools.ts';
 
 const wireCount = 30;
@@ -32,6 +33,8 @@ const rounds = 5;
 const budget = { timeoutMs: 20_000 };
 const suite = 'ovs';
 const handBridge = 'br-hand';
+/** Above all others. */
+const handNumber = 1_000;
 const handSettings = ['datapath_type=netdev', 'fail_mode=secure'] as const;
 const handAddresses = ['172.31.9.1', '172.31.9.2'] as const;
 
@@ -42,6 +45,8 @@ interface Stage {
   readonly tools: VendorTools;
   /** With these ends, and a bridge of its own. */
   dataplane(bridge: string, ends: WireEnds): Dataplane;
+  /** What the switch needs to notice that there is nothing to do. */
+  changeNothing(): Promise<void>;
 }
 
 export const run: RunSuite = async (progress) => {
@@ -68,9 +73,12 @@ export const run: RunSuite = async (progress) => {
   try {
     await initialise(ovs.databaseSocket);
     tools.vsctl('add-br', handBridge, '--', 'set', 'bridge', handBridge, ...handSettings);
-    const stage: Stage = { sandbox, ovs, netlink, tools, dataplane };
+    const emptyChange = watchConfiguration(ovs.databaseSocket);
+    closes.push(() => emptyChange.close());
+    const changeNothing = () => emptyChange.run();
+    const stage: Stage = { sandbox, ovs, netlink, tools, dataplane, changeNothing };
     return [
-      await wholeWires(stage, progress),
+      ...(await wholeWires(stage, progress)),
       await throughput(stage, progress),
       await restart(stage, progress),
     ];
@@ -98,45 +106,92 @@ async function initialise(socketPath: string): Promise<void> {
 }
 
 /** The part that is the switch's: the links are there already, on both sides alike. */
-async function wholeWires(stage: Stage, progress: Progress): Promise<Figure> {
+async function wholeWires(stage: Stage, progress: Progress): Promise<readonly Figure[]> {
   const { tools } = stage;
-  const pairs = await makeLinks(stage, wireCount * 2);
+  const pairs = await makeLinks(stage, wireCount * 2 * (1 + rounds));
   const dataplane = stage.dataplane('br-native', endsThatAreThere(pairs));
   await dataplane.probe(budget);
-  const native: number[] = [];
-  const forked: number[] = [];
-  for (let number = 0; number < wireCount; number += 1) {
-    progress(`a wire natively and by forks, ${number + 1} of ${wireCount}`);
-    const wire = localWire({ client: '', endpoint: '' }, number, String(number));
-    native.push(await timed(() => dataplane.ensure(wire, budget)));
-    const [a, b] = pairs[wireCount + number] ?? [];
-    forked.push(await timed(async () => joinByHand(tools, a?.name ?? '', b?.name ?? '', number)));
+  let used = 0;
+  const next = (count: number): number[] => Array.from({ length: count }, () => used++);
+  const make = (number: number) =>
+    dataplane.ensure(localWire({ client: '', endpoint: '' }, number, String(number)), budget);
+  const byHand = (numbers: readonly number[]): HandWire[] =>
+    numbers.map((number) => ({ number, pair: pairs[number] ?? [] }));
+  const alone: { native: number[]; forked: number[]; empty: number[] } = {
+    native: [],
+    forked: [],
+    empty: [],
+  };
+  for (let number = 1; number <= wireCount; number += 1) {
+    progress(`a wire alone, natively and by forks, ${number} of ${wireCount}`);
+    const [mine = 0, theirs = 0] = next(2);
+    alone.native.push(await timed(() => make(mine)));
+    alone.forked.push(await timed(async () => joinByHand(tools, byHand([theirs]))));
+    alone.empty.push(await timed(() => stage.changeNothing()));
   }
-  return judge(
-    {
-      suite,
-      name: 'ports and flows of a wire, until applied',
-      value: 1_000 / median(native),
-      unit: 'per s',
-      limitName: 'batched forks of ovs-vsctl and ovs-ofctl',
-      limitValue: 1_000 / median(forked),
-    },
-    { of: 'ratio', atLeast: 10 },
-  );
+  const atOnce: { native: number[]; forked: number[] } = { native: [], forked: [] };
+  for (let round = 1; round <= rounds; round += 1) {
+    progress(`${wireCount} wires at once, natively and by forks, round ${round} of ${rounds}`);
+    const [mine, theirs] = [next(wireCount), next(wireCount)];
+    atOnce.native.push(await timed(() => Promise.all(mine.map(make))));
+    atOnce.forked.push(await timed(async () => joinByHand(tools, byHand(theirs))));
+  }
+  const name = `ports and flows of ${wireCount} wires at once, until applied`;
+  const value = (wireCount * 1_000) / median(atOnce.native);
+  const together = { suite, name, value, unit: 'per s' };
+  const single = {
+    suite,
+    name: 'ports and flows of a wire alone, until applied',
+    value: 1_000 / median(alone.native),
+    unit: 'per s',
+  };
+  const forks = 'an ovs-vsctl and an ovs-ofctl for each wire';
+  return [
+    judge(
+      { ...single, limitName: forks, limitValue: 1_000 / median(alone.forked) },
+      { of: 'ratio', atLeast: 10 },
+    ),
+    judge({
+      ...single,
+      limitName: 'a change of nothing, until applied',
+      limitValue: 1_000 / median(alone.empty),
+    }),
+    judge(
+      { ...together, limitName: forks, limitValue: 1_000 / median(alone.forked) },
+      { of: 'ratio', atLeast: 10 },
+    ),
+    judge({
+      ...together,
+      limitName: 'one ovs-vsctl and one ovs-ofctl for all of them',
+      limitValue: (wireCount * 1_000) / median(atOnce.forked),
+    }),
+  ];
 }
 
-function joinByHand(tools: VendorTools, a: string, b: string, number: number): void {
-  const [first, second] = [number * 2 + 1, number * 2 + 2];
-  const port = (name: string, request: number): string[] => {
+interface HandWire {
+  readonly number: number;
+  readonly pair: readonly NodeLink[];
+}
+
+/** One process for all ports, one for all flows. */
+function joinByHand(tools: VendorTools, wires: readonly HandWire[]): void {
+  const port = ({ name }: NodeLink, request: number): string[] => {
     const setting = `ofport_request=${request}`;
     return ['--', 'add-port', handBridge, name, '--', 'set', 'interface', name, setting];
   };
-  tools.vsctl(...port(a, first), ...port(b, second));
-  tools.ofctl(
-    ['--bundle', 'add-flows', handBridge, '-'],
-    `priority=100,in_port=${first},actions=output:${second}\n` +
-      `priority=100,in_port=${second},actions=output:${first}\n`,
+  const numbersOf = ({ number }: HandWire) => [number * 2 + 1, number * 2 + 2] as const;
+  tools.vsctl(
+    ...wires.flatMap((wire) =>
+      wire.pair.flatMap((link, end) => port(link, numbersOf(wire)[end] ?? 0)),
+    ),
   );
+  const flows = wires
+    .map(numbersOf)
+    .flatMap(([first, second]) => [
+      `priority=100,in_port=${first},actions=output:${second}`,
+      `priority=100,in_port=${second},actions=output:${first}`,
+    ]);
+  tools.ofctl(['--bundle', 'add-flows', handBridge, '-'], `${flows.join('\n')}\n`);
 }
 
 type Pair = readonly [NodeLink, NodeLink];
@@ -283,7 +338,8 @@ async function wireByHand(
     const request = { message, what: 'have hand compute its checksums' };
     await execute(netlink, [request], { ...inside, protocol: 'generic' });
   }
-  joinByHand(tools, 'hand0', 'hand1', wireCount + 1);
+  const pair = ['hand0', 'hand1'].map((name) => ({ name, index: 0, mtu: 0 }));
+  joinByHand(tools, [{ number: handNumber, pair }]);
 }
 
 async function execute(

@@ -20,7 +20,7 @@ export interface FlowKeeperSetup {
   readonly rows: SwitchRows;
   readonly locks: WireLocks;
   /** As in `Joinery`. */
-  readonly unborn: ReadonlySet<string>;
+  readonly newWires: ReadonlySet<string>;
 }
 
 export interface FlowKeeper {
@@ -54,7 +54,7 @@ export function createFlowKeeper(setup: FlowKeeperSetup): FlowKeeper {
     }
     if (isAll) {
       // Any wire but a new one has its rows before its flows, and after them: flows without rows are nobody's.
-      const alive = [...rows.wireIds(), ...setup.unborn];
+      const alive = [...rows.wireIds(), ...setup.newWires];
       const cookies = new Set(alive.map((id) => wireCookie(owner, id)));
       for (const [cookie, orphans] of found) {
         if (!cookies.has(cookie)) changes.push(...flowChanges(orphans, []));

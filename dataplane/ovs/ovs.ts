@@ -78,8 +78,8 @@ class OvsDataplane implements Dataplane {
     });
     const ownSwitch = new Switch({ ...options, rows, owner: options });
     const shared = createWireLocks();
-    const unborn = new Set<string>();
-    this.#joinery = { owner: options, switch: ownSwitch, rows, networks, shared, unborn };
+    const newWires = new Set<string>();
+    this.#joinery = { owner: options, switch: ownSwitch, rows, networks, shared, newWires };
     this.#keeper = createFlowKeeper({ ...this.#joinery, locks: this.#locks });
     this.#suspicion = createSuspicion({
       owner: options,

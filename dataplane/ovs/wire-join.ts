@@ -43,7 +43,7 @@ export async function joinWire(
     await undo();
     throw error;
   } finally {
-    joinery.unborn.delete(wire.id);
+    joinery.newWires.delete(wire.id);
   }
 }
 
@@ -53,7 +53,7 @@ async function joinParts(join: Join, undos: Undos): Promise<SwitchOver['leaving'
   const { ports, tunnels } = rows.of(wire.id);
   let made: FlowEnds | undefined;
   const isNew = ports.length === 0 && tunnels.length === 0;
-  if (isNew) join.unborn.add(wire.id);
+  if (isNew) join.newWires.add(wire.id);
   await addParts(join, undos, async (numberOf) => {
     if (!isNew) return;
     made = flowEndsOf(owner, wire, parts, numberOf);

@@ -28,7 +28,7 @@ export interface Joinery {
   /** One change at a time of who uses a tunnel, or of a bridge that wires share. */
   readonly shared: WireLocks;
   /** Ids of wires that are new: they may have flows before they have rows. */
-  readonly unborn: Set<string>;
+  readonly newWires: Set<string>;
 }
 
 export interface PortPart {
