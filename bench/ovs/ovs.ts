@@ -25,6 +25,7 @@ import { systemClock } from '../../transports/process/system-clock.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
 import { tcpGigabits } from '../throughput/iperf.ts';
 import { watchConfiguration } from './empty-change.ts';
+import { thousandWires } from './thousand-wires.ts';
 import { type VendorTools, vendorTools, whyNoVendorTools } from './vendor-tools.ts';
 
 const wireCount = 30;
@@ -81,6 +82,7 @@ export const run: RunSuite = async (progress) => {
       ...(await wholeWires(stage, progress)),
       await throughput(stage, progress),
       await restart(stage, progress),
+      ...(await thousandWires(sandbox, () => wholeDriver(stage, 'br-many'), progress)),
     ];
   } finally {
     for (const close of closes) await close();
@@ -245,11 +247,16 @@ function endsThatAreThere(pairs: readonly Pair[]): WireEnds {
   };
 }
 
+/** With ends in the kernel. */
+function wholeDriver(stage: Stage, bridge: string): Dataplane {
+  const owner = { installation: 'bench', forwarder: bridge };
+  const ends = createWireEnds({ netlink: stage.netlink, clock: systemClock, ...owner });
+  return stage.dataplane(bridge, ends);
+}
+
 async function throughput(stage: Stage, progress: Progress): Promise<Figure> {
-  const { sandbox, netlink } = stage;
-  const owner = { installation: 'bench', forwarder: 'br-wire' };
-  const ends = createWireEnds({ netlink, clock: systemClock, ...owner });
-  const dataplane = stage.dataplane('br-wire', ends);
+  const { sandbox } = stage;
+  const dataplane = wholeDriver(stage, 'br-wire');
   const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
   await dataplane.ensure(localWire({ client: client.url, endpoint: endpoint.url }, 1), budget);
   const [left, right] = [sandbox.namespace(), sandbox.namespace()];

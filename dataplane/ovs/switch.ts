@@ -37,12 +37,15 @@ export type DatapathType = 'system' | 'netdev';
 /** A switch that is there has greeted long before. */
 const greetingTimeoutMs = 2_000;
 
-/** In one transaction: of some twenty wires that are made. A switch with the datapath in user space needs a moment for each port. */
-const operationsMax = 128;
+/**
+ * In one transaction: ten wires that are made, or sixty that go. A switch with the datapath in user space closes a packet
+ * socket for each port that goes, which the kernel makes it wait for (15 ms each), and says nothing meanwhile.
+ */
+const operationsMax = 64;
 /** In one bundle, or asked for in one look. */
 const flowsMax = 512;
 /** How long changes wait for those before them: a switch that is away applies nothing. */
-const digestionBudget: Budget = { timeoutMs: 1_000 };
+const digestionBudget: Budget = { timeoutMs: 2_000 };
 /** The switch goes through all of its flows for every cookie; above this it is better to read all of them once. */
 const cookiesMax = 8;
 

@@ -9,6 +9,8 @@ import { endpointEnd, localWire, tunnel } from '../sandbox/wires.ts';
 import type { DataplaneFixture, TestNamespace } from './dataplane-fixture.ts';
 
 const budget = { timeoutMs: 20_000 };
+/** Of one wire among a thousand. */
+const crowdBudget = { timeoutMs: 120_000 };
 
 /** More steps than any operation of any driver has. */
 const stepsMax = 80;
@@ -321,19 +323,19 @@ export function dataplaneContract(
       const wires = Array.from({ length: wireCount }, (_, number) =>
         localWire({ client: client.url, endpoint: endpoint.url }, number),
       );
-      await Promise.all(wires.map((each) => driver.ensure(each, budget)));
-      const found = await driver.list(budget);
+      await Promise.all(wires.map((each) => driver.ensure(each, crowdBudget)));
+      const found = await driver.list(crowdBudget);
       expect(found).toHaveLength(wires.length);
       expect(found.every(({ complete }) => complete)).toBe(true);
       const ids = wires.map(({ id }) => id);
       expect((await driver.statistics(ids, budget)).size).toBe(wires.length);
       // A restarted one finds them all as they are, and changes nothing.
       const restarted = fixture.driver();
-      await Promise.all(wires.map((each) => restarted.ensure(each, budget)));
-      expect((await restarted.list(budget)).every(({ complete }) => complete)).toBe(true);
-      await Promise.all(ids.map((id) => restarted.remove([id], budget)));
+      await Promise.all(wires.map((each) => restarted.ensure(each, crowdBudget)));
+      expect((await restarted.list(crowdBudget)).every(({ complete }) => complete)).toBe(true);
+      await Promise.all(ids.map((id) => restarted.remove([id], crowdBudget)));
       expect(await fixture.objectCount()).toBe(0);
-    }, 240_000);
+    }, 300_000);
 
     test('counts for both ends, also after a restart and a retarget, and knows nothing of others', async () => {
       const driver = fixture.driver();
