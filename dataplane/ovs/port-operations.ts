@@ -123,8 +123,7 @@ export function dropUse(row: string, use: TunnelUse): OvsdbOperation[] {
 
 /** From whatever bridge they are on. */
 export function dropPorts(ports: readonly string[]): OvsdbOperation[] {
-  if (ports.length === 0) return [];
-  return [mutate('Bridge', [], [['ports', 'delete', setOf(...ports.map(uuid))]])];
+  return ports.map((port) => mutate('Bridge', [], [['ports', 'delete', setOf(uuid(port))]]));
 }
 
 /** The far end of a patch: an access port of a VLAN on another bridge. */

@@ -38,10 +38,10 @@ export type DatapathType = 'system' | 'netdev';
 const greetingTimeoutMs = 2_000;
 
 /**
- * In one transaction: ten wires that are made, or sixty that go. A switch with the datapath in user space closes a packet
- * socket for each port that goes, which the kernel makes it wait for (15 ms each), and says nothing meanwhile.
+ * In one transaction: some thirty wires that are made, or a hundred that go. A switch with the datapath in user space closes
+ * a packet socket for each port that goes, which the kernel makes it wait for (15 ms each), and says nothing meanwhile.
  */
-const operationsMax = 64;
+const operationsMax = 192;
 /** In one bundle, or asked for in one look. */
 const flowsMax = 512;
 /** How long changes wait for those before them: a switch that is away applies nothing. */
