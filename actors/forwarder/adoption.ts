@@ -6,12 +6,16 @@ import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
 import { isWorkloadEnd, mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { readKernel } from '../../protocols/nsm/kernel-mechanism.ts';
 import { readVxlan } from '../../protocols/nsm/vxlan-mechanism.ts';
+import { readWireguard } from '../../protocols/nsm/wireguard-mechanism.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import { type Dataplane, namespaceRules, takenOverRule } from '../../protocols/ports/dataplane.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
+import type { HopMemory } from '../connection/hop.ts';
 import type { Quarantine } from './quarantine.ts';
+import { ownKeyName } from './tunnel-ends.ts';
+import type { TunnelPorts } from './tunnel-ports.ts';
 import type { VniTable } from './vni-table.ts';
 import { wireOf } from './wire-of.ts';
 
@@ -20,6 +24,7 @@ export interface AdoptionSetup {
   readonly table: ConnectionTable;
   readonly dataplane: Dataplane;
   readonly vnis: VniTable;
+  readonly tunnelPorts: TunnelPorts;
   /** Absent where the data plane makes no tunnels that need any. */
   readonly tunnelKeys?: TunnelKeys | undefined;
   readonly clock: Clock;
@@ -146,6 +151,7 @@ async function isAdopted(
     if (connection.mechanism?.type === mechanismType.vxlan) {
       setup.vnis.take(connection.id, readVxlan(connection.mechanism).vni);
     }
+    takePorts(setup.tunnelPorts, connection, memory);
     await setup.dataplane.ensure(wire, { timeoutMs: setup.wireTimeoutMs, signal });
     return true;
   } catch (error) {
@@ -155,7 +161,24 @@ async function isAdopted(
       error: describeError(error),
       next: isGone ? 'removed' : 'left as it is',
     });
-    if (isGone) setup.vnis.release(connection.id);
+    if (isGone) {
+      setup.vnis.release(connection.id);
+      setup.tunnelPorts.release(connection.id);
+    }
     return !isGone;
+  }
+}
+
+/** What was agreed on stays agreed on: at each end the own port is that of the side which this node is. */
+function takePorts(
+  ports: TunnelPorts,
+  { id, mechanism }: Connection,
+  { onwardMechanism, nextName }: HopMemory,
+): void {
+  if (mechanism?.type === mechanismType.wireguard) {
+    ports.take(id, ownKeyName(id, 'client'), readWireguard(mechanism).dstPort);
+  }
+  if (onwardMechanism?.type === mechanismType.wireguard) {
+    ports.take(id, ownKeyName(id, 'endpoint', nextName), readWireguard(onwardMechanism).srcPort);
   }
 }

@@ -7,6 +7,7 @@ import { create } from '@bufbuild/protobuf';
 import { ConnectionContextSchema } from '../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { withNoMark } from '../../protocols/nsm/far-end.ts';
 import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { mechanismType } from '../../protocols/nsm/mechanism.ts';
 import { leadsToSame } from '../../protocols/nsm/same-hop.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
@@ -29,6 +30,7 @@ import {
   type SelectedEndpoints,
   type SelectionSetup,
 } from './select-endpoint.ts';
+import { ownKeyName } from './tunnel-ends.ts';
 import { wireOf } from './wire-of.ts';
 
 export interface ForwarderHopSetup extends MechanismSetup, SelectionSetup {
@@ -60,7 +62,7 @@ export function forwarderHop(known: ForwarderHopSetup): Hop {
         setup.nextHop.leaveReplaced(request.previous, result.memory);
         return result;
       } catch (error) {
-        if (request.previous === undefined) setup.vnis.release(request.connection.id);
+        if (request.previous === undefined) releaseNumbers(setup, request.connection.id);
         throw error;
       }
     },
@@ -68,6 +70,14 @@ export function forwarderHop(known: ForwarderHopSetup): Hop {
     resume: ({ url, connection }) => void setup.nextHop.leave(url, connection, 0),
     repair: (connection, memory, call) => repair(setup, connection, memory, call),
   };
+}
+
+function releaseNumbers(
+  { vnis, tunnelPorts }: Pick<ForwarderHopSetup, 'vnis' | 'tunnelPorts'>,
+  connectionId: string,
+): void {
+  vnis.release(connectionId);
+  tunnelPorts.release(connectionId);
 }
 
 /** A data plane that could make nothing may have been mended since. */
@@ -140,6 +150,9 @@ async function connectOnce(
     { connection: asked, preferences: offer.preferences },
     call,
   );
+  if (answer.mechanism?.type !== mechanismType.wireguard) {
+    setup.tunnelPorts.drop(connection.id, ownKeyName(connection.id, 'endpoint', endpoint.name));
+  }
   const memory: HopMemory = {
     ...next,
     ...(answer.mechanism === undefined ? {} : { onwardMechanism: answer.mechanism }),
@@ -207,8 +220,8 @@ async function close(
     closeOnward(setup, connection, memory, call),
   ]);
   if (removed.status === 'rejected') throw notRemoved(setup, connection, removed.reason);
-  // Not before: while the tunnel is there nobody else may have its VNI.
-  setup.vnis.release(connection.id);
+  // Not before: while the tunnel is there nobody else may have its VNI, or its port.
+  releaseNumbers(setup, connection.id);
   if (told.status === 'rejected') throw told.reason;
 }
 

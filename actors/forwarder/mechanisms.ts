@@ -32,16 +32,13 @@ import {
   vniParity,
   vxlanMechanism,
 } from '../../protocols/nsm/vxlan-mechanism.ts';
-import {
-  readWireguard,
-  wireguardMechanism,
-  wireguardPort,
-} from '../../protocols/nsm/wireguard-mechanism.ts';
+import { readWireguard, wireguardMechanism } from '../../protocols/nsm/wireguard-mechanism.ts';
 import type { Dataplane, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { Candidate, HopRequest } from '../connection/hop.ts';
 import { ownKeyName, type Side } from './tunnel-ends.ts';
+import type { TunnelPorts } from './tunnel-ports.ts';
 import type { VniTable } from './vni-table.ts';
 
 export interface MechanismSetup {
@@ -51,6 +48,7 @@ export interface MechanismSetup {
   readonly node: NodeAddress;
   readonly random: Random;
   readonly vnis: VniTable;
+  readonly tunnelPorts: TunnelPorts;
   readonly dataplane: Pick<Dataplane, 'kind'>;
   /** What the data plane makes on this machine. */
   readonly capabilities: DataplaneCapabilities;
@@ -96,7 +94,7 @@ export function agreeWithClient(setup: MechanismSetup, request: HopRequest): Mec
     case mechanismType.wireguard:
       return acceptKeyed(setup, picked, {
         offered: readWireguard(picked),
-        port: wireguardPort,
+        port: setup.tunnelPorts.of(id, ownKeyName(id, 'client')),
         own: wireguardKey(setup, id, 'client'),
       });
     case mechanismType.ipsec:
@@ -196,6 +194,12 @@ function wireguardKey(
   return tunnelKeys?.wireguardPublicKey(ownKeyName(connectionId, side, nextName)) ?? '';
 }
 
+const wireguardListenPort = (
+  { tunnelPorts }: MechanismSetup,
+  connectionId: string,
+  nextName: string,
+): number => tunnelPorts.of(connectionId, ownKeyName(connectionId, 'endpoint', nextName));
+
 export interface OnwardOffer {
   readonly preferences: readonly Mechanism[];
   /** What was agreed on before, in a refresh towards the same next hop. */
@@ -244,7 +248,7 @@ function offerOf(
     case mechanismType.wireguard:
       return wireguardMechanism({
         ...tunnel(),
-        srcPort: wireguardPort,
+        srcPort: wireguardListenPort(setup, request.connection.id, endpoint.name),
         srcPublicKey: wireguardKey(setup, request.connection.id, 'endpoint', endpoint.name),
       });
     case mechanismType.ipsec:

@@ -24,6 +24,7 @@ import {
   allRegistryPolicies,
   selectRegistryPolicies,
 } from '../../protocols/authorization/registry-policies.ts';
+import type { PortRange } from '../../protocols/ports/dataplane.ts';
 import { parseUrl } from '../../protocols/nsm/urls.ts';
 
 /** A kind of value; `label` and `expected` are for people. */
@@ -72,9 +73,19 @@ function parseUrlOrNothing(value: string): string {
   return value;
 }
 
+function parsePorts(value: string): PortRange | undefined {
+  const [, first = 0, last = 0] = (/^(\d{1,5})-(\d{1,5})$/.exec(value) ?? []).map(Number);
+  return first > 0 && first <= last && last <= 65_535 ? { first, last } : undefined;
+}
+
 const urlExample = 'such as unix:///run/nsm.sock or tcp://127.0.0.1:5002';
 
 export const text = kind('text', 'text', (value) => value);
+export const portRange = kind(
+  'ports',
+  'UDP ports, first and last, such as 61000-65535',
+  parsePorts,
+);
 export const duration = kind(
   'duration',
   'a duration such as 10m, 750ms or 1h30m',

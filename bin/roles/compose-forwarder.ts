@@ -13,13 +13,18 @@ import { packetsThrough } from '../../actors/forwarder/packets-through.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
+import { createTunnelPorts } from '../../actors/forwarder/tunnel-ports.ts';
 import { createVniTable } from '../../actors/forwarder/vni-table.ts';
 import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
 } from '../../protocols/nsm/gen/registry_pb.ts';
 import { withMechanisms } from '../../protocols/nsm/forwarder-mechanisms.ts';
-import type { Dataplane, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
+import type {
+  Dataplane,
+  DataplaneCapabilities,
+  PortRange,
+} from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import { guarded } from './authorization.ts';
@@ -58,6 +63,8 @@ export interface ForwarderOptions {
   readonly journal?: Journal;
   /** Pause between two looks over all wires, beside what the data plane tells at once. */
   readonly reconcileIntervalMs?: number;
+  /** UDP ports that WireGuard tunnels listen on. */
+  readonly wireguardPorts?: PortRange;
   /** Takes its wires down when it stops, instead of leaving them to the next life. */
   readonly closesAtStop?: boolean;
   /** Wires that nobody refreshes are kept as long as they are alive. */
@@ -68,6 +75,8 @@ export interface ForwarderOptions {
 const ownCallTimeoutMs = 15_000;
 const reconcileIntervalMsDefault = 30_000;
 const vxlanPortDefault = 4789;
+/** Above what Linux gives to sockets that ask for no port of their own. */
+const wireguardPortsDefault: PortRange = { first: 61_000, last: 65_535 };
 
 export async function composeForwarder(
   platform: Platform,
@@ -86,12 +95,13 @@ export async function composeForwarder(
   );
   const table = withAges(counted, clock);
   const decisions = createDecisions({ wallClock, random });
-  const vnis = createVniTable();
+  const { wireguardPorts = wireguardPortsDefault } = options;
+  const own = { vnis: createVniTable(), tunnelPorts: createTunnelPorts(wireguardPorts) };
   const wires = await findWires(platform, {
     name,
     table,
     dataplane,
-    vnis,
+    ...own,
     tunnelKeys: options.tunnelKeys,
     quarantineMs: maxTokenLifetimeMs,
     reconcileIntervalMs: options.reconcileIntervalMs ?? reconcileIntervalMsDefault,
@@ -106,7 +116,7 @@ export async function composeForwarder(
     clock,
     log,
     random,
-    vnis,
+    ...own,
     discovery,
     decisions,
     loadOf: (endpointName) => counted.loadOf(endpointName),

@@ -8,15 +8,21 @@ import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
 import { createVppDataplane } from '../../dataplane/vpp/vpp.ts';
 import { NsmError } from '../../protocols/errors.ts';
+import {
+  type AccessRule,
+  accessRulesFromDocument,
+} from '../../protocols/nsm/access-rules-document.ts';
 import { egressFromDocument } from '../../protocols/nsm/egress-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
+import type { Journal } from '../../protocols/ports/journal.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { filePathOf } from '../../transports/netlink/namespace-url.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { bridgeSocketOf } from '../../transports/process/open-vswitch.ts';
+import { openTunnelKeys } from '../../transports/tunnel-keys/tunnel-keys.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../transports/vpp-api-client/vpp-statistics.ts';
 import { readYamlDocument } from '../yaml-file.ts';
@@ -44,23 +50,35 @@ export async function openDataplane(
     | 'vppApiSocket'
     | 'vppStatistics'
     | 'vppInit'
+    | 'wireguardPorts'
+    | 'accessRulesFile'
   >,
   system: System,
 ): Promise<OpenDataplane> {
   const { name: forwarder, installation } = config;
-  const owner = { forwarder, installation, ...system };
+  const { openKeyJournal, ...ports } = system;
+  const owner = { forwarder, installation, ...ports };
   switch (config.dataplane) {
     case 'kernel':
       return { dataplane: createKernelDataplane(owner), close: async () => {} };
     case 'ovs':
       return openOvs(config, owner);
     case 'vpp':
-      return openVpp(config, owner);
+      return openVpp(config, owner, openKeyJournal);
   }
 }
 
-type System = { readonly netlink: Netlink; readonly clock: Clock };
-type Owned = System & { readonly forwarder: string; readonly installation: string };
+interface System {
+  readonly netlink: Netlink;
+  readonly clock: Clock;
+  /** For the keys of its tunnels; opened where it makes some. */
+  readonly openKeyJournal: () => Promise<Journal>;
+}
+
+type Owned = Omit<System, 'openKeyJournal'> & {
+  readonly forwarder: string;
+  readonly installation: string;
+};
 
 async function openOvs(
   config: Pick<ForwarderConfig, 'bridgeName' | 'ovsDatabase' | 'egressFile'>,
@@ -89,11 +107,15 @@ async function openOvs(
   };
 }
 
-/** Errors: UNIMPLEMENTED for a way to other nodes that is not there yet. */
-function openVpp(
-  config: Pick<ForwarderConfig, 'vppApiSocket' | 'vppStatistics' | 'vppInit'>,
+/** Errors: UNIMPLEMENTED for a way to other nodes that is not there yet, those of the keys' journal. */
+async function openVpp(
+  config: Pick<
+    ForwarderConfig,
+    'vppApiSocket' | 'vppStatistics' | 'vppInit' | 'wireguardPorts' | 'accessRulesFile'
+  >,
   { netlink, ...owner }: Owned,
-): OpenDataplane {
+  openKeyJournal: System['openKeyJournal'],
+): Promise<OpenDataplane> {
   if (config.vppInit === 'AF_XDP') {
     throw new NsmError('UNIMPLEMENTED', 'VPP cannot be given a link by AF_XDP here', {
       rule: 'NSM_VPP_INIT',
@@ -102,17 +124,42 @@ function openVpp(
       remedy: 'leave NSM_VPP_INIT unset, or give VPP its interface and set NONE',
     });
   }
+  const journal = await openKeyJournal();
+  const tunnelKeys = await openTunnelKeys({ journal, ipsec: false });
   const vpp = createVppClient({ socketPath: config.vppApiSocket, name: owner.forwarder });
   const statistics = createVppStatistics({ socketPath: config.vppStatistics });
   const ends = createWireEnds({ ...owner, netlink });
   const link = config.vppInit === 'AF_PACKET' ? { netlink } : {};
+  const { wireguardPorts } = config;
+  const accessRules = accessRulesIn(config.accessRulesFile);
+  const sockets = { vpp, statistics, pathOf: filePathOf };
+  const tunnels = { secrets: tunnelKeys, wireguardPorts };
+  const filter = accessRules === undefined ? {} : { accessRules };
   return {
-    dataplane: createVppDataplane({ ...owner, ...link, ends, vpp, statistics, pathOf: filePathOf }),
+    dataplane: createVppDataplane({
+      ...owner,
+      ...link,
+      ...sockets,
+      ...tunnels,
+      ...filter,
+      ends,
+    }),
+    tunnelKeys,
     async close() {
       await vpp.close();
       statistics.close();
+      await journal.close();
     },
   };
+}
+
+/** Undefined without a file. Errors: INVALID_ARGUMENT with the line, and what reading the file throws. */
+function accessRulesIn(path: string | undefined): readonly AccessRule[] | undefined {
+  if (path === undefined || path === '') return undefined;
+  const source = { kind: 'file of access rules', name: path };
+  const document = readYamlDocument(readFileSync(path, 'utf8'), source);
+  if (document === undefined) return [];
+  return accessRulesFromDocument(document.value, document.positionOf);
 }
 
 /** Errors: INVALID_ARGUMENT with the line, and what reading the file throws. */

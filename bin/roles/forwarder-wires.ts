@@ -9,6 +9,7 @@ import {
   type RepairReport,
   type Side,
 } from '../../actors/forwarder/reconciler.ts';
+import type { TunnelPorts } from '../../actors/forwarder/tunnel-ports.ts';
 import type { VniTable } from '../../actors/forwarder/vni-table.ts';
 import type { ConnectionDirectory } from '../../actors/connection/connection-directory.ts';
 import type { ConnectionTable } from '../../actors/connection/connection-table.ts';
@@ -23,6 +24,7 @@ export interface WiresSetup {
   readonly table: ConnectionTable;
   readonly dataplane: Dataplane;
   readonly vnis: VniTable;
+  readonly tunnelPorts: TunnelPorts;
   readonly tunnelKeys: TunnelKeys | undefined;
   /** Longest that a wire without a record may still be worth something. */
   readonly quarantineMs: number;
@@ -46,13 +48,15 @@ const wireTimeoutMs = 10_000;
 /** Resolves as soon as it is known what there is. */
 export async function findWires(platform: Platform, setup: WiresSetup): Promise<ForwarderWires> {
   const { clock, log } = platform;
-  const { name, table, dataplane, vnis, tunnelKeys, quarantineMs, keepsExpired } = setup;
+  const { name, table, dataplane, vnis, tunnelPorts, tunnelKeys, quarantineMs, keepsExpired } =
+    setup;
   const shared = { table, dataplane, clock, log, wireTimeoutMs };
   const quarantine = createQuarantine({ ...shared, quarantineMs });
   const adoption = await adoptWires({
     ...shared,
     name,
     vnis,
+    tunnelPorts,
     tunnelKeys,
     quarantine,
     keepsExpired,

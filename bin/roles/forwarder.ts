@@ -34,7 +34,13 @@ export async function run(): Promise<number> {
           const { clock } = platform();
           const directory = stateDirOf(config);
           const netlink = createNetlink();
-          const opened = await openDataplane(config, { netlink, clock });
+          const journal = { directory, log, clock };
+          const opened = await openDataplane(config, {
+            netlink,
+            clock,
+            openKeyJournal: () =>
+              openJournal({ ...journal, name: `${name}-tunnel-keys`, fsync: 'always' }),
+          });
           const { dataplane } = opened;
           const capabilities = await dataplane.probe({ timeoutMs: probeTimeoutMs });
           for (const feature of capabilities.missing) {
@@ -59,9 +65,10 @@ export async function run(): Promise<number> {
             capabilities,
             mechanismPriority: config.mechanismPriority,
             tunnelKeys: opened.tunnelKeys,
+            wireguardPorts: config.wireguardPorts,
             reconcileIntervalMs: Math.max(reconcileIntervalMsMin, config.reconcileIntervalMs),
             closesAtStop: closesAtStop(),
-            journal: await openJournal({ directory, name, fsync: 'interval', log, clock }),
+            journal: await openJournal({ ...journal, name, fsync: 'interval' }),
           });
           role = composed;
           return async () => {

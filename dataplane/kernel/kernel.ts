@@ -316,6 +316,7 @@ class KernelDataplane implements Dataplane {
       marks: this.#marks,
       crossConnect: joining === undefined ? this.#crossConnect(features) : undefined,
       ...(joining?.needsChecksums === true ? { checksumFamily: familyOf(features) } : {}),
+      isRouted: joining?.isRouted,
       filtersSources: features.sourceFilter,
       mtu,
       policies: await this.#policies.plan(wire, current.isFresh === true, budget),

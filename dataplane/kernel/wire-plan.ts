@@ -41,6 +41,8 @@ export interface PlanContext {
   readonly crossConnect: CrossConnect | undefined;
   /** Set where that something needs checksums from workloads: number of the ethtool family. */
   readonly checksumFamily?: number;
+  /** As `Joining.isRouted`. */
+  readonly isRouted?: boolean | undefined;
   /** Whether nf_tables is there. */
   readonly filtersSources: boolean;
   /** For new devices, and for kept ones where the wire asks for one; 0: the kernel's choice. */
@@ -105,9 +107,10 @@ export function planWire(context: PlanContext, wire: Wire, current: CurrentWire)
   const complete = (rest: ProgramBuilder, plans: readonly EndPlan[]): void => {
     // The client's last: it is the one that speaks first.
     for (const plan of plans.toReversed()) {
-      if (plan.end.kind !== 'kernel' || !isFirst(plan)) continue;
+      if (plan.end.kind !== 'kernel') continue;
       rest.enter(plan.end.netns);
-      configurePeer(rest, context, plan, plan.end);
+      askForNeighbors(rest, context, plan, plan.end);
+      if (isFirst(plan)) configurePeer(rest, context, plan, plan.end);
     }
     rest.enter();
     for (const plan of plans) markDone(rest, context, plan);
@@ -370,6 +373,21 @@ function configurePeer(
   if (side === 'client') context.policies?.configure(program, end, index);
 }
 
+/** Only once the way is joined: before, it may lead to where neighbours answer, or not yet to where they do. */
+function askForNeighbors(
+  program: ProgramBuilder,
+  { isRouted }: PlanContext,
+  { kept, peerIndex: index }: EndPlan,
+  { interfaceName }: KernelEnd,
+): void {
+  if (isRouted === undefined || kept?.isRouted === isRouted) return;
+  const what = isRouted ? 'ask for no neighbours' : 'ask for neighbours';
+  const undo =
+    kept?.isRouted === undefined ? undefined : [changeLink({ index, asksNeighbors: isRouted })];
+  const message = changeLink({ index, asksNeighbors: !isRouted });
+  program.add(`have ${interfaceName} ${what}`, message, { undo });
+}
+
 /** How long the kernel may take to notice that both sides of a new veth are up; it takes well under a millisecond. */
 const carrierWithinMs = 250;
 
@@ -417,5 +435,6 @@ function stateOf(
   const state = { side, generation, name, index, tag, end, mtu: context.mtu, isSettled: true };
   if (end.kind === 'vxlan') return { ...state, configuration: nothingConfigured };
   const peerIndex = kept?.peerIndex ?? indexes.get(`${side} peer`) ?? 0;
-  return { ...state, peerIndex, configuration: configurationOf(end) };
+  const { isRouted } = context;
+  return { ...state, peerIndex, isRouted, configuration: configurationOf(end) };
 }

@@ -36,6 +36,8 @@ export interface EndState {
   readonly end?: LinkEnd;
   /** Index of the workload's interface in its namespace. */
   readonly peerIndex?: number;
+  /** As `Joining.isRouted` said last; undefined where that is not known. */
+  readonly isRouted?: boolean | undefined;
   readonly configuration: EndConfiguration;
 }
 

@@ -3,15 +3,17 @@
 // Invariants: whatever was seen later wins: everything carries the moment at which it was asked for, and VPP works in
 // the order of asking; nothing is kept across a loss of the connection.
 
-import { asNsmError } from '../../protocols/errors.ts';
 import { afPacketMode, allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
 import { formatVppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { formatMac } from '../../protocols/netlink/ip-address.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
+import { noneWithoutPlugin } from './missing-plugin.ts';
+import { routesOf } from './routing.ts';
 import type { EndTag, Owner } from './tags.ts';
 import { parseEndTag } from './tags.ts';
+import { findWireguards, type FoundWireguard } from './wireguard.ts';
 
 /** Where a VXLAN tunnel leads to, as VPP keeps it. */
 export interface TunnelPlace {
@@ -42,6 +44,7 @@ export interface FoundEnd {
   readonly hostLink?: string;
   readonly tunnel?: TunnelPlace & { readonly instance: number };
   readonly memif?: FoundMemif;
+  readonly wireguard?: FoundWireguard;
   readonly macAddress?: string;
   /** The tag as it stands there. */
   readonly text: string;
@@ -63,6 +66,12 @@ export interface InventoryOptions {
   readonly owner: Owner;
 }
 
+/** What an interface is made of. */
+type Made = Partial<Pick<FoundEnd, 'tunnel' | 'memif' | 'wireguard'>>;
+
+/** How frames, or packets, get from one interface to another. */
+type Layer = 'switched' | 'routed';
+
 const hostPrefix = 'host-';
 /** No link can be called so. */
 const noLink = 'vwire/none';
@@ -70,7 +79,10 @@ const noLink = 'vwire/none';
 export class Inventory {
   readonly #options: InventoryOptions;
   readonly #ends = new Map<number, Seen>();
-  readonly #joints = new Map<number, SeenJoint>();
+  readonly #joints: Record<Layer, Map<number, SeenJoint>> = {
+    switched: new Map(),
+    routed: new Map(),
+  };
   readonly #byWire = new Map<string, Set<number>>();
   #askedAt = 0;
   #life = 0;
@@ -96,7 +108,8 @@ export class Inventory {
     this.#life++;
     this.#isKnown = false;
     this.#looking = undefined;
-    for (const map of [this.#ends, this.#joints, this.#byWire]) map.clear();
+    const { switched, routed } = this.#joints;
+    for (const map of [this.#ends, switched, routed, this.#byWire]) map.clear();
   }
 
   /** Resolves once everything has been seen since the connection was made. */
@@ -113,12 +126,13 @@ export class Inventory {
     const { vpp } = this.#options;
     const life = this.#life;
     const askedAt = this.asking();
-    const [interfaces, tunnels, joints, memifs, sockets] = await Promise.all([
+    const [interfaces, tunnels, memifs, sockets, wireguardAt, joints, routes] = await Promise.all([
       vpp.dump('sw_interface_dump', { sw_if_index: allOnes }, budget),
       vpp.dump('vxlan_tunnel_v2_dump', { sw_if_index: allOnes }, budget).catch(noneWithoutPlugin),
-      vpp.dump('l2_xconnect_dump', {}, budget),
       vpp.dump('memif_dump', {}, budget).catch(noneWithoutPlugin),
       vpp.dump('memif_socket_filename_dump', {}, budget).catch(noneWithoutPlugin),
+      findWireguards(vpp, budget),
+      ...this.#dumpJoints(budget),
     ]);
     // Of a VPP that may have ended meanwhile.
     if (life !== this.#life) return this.look(budget);
@@ -133,10 +147,11 @@ export class Inventory {
     const found = new Map(interfaces.map((each) => [each.sw_if_index, each]));
     for (const index of new Set([...this.#ends.keys(), ...found.keys()])) {
       const details = found.get(index);
-      const parts = { tunnel: tunnelAt.get(index), memif: memifAt.get(index) };
-      this.seen(askedAt, index, details && this.#endOf(details, parts));
+      const [tunnel, memif] = [tunnelAt.get(index), memifAt.get(index)];
+      const made = madeOf({ tunnel, memif, wireguard: wireguardAt.get(index) });
+      this.seen(askedAt, index, details && this.#endOf(details, made));
     }
-    this.#applyJoints(askedAt, joints);
+    this.#applyJoints(askedAt, joints, routes);
     this.#isKnown = true;
     await this.#failOnPurpose(budget);
   }
@@ -153,21 +168,24 @@ export class Inventory {
   /** Looks at who hands frames to whom. Returns the interfaces of which that is news. */
   async lookAtJoints(budget: Budget): Promise<readonly number[]> {
     const askedAt = this.asking();
-    const joints = await this.#options.vpp.dump('l2_xconnect_dump', {}, budget);
-    return this.#applyJoints(askedAt, joints);
+    const [joints, routes] = await Promise.all(this.#dumpJoints(budget));
+    return this.#applyJoints(askedAt, joints, routes);
   }
 
   /** Looks at the interfaces of one wire. */
   async lookAt(wireId: string, budget: Budget): Promise<void> {
     const { vpp } = this.#options;
     await Promise.all(
-      this.of(wireId).map(async ({ index, name, tunnel, memif }) => {
+      this.of(wireId).map(async ({ index, name, tunnel, memif, wireguard }) => {
         const askedAt = this.asking();
-        const [details] = await vpp.dump('sw_interface_dump', { sw_if_index: index }, budget);
-        // What it is made of never changes; another interface of the same number has another name.
+        const [[details], wireguardAt] = await Promise.all([
+          vpp.dump('sw_interface_dump', { sw_if_index: index }, budget),
+          wireguard && findWireguards(vpp, budget),
+        ]);
+        // But for peers, what it is made of never changes; another interface of the same number has another name.
         const isSame = details?.interface_name === name;
-        const parts = isSame ? { tunnel, memif } : {};
-        this.seen(askedAt, index, details && this.#endOf(details, parts));
+        const made = isSame ? { tunnel, memif, wireguard: wireguardAt?.get(index) } : {};
+        this.seen(askedAt, index, details && this.#endOf(details, madeOf(made)));
       }),
     );
   }
@@ -188,19 +206,30 @@ export class Inventory {
 
   /** `to`: the interface that frames of `from` go to; undefined for none. Returns whether that is news. */
   joined(askedAt: number, from: number, to: number | undefined): boolean {
-    const before = this.#joints.get(from);
-    if (before !== undefined && before.askedAt > askedAt) return false;
-    this.#joints.set(from, { askedAt, to });
-    return before?.to !== to;
+    return this.#joined('switched', askedAt, { from, to });
+  }
+
+  /** As `joined`, of packets, wherever frames of `from` are not switched. */
+  routed(askedAt: number, from: number, to: number | undefined): boolean {
+    return this.#joined('routed', askedAt, { from, to });
   }
 
   at(index: number): FoundEnd | undefined {
     return this.#ends.get(index)?.end;
   }
 
-  /** Where frames that come in at the interface go to. */
+  /** Where what comes in at the interface goes to. */
   jointOf(index: number): number | undefined {
-    return this.#joints.get(index)?.to;
+    return this.switchedTo(index) ?? this.routedTo(index);
+  }
+
+  switchedTo(index: number): number | undefined {
+    return this.#joints.switched.get(index)?.to;
+  }
+
+  /** While it is switched somewhere this has no effect. */
+  routedTo(index: number): number | undefined {
+    return this.#joints.routed.get(index)?.to;
   }
 
   of(wireId: string): FoundEnd[] {
@@ -216,19 +245,44 @@ export class Inventory {
     return [...this.#ends.values()].flatMap(({ end }) => end ?? []);
   }
 
+  #dumpJoints(budget: Budget) {
+    const { vpp } = this.#options;
+    return [
+      vpp.dump('l2_xconnect_dump', {}, budget),
+      vpp.dump('l3xc_dump', { sw_if_index: allOnes }, budget).catch(noneWithoutPlugin),
+    ] as const;
+  }
+
   #applyJoints(
     askedAt: number,
     joints: readonly DetailsFields<'l2_xconnect_dump'>[],
+    routes: readonly DetailsFields<'l3xc_dump'>[],
   ): readonly number[] {
-    const found = new Map(joints.map((each) => [each.rx_sw_if_index, each.tx_sw_if_index]));
-    const indexes = [...new Set([...this.#joints.keys(), ...found.keys()])];
-    return indexes.filter((index) => this.joined(askedAt, index, found.get(index)));
+    const found: Record<Layer, ReadonlyMap<number, number>> = {
+      switched: new Map(joints.map((each) => [each.rx_sw_if_index, each.tx_sw_if_index])),
+      routed: routesOf(routes),
+    };
+    const changed = (['switched', 'routed'] as const).flatMap((layer) => {
+      const indexes = [...this.#joints[layer].keys(), ...found[layer].keys()];
+      return [...new Set(indexes)].filter((from) =>
+        this.#joined(layer, askedAt, { from, to: found[layer].get(from) }),
+      );
+    });
+    return [...new Set(changed)];
   }
 
-  #endOf(
-    details: DetailsFields<'sw_interface_dump'>,
-    { tunnel, memif }: { tunnel?: FoundEnd['tunnel']; memif?: FoundMemif | undefined },
-  ): FoundEnd {
+  #joined(
+    layer: Layer,
+    askedAt: number,
+    { from, to }: { readonly from: number; readonly to: number | undefined },
+  ): boolean {
+    const before = this.#joints[layer].get(from);
+    if (before !== undefined && before.askedAt > askedAt) return false;
+    this.#joints[layer].set(from, { askedAt, to });
+    return before?.to !== to;
+  }
+
+  #endOf(details: DetailsFields<'sw_interface_dump'>, made: Made): FoundEnd {
     const { sw_if_index: index, interface_name: name, flags, tag: text, l2_address: mac } = details;
     const tag = parseEndTag(this.#options.owner, text);
     return {
@@ -239,16 +293,19 @@ export class Inventory {
       isUp: (flags & interfaceFlags.adminUp) !== 0,
       ...(tag === undefined ? {} : { tag }),
       ...(name.startsWith(hostPrefix) ? { hostLink: name.slice(hostPrefix.length) } : {}),
-      ...(tunnel === undefined ? {} : { tunnel }),
-      ...(memif === undefined ? {} : { memif }),
+      ...made,
     };
   }
 }
 
-/** A VPP without the plugin has no tunnels. */
-function noneWithoutPlugin(error: unknown): readonly never[] {
-  if (asNsmError(error).code === 'UNIMPLEMENTED') return [];
-  throw error;
+/** Without what is undefined. */
+function madeOf(made: { readonly [Key in keyof Made]: Made[Key] | undefined }): Made {
+  const { tunnel, memif, wireguard } = made;
+  return {
+    ...(tunnel === undefined ? {} : { tunnel }),
+    ...(memif === undefined ? {} : { memif }),
+    ...(wireguard === undefined ? {} : { wireguard }),
+  };
 }
 
 export const hostInterfaceName = (link: string): string => `${hostPrefix}${link}`;

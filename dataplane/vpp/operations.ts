@@ -5,8 +5,10 @@
 import { asNsmError } from '../../protocols/errors.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { TunnelSecrets } from '../../protocols/ports/tunnel-keys.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { NodeLink } from '../../protocols/ports/wire-ends.ts';
+import { decodeBase64 } from '../../protocols/spiffe/base64url.ts';
 import { parseMac } from '../../protocols/netlink/ip-address.ts';
 import {
   afPacketFlags,
@@ -15,11 +17,14 @@ import {
   interfaceFlags,
   memifMode,
 } from '../../protocols/vpp/messages/enums.ts';
-import { vppAddress } from '../../protocols/vpp/vpp-address.ts';
+import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassAt } from './frame-classes.ts';
 import { type FoundEnd, hostInterfaceName, type Inventory, type TunnelPlace } from './inventory.ts';
+import type { Routing } from './routing.ts';
 import { type EndTag, formatEndTag, type Owner, ownMacAddress } from './tags.ts';
 import { Turns } from './turns.ts';
+import type { WireguardPart } from './wire-parts.ts';
+import { type FoundPeer, wireguardPlaceOf } from './wireguard.ts';
 
 export interface NewMemif {
   readonly socketName: string;
@@ -41,8 +46,15 @@ export interface OperationsOptions {
   readonly vpp: Vpp;
   readonly owner: Owner;
   readonly inventory: Inventory;
+  readonly routing: Routing;
   readonly clock: Clock;
+  /** Absent: no WireGuard tunnel is made. */
+  readonly secrets?: TunnelSecrets | undefined;
 }
+
+/** Seconds; as the reference's. */
+const keepaliveSeconds = 10;
+const anywhere = [vppPrefix('0.0.0.0/0'), vppPrefix('::/0')];
 
 /**
  * In between VPP forwards what has come meanwhile. That of 26.10 never gets to it again where 16 host interfaces have frames
@@ -54,12 +66,16 @@ export class Operations {
   readonly #vpp: Vpp;
   readonly #owner: Owner;
   readonly #inventory: Inventory;
+  readonly #routing: Routing;
+  readonly #secrets: TunnelSecrets | undefined;
   readonly #turns: Turns;
 
-  constructor({ vpp, owner, inventory, clock }: OperationsOptions) {
+  constructor({ vpp, owner, inventory, routing, clock, secrets }: OperationsOptions) {
     this.#vpp = vpp;
     this.#owner = owner;
     this.#inventory = inventory;
+    this.#routing = routing;
+    this.#secrets = secrets;
     this.#turns = new Turns(clock, slowCallsMax);
   }
 
@@ -124,6 +140,64 @@ export class Operations {
     return this.#finish({ index, name, text: '', isUp: false, memif, macAddress }, tag, budget);
   }
 
+  /** Without its peer. */
+  async makeWireguard(
+    { end, tag }: WireguardPart,
+    instance: number,
+    budget: Budget,
+  ): Promise<FoundEnd> {
+    formatEndTag(this.#owner, tag);
+    const place = wireguardPlaceOf(end);
+    const fields = {
+      user_instance: instance,
+      private_key: this.#secrets?.wireguardPrivateKey(end.keyName) ?? new Uint8Array(),
+      port: place.localPort,
+      src_ip: vppAddress(place.localIp),
+    };
+    const { sw_if_index: index } = await this.#vpp.request(
+      'wireguard_interface_create',
+      { interface: fields },
+      budget,
+    );
+    const wireguard = { ...place, instance, peers: [] };
+    return this.#finish(
+      { index, name: `wg${instance}`, text: '', isUp: false, wireguard },
+      tag,
+      budget,
+    );
+  }
+
+  /** Returns its index. Whatever it sends comes through, and it is called for by any address. */
+  async addPeer(
+    { index }: FoundEnd,
+    peer: Omit<FoundPeer, 'index'>,
+    budget: Budget,
+  ): Promise<number> {
+    const askedAt = this.#inventory.asking();
+    const fields = {
+      public_key: decodeBase64(peer.publicKey) ?? new Uint8Array(),
+      endpoint: vppAddress(peer.remoteIp),
+      port: peer.remotePort,
+      persistent_keepalive: keepaliveSeconds,
+      sw_if_index: index,
+      allowed_ips: anywhere,
+    };
+    const made = await this.#vpp.request('wireguard_peer_add', { peer: fields }, budget);
+    this.#changePeers(index, askedAt, (peers) => [...peers, { ...peer, index: made.peer_index }]);
+    return made.peer_index;
+  }
+
+  /** What is gone already is no error. */
+  async removePeer({ index }: FoundEnd, peerIndex: number, budget: Budget): Promise<void> {
+    const askedAt = this.#inventory.asking();
+    await this.#vpp
+      .request('wireguard_peer_remove', { peer_index: peerIndex }, budget)
+      .catch((error: unknown) => {
+        if (!isGone(error)) throw error;
+      });
+    this.#changePeers(index, askedAt, (peers) => peers.filter((each) => each.index !== peerIndex));
+  }
+
   /** Writes the tag anew. */
   async retag({ index }: FoundEnd, tag: EndTag, budget: Budget): Promise<void> {
     const text = formatEndTag(this.#owner, tag);
@@ -150,21 +224,30 @@ export class Operations {
 
   /** What is gone already is no error. */
   async drop(end: FoundEnd, budget: Budget): Promise<void> {
-    const { index, memif } = end;
-    const unjoined = this.joinTo(index, undefined, budget);
+    const { index, memif, wireguard } = end;
+    const isRouted = wireguard !== undefined || this.#inventory.routedTo(index) !== undefined;
+    const unjoined = Promise.all([
+      ...(wireguard === undefined ? [this.joinTo(index, undefined, budget)] : []),
+      ...(isRouted ? [this.#routing.lead(index, undefined, budget)] : []),
+    ]);
     const deleted = this.#delete(end, budget);
     const [, outcome] = await Promise.allSettled([unjoined, deleted]);
     if (outcome.status === 'rejected') throw outcome.reason;
     if (memif !== undefined) await this.#dropSocket(memif.socketId, budget);
   }
 
-  async #delete({ index, hostLink, tunnel, memif }: FoundEnd, budget: Budget): Promise<void> {
+  async #delete(
+    { index, hostLink, tunnel, memif, wireguard }: FoundEnd,
+    budget: Budget,
+  ): Promise<void> {
     const ask = (left: Budget): Promise<unknown> => {
+      const on = { sw_if_index: index };
       const tunnelGone = tunnel && { ...tunnelFields(tunnel), is_add: false };
       if (tunnelGone) return this.#vpp.request('vxlan_add_del_tunnel_v3', tunnelGone, left);
+      if (wireguard !== undefined) return this.#vpp.request('wireguard_interface_delete', on, left);
       return memif === undefined
         ? this.#vpp.request('af_packet_delete', { host_if_name: hostLink ?? '' }, left)
-        : this.#vpp.request('memif_delete', { sw_if_index: index }, left);
+        : this.#vpp.request('memif_delete', on, left);
     };
     const send = async (left: Budget): Promise<void> => {
       const askedAt = this.#inventory.asking();
@@ -173,6 +256,7 @@ export class Operations {
       });
       this.#inventory.seen(askedAt, index, undefined);
       this.#inventory.joined(askedAt, index, undefined);
+      this.#inventory.routed(askedAt, index, undefined);
     };
     await (hostLink === undefined ? send(budget) : this.#turns.take(budget, send));
   }
@@ -208,6 +292,17 @@ export class Operations {
       throw error;
     }
     return this.#inventory.at(index) ?? made;
+  }
+
+  #changePeers(
+    index: number,
+    askedAt: number,
+    change: (peers: readonly FoundPeer[]) => readonly FoundPeer[],
+  ): void {
+    const wireguard = this.#inventory.at(index)?.wireguard;
+    if (wireguard === undefined) return;
+    const peers = change(wireguard.peers);
+    this.#change(index, askedAt, { wireguard: { ...wireguard, peers } });
   }
 
   #change(index: number, askedAt: number, change: Partial<FoundEnd>): void {

@@ -10,15 +10,15 @@ import { aclAction, allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
 import { vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { ownTag, type Owner } from './tags.ts';
-import type { OuterPort } from './uplink.ts';
+import type { OuterPorts } from './uplink.ts';
 
 export interface Pinholes {
   /** Nothing but what was open before. */
   close(index: number, budget: Budget): Promise<void>;
-  open(index: number, port: OuterPort, budget: Budget): Promise<void>;
+  open(index: number, outer: OuterPorts, budget: Budget): Promise<void>;
 }
 
-type Rule = DetailsFields<'acl_dump'>['r'][number];
+export type AclRule = DetailsFields<'acl_dump'>['r'][number];
 
 const udp = 17;
 const icmpv6 = 58;
@@ -38,7 +38,7 @@ export function createPinholes(setup: { readonly vpp: Vpp; readonly owner: Owner
 
   const write = async (
     index: number,
-    list: { readonly acl_index: number; readonly r: readonly Rule[] },
+    list: { readonly acl_index: number; readonly r: readonly AclRule[] },
     budget: Budget,
   ): Promise<void> => {
     const { acl_index: acl } = await vpp.request(
@@ -57,18 +57,18 @@ export function createPinholes(setup: { readonly vpp: Vpp; readonly owner: Owner
         const list = found ?? { acl_index: allOnes, r: neighborRules };
         await write(index, list, budget);
       }),
-    open: (index, port, budget) =>
+    open: (index, outer, budget) =>
       withoutPlugin(async () => {
         const found = await find(index, budget);
         const rules = found?.r ?? neighborRules;
-        if (found !== undefined && rules.some((each) => isFor(each, port))) return;
-        const list = { acl_index: found?.acl_index ?? allOnes, r: [...rules, tunnelRule(port)] };
+        if (found !== undefined && rules.some((each) => isFor(each, outer))) return;
+        const list = { acl_index: found?.acl_index ?? allOnes, r: [...rules, tunnelRule(outer)] };
         await write(index, list, budget);
       }),
   };
 }
 
-const rule = (fields: Partial<Rule> & Pick<Rule, 'src_prefix' | 'dst_prefix'>): Rule => ({
+const rule = (fields: Partial<AclRule> & Pick<AclRule, 'src_prefix' | 'dst_prefix'>): AclRule => ({
   is_permit: aclAction.permit,
   proto: 0,
   srcport_or_icmptype_first: 0,
@@ -81,7 +81,7 @@ const rule = (fields: Partial<Rule> & Pick<Rule, 'src_prefix' | 'dst_prefix'>): 
 });
 
 /** What no rule lets through is dropped. */
-const neighborRules: readonly Rule[] = [
+export const neighborRules: readonly AclRule[] = [
   rule({
     src_prefix: anywhere.ip6,
     dst_prefix: anywhere.ip6,
@@ -91,23 +91,23 @@ const neighborRules: readonly Rule[] = [
   }),
 ];
 
-function tunnelRule({ localIp, localPort }: OuterPort): Rule {
+function tunnelRule({ localIp, ports }: OuterPorts): AclRule {
   return rule({
     src_prefix: localIp.includes(':') ? anywhere.ip6 : anywhere.ip4,
     dst_prefix: vppPrefix(localIp),
     proto: udp,
-    dstport_or_icmpcode_first: localPort,
-    dstport_or_icmpcode_last: localPort,
+    dstport_or_icmpcode_first: ports.first,
+    dstport_or_icmpcode_last: ports.last,
   });
 }
 
-function isFor(found: Rule, { localIp, localPort }: OuterPort): boolean {
+function isFor(found: AclRule, { localIp, ports }: OuterPorts): boolean {
   const { address, len } = vppPrefix(localIp);
   const { dst_prefix: to } = found;
   return (
     found.proto === udp &&
-    found.dstport_or_icmpcode_first === localPort &&
-    found.dstport_or_icmpcode_last === localPort &&
+    found.dstport_or_icmpcode_first === ports.first &&
+    found.dstport_or_icmpcode_last === ports.last &&
     to.len === len &&
     to.address.af === address.af &&
     to.address.un.every((byte, at) => byte === address.un[at])

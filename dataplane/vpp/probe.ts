@@ -46,10 +46,42 @@ const accessLists: Feature = {
   without: "VPP takes in, and answers, what is for the kernel at the node's outer address",
 };
 
+const encryption: readonly Feature[] = [
+  {
+    plugin: 'wireguard',
+    messages: [
+      'wireguard_interface_create',
+      'wireguard_interface_delete',
+      'wireguard_interface_dump',
+      'wireguard_peer_add',
+      'wireguard_peer_remove',
+      'wireguard_peers_dump',
+    ],
+    without: 'wires to other nodes are not encrypted',
+  },
+  {
+    plugin: 'l3xc',
+    messages: ['l3xc_update', 'l3xc_del', 'l3xc_dump'],
+    without: 'no wire over WireGuard can be made',
+  },
+];
+/** Of VPP itself; with versions before one of them packets cannot be routed. */
+const routing: Feature = {
+  plugin: 'none needed',
+  messages: [
+    'create_loopback',
+    'ip_neighbor_add_del',
+    'ip_table_add_del',
+    'sw_interface_add_del_mac_address',
+    'sw_interface_set_table',
+    'sw_interface_set_unnumbered',
+  ],
+  without: 'no wire over WireGuard can be made',
+};
+
 /** What this driver makes none of, with any VPP. */
 export const unmadeLines: readonly string[] = [
-  'WIREGUARD: this driver makes none of it yet; wires to other nodes are not encrypted',
-  'IPSEC: this driver makes none of it yet; wires to other nodes are not encrypted',
+  'IPSEC: this driver makes none of it yet; WIREGUARD encrypts wires to other nodes',
 ];
 
 /** Errors: those of the socket, and what VPP lacks that no wire can do without. */
@@ -60,11 +92,14 @@ export async function probeVpp(
     readonly ends: WireEnds;
     /** Absent: no memif is made. */
     readonly pathOf?: unknown;
+    /** Absent: no WireGuard tunnel is made. */
+    readonly secrets?: unknown;
   },
   budget: Budget,
 ): Promise<DataplaneCapabilities> {
-  const { vpp, statistics, ends, pathOf } = setup;
-  const features = [hostInterfaces, tunnels, sharedMemory, accessLists];
+  const { vpp, statistics, ends, pathOf, secrets } = setup;
+  const encrypting = secrets === undefined ? [] : [...encryption, routing];
+  const features = [hostInterfaces, tunnels, sharedMemory, accessLists, ...encrypting];
   const asked = [...always, ...features.flatMap(({ messages }) => messages)];
   const unusable = await vpp.unusable(asked, budget);
   const [broken] = always.flatMap((name) => unusable.get(name) ?? []);
@@ -79,11 +114,17 @@ export async function probeVpp(
   const canHost = has(hostInterfaces) && !missing.some((line) => line.startsWith('veth'));
   const canTunnel = has(tunnels);
   const canShare = pathOf !== undefined && has(sharedMemory);
-  if (canTunnel) has(accessLists);
+  const canEncrypt = encrypting.length > 0 && encrypting.every(has);
+  if (canTunnel || canEncrypt) has(accessLists);
   await statistics.names(budget).catch((error: unknown) => {
     missing.push(`statistics: ${asNsmError(error).message}; tunnels are not counted`);
   });
   if (!canHost) return { mechanisms: [], missing };
-  const mechanisms = ['KERNEL', ...(canShare ? ['MEMIF'] : []), ...(canTunnel ? ['VXLAN'] : [])];
+  const mechanisms = [
+    'KERNEL',
+    ...(canShare ? ['MEMIF'] : []),
+    ...(canEncrypt ? ['WIREGUARD'] : []),
+    ...(canTunnel ? ['VXLAN'] : []),
+  ];
   return { mechanisms, missing };
 }

@@ -2,6 +2,7 @@
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import type { VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
+import type { FoundEnd } from './inventory.ts';
 
 export function laterVersion(wireId: string, found: number, readable: number): NsmError {
   return new NsmError('FAILED_PRECONDITION', 'a later version of vwire made this wire', {
@@ -23,10 +24,36 @@ export function vniTaken(wireId: string, end: VxlanEnd, found: string): NsmError
   });
 }
 
+/** Their keys are drawn, so this is somebody's copy. */
+export function peerTaken(wireId: string, holder: FoundEnd): NsmError {
+  return new NsmError('ALREADY_EXISTS', 'this VPP has a WireGuard peer with that key already', {
+    rule: 'WireGuard peer',
+    expected: 'a public key that no other tunnel of this VPP has as its peer',
+    found: `a peer of ${holder.name}, ${holder.tag === undefined ? "somebody else's" : `wire ${holder.tag.wireId}`}`,
+    remedy: 'take that tunnel away, or give the other node another key',
+    connectionId: wireId,
+  });
+}
+
+/** A tunnel without Ethernet headers carries IP, between ends that VPP can reach without asking. Errors: UNIMPLEMENTED. */
+export function checkPackets({ id, payload, client, endpoint }: Wire): void {
+  const ends = [client, endpoint];
+  if (!ends.some(({ kind }) => kind === 'wireguard')) return;
+  const other = ends.find(({ kind }) => kind !== 'wireguard' && kind !== 'kernel');
+  if (payload === 'IP' && other === undefined) return;
+  throw new NsmError('UNIMPLEMENTED', 'WireGuard carries IP packets and no Ethernet frames', {
+    rule: payload === 'IP' ? 'mechanism' : 'payload',
+    expected: payload === 'IP' ? 'KERNEL or WIREGUARD at the other end' : 'payload IP',
+    found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
+    remedy: 'use VXLAN, which carries frames',
+    connectionId: id,
+  });
+}
+
 export function noSuchMechanism(wireId: string, kind: string): NsmError {
   return new NsmError('UNIMPLEMENTED', 'the VPP data plane does not make this mechanism', {
     rule: 'mechanism',
-    expected: 'kernel, memif or vxlan, without a VLAN',
+    expected: 'kernel, memif, vxlan or wireguard, without a VLAN',
     found: kind,
     remedy: 'use the forwarder over Open vSwitch for VLANs',
     connectionId: wireId,

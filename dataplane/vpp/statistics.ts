@@ -20,8 +20,9 @@ export async function addTunnelCounters(
   const { ids, ofLinks, budget } = asked;
   await inventory.ready(budget);
   const tunnels = ids.flatMap((id) =>
-    inventory.of(id).flatMap(({ tunnel, tag, index }) => {
-      return tunnel === undefined || tag === undefined ? [] : [{ id, side: tag.side, index }];
+    inventory.of(id).flatMap(({ tunnel, wireguard, tag, index }) => {
+      const isTunnel = tunnel !== undefined || wireguard !== undefined;
+      return isTunnel && tag !== undefined ? [{ id, side: tag.side, index }] : [];
     }),
   );
   if (tunnels.length === 0) return ofLinks;

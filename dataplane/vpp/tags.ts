@@ -20,7 +20,7 @@ export interface EndTag {
   readonly version: number;
   readonly wireId: string;
   readonly side: Side;
-  /** Index of the kernel's link behind a host interface; 0 for what has none. */
+  /** Index of the kernel's link behind a host interface; of a WireGuard tunnel its `peerMark`; 0 for what has neither. */
   readonly link: number;
   /** Which of `frameClasses` a host interface was made with; 0 for what has no frames of its own. */
   readonly frames: number;
@@ -91,6 +91,15 @@ export function tunnelInstances(owner: Owner, wireId: string, side: Side): reado
   return [low & 0x7fff_ffff, (high & 0x7fff_ffff) | 0x8000_0000].map((each) =>
     Math.min(each >>> 0, 0xffff_fffe),
   );
+}
+
+/** How many numbers of WireGuard's interfaces there are (WG_ITF_MAX_INSTANCE in VPP's src/plugins/wireguard/wireguard_if.c). */
+export const wireguardInstanceCount = 16 * 1024;
+
+/** As `tunnelInstances`, of WireGuard's fewer numbers, which others are likely to have as well. */
+export function wireguardInstances(owner: Owner, wireId: string, side: Side): readonly number[] {
+  const { high, low } = hashText(`${ownerKey(owner)} ${wireId} ${side}`, instanceSeed);
+  return [low, low >>> 14, high, high >>> 14].map((each) => each % wireguardInstanceCount);
 }
 
 /** As `tunnelInstances`, for what has an address of its own: by that VPP's end of a memif is known before it has a tag. */

@@ -5,7 +5,7 @@
 
 import { asNsmError, type NsmError } from '../../protocols/errors.ts';
 import { parseMac } from '../../protocols/netlink/ip-address.ts';
-import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Budget, PortRange } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import {
@@ -14,20 +14,24 @@ import {
   fibPathProtocol,
   interfaceFlags,
 } from '../../protocols/vpp/messages/enums.ts';
+import { noLabels } from '../../protocols/vpp/messages/no-labels.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
 import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassAt, frameClassFor } from './frame-classes.ts';
-import type { Inventory, TunnelPlace } from './inventory.ts';
+import type { Inventory } from './inventory.ts';
 import { createPinholes, type Pinholes } from './pinholes.ts';
 import { type Owner, parseUplinkTag, uplinkTag } from './tags.ts';
 import { findUnderlayLink, type UnderlayLink } from './underlay-link.ts';
 
 /** Where a node listens for tunnels. */
-export type OuterPort = Pick<TunnelPlace, 'localIp' | 'localPort'>;
+export interface OuterPorts {
+  readonly localIp: string;
+  readonly ports: PortRange;
+}
 
 export interface Uplink {
   /** To be called before a tunnel is made: what comes for it can come in. */
-  admit(place: OuterPort, budget: Budget): Promise<void>;
+  admit(outer: OuterPorts, budget: Budget): Promise<void>;
   /** Makes again what a VPP that ended had, or what somebody took away, and adds what the kernel's link has got since. */
   restore(budget: Budget): Promise<void>;
 }
@@ -35,7 +39,7 @@ export interface Uplink {
 /** VPP has its way to the other nodes already, made by whoever runs it. */
 export const noUplink: Uplink = { admit: async () => {}, restore: async () => {} };
 
-interface Admitted extends OuterPort {
+interface Admitted extends OuterPorts {
   readonly life: number;
 }
 
@@ -65,9 +69,10 @@ class AfPacketUplink implements Uplink {
     this.#pinholes = createPinholes(setup);
   }
 
-  async admit({ localIp, localPort }: OuterPort, budget: Budget): Promise<void> {
+  async admit(outer: OuterPorts, budget: Budget): Promise<void> {
     const { inventory } = this.#setup;
-    const key = `${localIp} ${localPort}`;
+    const { localIp, ports } = outer;
+    const key = `${localIp} ${ports.first}-${ports.last}`;
     const isAdmitted = (): boolean => this.#admitted.get(key)?.life === inventory.life;
     if (isAdmitted()) return;
     await this.#locks.hold(['uplink'], async () => {
@@ -75,8 +80,8 @@ class AfPacketUplink implements Uplink {
       await inventory.ready(budget);
       const { life } = inventory;
       const index = await this.#make(localIp, budget);
-      if (index !== undefined) await this.#pinholes.open(index, { localIp, localPort }, budget);
-      this.#admitted.set(key, { localIp, localPort, life });
+      if (index !== undefined) await this.#pinholes.open(index, outer, budget);
+      this.#admitted.set(key, { ...outer, life });
     });
   }
 
@@ -166,8 +171,6 @@ class AfPacketUplink implements Uplink {
     }
   }
 }
-
-const noLabels = Array.from({ length: 16 }, () => ({ is_uniform: 0, label: 0, ttl: 0, exp: 0 }));
 
 /** The route that comes with an address: VPP makes its own. */
 function isWithin(prefix: string, addresses: readonly string[]): boolean {

@@ -4,6 +4,7 @@
 // that is right, and a VPP that restarted gets everything back without anybody's asking.
 
 import { checkWire } from '../../protocols/netlink/check-wire.ts';
+import type { AccessRule } from '../../protocols/nsm/access-rules-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type {
   Budget,
@@ -11,26 +12,31 @@ import type {
   DataplaneCapabilities,
   DataplaneEvent,
   ObservedWire,
+  PortRange,
   Wire,
   WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type { TunnelSecrets } from '../../protocols/ports/tunnel-keys.ts';
 import type { Vpp, VppStatistics } from '../../protocols/ports/vpp.ts';
 import type { Joined, NodeLinks, WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
-import { Inventory } from './inventory.ts';
+import { type FoundEnd, Inventory } from './inventory.ts';
 import { listWires } from './list-wires.ts';
 import { Operations } from './operations.ts';
 import type { PathOf } from './memif-socket.ts';
 import { probeVpp, unmadeLines } from './probe.ts';
-import { checkMemifs } from './refusals.ts';
+import { checkMemifs, checkPackets } from './refusals.ts';
 import { type RememberedWire, restoreWires } from './restore.ts';
+import { Routing } from './routing.ts';
 import { addTunnelCounters } from './statistics.ts';
 import { Suspicion } from './suspicion.ts';
 import type { Owner } from './tags.ts';
 import { createUplink, noUplink } from './uplink.ts';
+import { createWireFilter, noFilter } from './wire-filter.ts';
 import { endsOfWire, joinWire, type Joinery } from './wire-join.ts';
 import { missingInVpp } from './wire-judgement.ts';
+import { isRouted } from './wire-parts.ts';
 import { isThere, leaveWires } from './wire-leave.ts';
 
 export interface VppDataplaneOptions extends Owner {
@@ -46,7 +52,15 @@ export interface VppDataplaneOptions extends Owner {
   readonly netlink?: Netlink;
   /** Absent: no memif is made. */
   readonly pathOf?: PathOf;
+  /** Absent: no WireGuard tunnel is made. */
+  readonly secrets?: TunnelSecrets;
+  /** UDP ports that its tunnels listen on; any other is let in where it is asked for. */
+  readonly wireguardPorts?: PortRange;
+  /** What clients may send through any of its wires. Absent: anything. */
+  readonly accessRules?: readonly AccessRule[];
 }
+
+const noPorts: PortRange = { first: 0, last: 0 };
 
 /** For each wire that a VPP that restarted gets back; making an interface costs it some ten milliseconds. */
 const restoreBudget: Budget = { timeoutMs: 10_000 };
@@ -75,11 +89,17 @@ class VppDataplane implements Dataplane {
     const { vpp, netlink, clock } = options;
     const owner: Owner = options;
     const inventory = new Inventory({ vpp, owner });
-    const operations = new Operations({ vpp, owner, inventory, clock });
+    const routing = new Routing({ vpp, owner, inventory });
+    const { secrets } = options;
+    const operations = new Operations({ vpp, owner, inventory, routing, clock, secrets });
     const uplink =
       netlink === undefined ? noUplink : createUplink({ vpp, netlink, owner, inventory });
-    const { pathOf = noPath } = options;
-    this.#joinery = { owner, inventory, operations, uplink, pathOf };
+    const { pathOf = noPath, wireguardPorts = noPorts } = options;
+    const { accessRules: rules } = options;
+    const filter =
+      rules === undefined ? noFilter : createWireFilter({ vpp, owner, inventory, rules });
+    const together = { owner, inventory, operations, routing, uplink, filter };
+    this.#joinery = { ...together, wireguardPorts, pathOf };
     this.#suspicion = new Suspicion({
       vpp,
       clock,
@@ -102,12 +122,15 @@ class VppDataplane implements Dataplane {
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
-    const memif = this.#options.pathOf !== undefined;
-    checkWire(wire, { memif, missing: unmadeLines });
+    const { pathOf, secrets } = this.#options;
+    const [memif, wireguard] = [pathOf !== undefined, secrets !== undefined];
+    checkWire(wire, { memif, wireguard, missing: unmadeLines });
     checkMemifs(wire);
+    checkPackets(wire);
     await this.#locks.hold([wire.id], async () => {
       await this.#options.ends.ensure(wire, budget, {
         needsChecksums: true,
+        isRouted: isRouted(wire),
         join: (links) => this.#join(wire, links, budget),
       });
       this.#suspicion.ensured(wire.id);
@@ -195,7 +218,17 @@ class VppDataplane implements Dataplane {
     const ends = endsOfWire(inventory, this.#options, id);
     const jointOf = (index: number) => inventory.jointOf(index);
     const inVpp = missingInVpp({ ends, jointOf, links });
-    return [...missing, ...inVpp];
+    const unfiltered = await this.#unfiltered(ends, budget);
+    return [...missing, ...inVpp, ...unfiltered];
+  }
+
+  async #unfiltered(ends: readonly FoundEnd[], budget: Budget): Promise<string[]> {
+    const clients = ends.filter(({ tag }) => tag?.side === 'client');
+    const indexes = clients.map(({ index }) => index);
+    const open = await this.#joinery.filter.without(indexes, budget);
+    return clients
+      .filter(({ index }) => open.includes(index))
+      .map(({ name }) => `the access rules of ${name} are gone`);
   }
 
   /** What cannot be put back now is found by the next look at everything. */

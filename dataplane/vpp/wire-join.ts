@@ -4,20 +4,33 @@
 // lock is held.
 
 import { asNsmError } from '../../protocols/errors.ts';
-import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Budget, PortRange, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Joined, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import { hostInterfaceRefused, laterVersion, vniTaken } from './refusals.ts';
-import { type Owner, type Side, sides, tagVersionOf, tunnelInstances } from './tags.ts';
+import {
+  type Owner,
+  type Side,
+  sides,
+  tagVersionOf,
+  tunnelInstances,
+  wireguardInstanceCount,
+  wireguardInstances,
+} from './tags.ts';
 import type { PathOf } from './memif-socket.ts';
-import type { Uplink } from './uplink.ts';
+import type { Routing } from './routing.ts';
+import { type MadeEnd, switchOver } from './switch-over.ts';
+import type { OuterPorts, Uplink } from './uplink.ts';
+import type { WireFilter } from './wire-filter.ts';
+import { ensurePeer } from './wireguard-peers.ts';
 import {
   fits,
   isSameKey,
   isUntagged,
   partsOf,
   type TunnelPart,
+  type WireguardPart,
   type WirePart,
 } from './wire-parts.ts';
 
@@ -26,7 +39,10 @@ export interface Joinery {
   readonly owner: Owner;
   readonly inventory: Inventory;
   readonly operations: Operations;
+  readonly routing: Routing;
   readonly uplink: Uplink;
+  readonly filter: WireFilter;
+  readonly wireguardPorts: PortRange;
   /** Of namespaces and sockets of workloads. */
   readonly pathOf: PathOf;
 }
@@ -60,14 +76,16 @@ export async function joinWire(
   };
   const join: Join = { ...joinery, wireId: wire.id, budget, undos };
   try {
-    const ends = new Map<Side, FoundEnd>();
+    const ends = new Map<Side, MadeEnd>();
     for (const outcome of await Promise.allSettled(parts.map((part) => ensurePart(join, part)))) {
       if (outcome.status === 'rejected') throw outcome.reason;
-      ends.set(outcome.value.part.tag.side, outcome.value.end);
+      ends.set(outcome.value.part.tag.side, outcome.value);
     }
     const [client, endpoint] = [ends.get('client'), ends.get('endpoint')];
-    if (client !== undefined && endpoint !== undefined) await switchOver(join, client, endpoint);
-    const kept = [...ends.values()];
+    if (client !== undefined && endpoint !== undefined) {
+      await switchOver(join, { client, endpoint });
+    }
+    const kept = [...ends.values()].map(({ end }) => end);
     const isReplacing = replacedBy(join, kept).length > 0;
     return { isReplacing, undo, settle: () => settle(join, parts, kept) };
   } catch (error) {
@@ -85,23 +103,35 @@ function checkVersion({ inventory, owner }: Joinery, wireId: string): void {
 export const versionsOf = (ends: readonly FoundEnd[]): number[] =>
   ends.flatMap(({ tag }) => tag?.version ?? []);
 
-async function ensurePart(
-  join: Join,
-  part: WirePart,
-): Promise<{ readonly part: WirePart; readonly end: FoundEnd }> {
+async function ensurePart(join: Join, part: WirePart): Promise<MadeEnd> {
   const { inventory, operations, owner, budget, undos } = join;
-  if (part.kind === 'tunnel') await join.uplink.admit(part.place, budget);
+  const outer = outerPortsOf(join, part);
+  if (outer !== undefined) await join.uplink.admit(outer, budget);
   const found = inventory.all().find((each) => fits(owner, part, each));
   if (found !== undefined) {
     const { tag } = found;
     if (tag === undefined) await operations.retag(found, part.tag, budget);
     if (!found.isUp) await operations.setUp(found, budget);
-    return { part, end: found };
+    return { part, end: await completed(join, part, found) };
   }
   await makeWay(join, part);
   const made = await make(join, part);
   undos.push(() => operations.drop(made, undoBudget));
-  return { part, end: made };
+  return { part, end: await completed(join, part, made) };
+}
+
+/** With what can still be changed once it is made. */
+async function completed(join: Join, part: WirePart, end: FoundEnd): Promise<FoundEnd> {
+  if (part.tag.side === 'client') await join.filter.attach(end.index, join.budget);
+  return part.kind === 'wireguard' ? ensurePeer(join, part, end) : end;
+}
+
+/** Where the other node's packets come in. Tunnels of WireGuard have many ports, which are let in at once. */
+function outerPortsOf({ wireguardPorts: all }: Join, part: WirePart): OuterPorts | undefined {
+  if (part.kind !== 'tunnel' && part.kind !== 'wireguard') return undefined;
+  const { localIp, localPort: port } = part.kind === 'tunnel' ? part.place : part.end;
+  const isOneOfAll = part.kind === 'wireguard' && port >= all.first && port <= all.last;
+  return { localIp, ports: isOneOfAll ? all : { first: port, last: port } };
 }
 
 /**
@@ -116,7 +146,7 @@ async function makeWay(join: Join, part: WirePart): Promise<void> {
       if (end.hostLink === part.link.name) await operations.drop(end, budget);
       continue;
     }
-    if (part.kind === 'memif') {
+    if (part.kind === 'memif' || part.kind === 'wireguard') {
       if (isUntagged(join.owner, end, part.tag)) await operations.drop(end, budget);
       continue;
     }
@@ -139,6 +169,7 @@ async function make(join: Join, part: WirePart): Promise<FoundEnd> {
   const { operations, budget, wireId } = join;
   if (part.kind === 'tunnel') return makeTunnel(join, part);
   if (part.kind === 'memif') return operations.makeMemif(part, budget);
+  if (part.kind === 'wireguard') return makeWireguard(join, part);
   try {
     return await operations.makeHost(part.link, part.tag, budget);
   } catch (error) {
@@ -167,22 +198,13 @@ async function makeTunnel(join: Join, part: TunnelPart): Promise<FoundEnd> {
   }
 }
 
-/** First the way back, then the client's frames: at that message they change over. */
-async function switchOver(join: Join, client: FoundEnd, endpoint: FoundEnd): Promise<void> {
-  const { inventory, operations, budget, undos } = join;
-  const [clientBefore, endpointBefore] = [
-    inventory.jointOf(client.index),
-    inventory.jointOf(endpoint.index),
-  ];
-  undos.push(async () => {
-    // The new end may be gone by then, with its own cross connect.
-    await operations.joinTo(client.index, clientBefore, undoBudget);
-    await operations.joinTo(endpoint.index, endpointBefore, undoBudget);
-  });
-  await Promise.all([
-    operations.joinTo(endpoint.index, client.index, budget),
-    operations.joinTo(client.index, endpoint.index, budget),
-  ]);
+async function makeWireguard(join: Join, part: WireguardPart): Promise<FoundEnd> {
+  const { operations, inventory, owner, budget, wireId } = join;
+  const taken = new Set(inventory.all().map(({ wireguard }) => wireguard?.instance));
+  const own = wireguardInstances(owner, wireId, part.tag.side);
+  const all = Array.from({ length: wireguardInstanceCount }, (_, number) => number);
+  const instance = [...own, ...all].find((each) => !taken.has(each));
+  return operations.makeWireguard(part, instance ?? 0, budget);
 }
 
 /** What the ends replace goes, and tags of an earlier version are written anew. */
@@ -191,7 +213,7 @@ async function settle(
   parts: readonly WirePart[],
   ends: readonly FoundEnd[],
 ): Promise<void> {
-  const { inventory, operations, budget } = join;
+  const { inventory, operations, routing, budget } = join;
   const stale = ends.flatMap(({ index }) => {
     const end = inventory.at(index);
     const part = parts.find(({ tag }) => tag.side === end?.tag?.side);
@@ -200,8 +222,12 @@ async function settle(
       ? []
       : [{ end, tag: { ...part.tag, frames: end.tag.frames } }];
   });
+  const onceRouted = ends
+    .map(({ index }) => index)
+    .filter((at) => inventory.switchedTo(at) !== undefined && inventory.routedTo(at) !== undefined);
   await Promise.all([
     ...stale.map(({ end, tag }) => operations.retag(end, tag, budget)),
+    ...onceRouted.map((index) => routing.lead(index, undefined, budget)),
     ...replacedBy(join, ends).map((end) => operations.drop(end, budget)),
   ]);
 }

@@ -63,12 +63,13 @@ function problemsOfEnd(
   if (end === undefined) {
     return [`the ${link === undefined ? 'end' : 'host interface'} ${towards} is gone`];
   }
-  const { name, isUp, hostLink, tag } = end;
+  const { name, isUp, hostLink, wireguard, tag } = end;
   const problems: string[] = [];
   if (hostLink !== undefined) {
     if (link === undefined) problems.push(`the link of ${name} ${towards} is gone`);
     else if (link.index !== tag?.link) problems.push(`${name} ${towards} has lost its link`);
   }
+  if (wireguard?.peers.length === 0) problems.push(`the peer of ${name} ${towards} is gone`);
   if (!isUp) problems.push(`${name} ${towards} is down`);
   return problems;
 }

@@ -1,7 +1,7 @@
 // What a wire needs in VPP: for each side a host interface over its link in the node, or a tunnel of its own.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
-import type { MemifEnd, VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
+import type { MemifEnd, VxlanEnd, Wire, WireguardEnd } from '../../protocols/ports/dataplane.ts';
 import { namespaceRules } from '../../protocols/ports/dataplane.ts';
 import type { NodeLink, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { memifRole } from '../../protocols/vpp/messages/enums.ts';
@@ -18,11 +18,15 @@ import {
   sides,
   tagVersionOf,
   tunnelInstances,
+  wireguardInstances,
 } from './tags.ts';
+import { isSameWireguard, peerMark, wireguardPlaceOf } from './wireguard.ts';
 
 export interface HostPart {
   readonly kind: 'host';
   readonly link: NodeLink;
+  /** Of the workload's interface. */
+  readonly workloadMac: string;
   readonly tag: EndTag;
 }
 
@@ -43,7 +47,17 @@ export interface MemifPart {
   readonly tag: EndTag;
 }
 
-export type WirePart = HostPart | TunnelPart | MemifPart;
+export interface WireguardPart {
+  readonly kind: 'wireguard';
+  readonly end: WireguardEnd;
+  readonly tag: EndTag;
+}
+
+export type WirePart = HostPart | TunnelPart | MemifPart | WireguardPart;
+
+/** Where an end carries packets without Ethernet headers. */
+export const isRouted = ({ client, endpoint }: Wire): boolean =>
+  client.kind === 'wireguard' || endpoint.kind === 'wireguard';
 
 export interface PartsContext {
   readonly owner: Owner;
@@ -76,9 +90,12 @@ function partOf(
       tag: { ...own, link: 0, frames: 0 },
     };
   }
+  if (end.kind === 'wireguard') {
+    return { kind: 'wireguard', end, tag: { ...own, link: peerMark(end), frames: 0 } };
+  }
   if (end.kind !== 'kernel' || link === undefined) throw noSuchMechanism(wire.id, end.kind);
   const tag = { ...own, link: link.index, frames: frameClassFor(link.mtu) };
-  return { kind: 'host', link, tag };
+  return { kind: 'host', link, workloadMac: end.macAddress, tag };
 }
 
 /** Errors: NOT_FOUND by the rule of the side's namespace. */
@@ -112,27 +129,46 @@ export function fits(owner: Owner, part: WirePart, found: FoundEnd): boolean {
       tag.side === side
     );
   }
-  const { tunnel, memif, tag } = found;
-  const isIt =
-    part.kind === 'tunnel'
-      ? tunnel !== undefined && isSamePlace(tunnel, part.place)
-      : memif !== undefined &&
-        memif.role === part.role &&
-        isSameSocket(memif.socketName, part.socketName);
-  if (!isIt) return false;
+  const { tag } = found;
+  if (!isMadeAs(part, found)) return false;
   if (tag !== undefined) return tag.wireId === wireId && tag.side === side;
   return isUntagged(owner, found, { wireId, side });
+}
+
+/** The peers of a WireGuard tunnel can still be changed. */
+function isMadeAs(
+  part: Exclude<WirePart, HostPart>,
+  { tunnel, memif, wireguard }: FoundEnd,
+): boolean {
+  switch (part.kind) {
+    case 'tunnel':
+      return tunnel !== undefined && isSamePlace(tunnel, part.place);
+    case 'memif':
+      return (
+        memif !== undefined &&
+        memif.role === part.role &&
+        isSameSocket(memif.socketName, part.socketName)
+      );
+    case 'wireguard':
+      return wireguard !== undefined && isSameWireguard(wireguard, wireguardPlaceOf(part.end));
+  }
 }
 
 /** What was made for this wire by a process that was killed before it could write the tag. */
 export function isUntagged(
   owner: Owner,
-  { tunnel, hostLink, memif, macAddress, text }: FoundEnd,
+  { tunnel, hostLink, memif, wireguard, macAddress, text, isUp }: FoundEnd,
   { wireId, side }: Pick<EndTag, 'wireId' | 'side'>,
 ): boolean {
   if (text !== '') return false;
   if (tunnel !== undefined) {
     return tunnelInstances(owner, wireId, side).includes(tunnel.instance);
+  }
+  if (wireguard !== undefined) {
+    const { instance, peers } = wireguard;
+    // It gets its tag before anything else.
+    const isBare = !isUp && peers.length === 0;
+    return isBare && wireguardInstances(owner, wireId, side).includes(instance);
   }
   const isMade = hostLink !== undefined || memif !== undefined;
   return isMade && macAddress === ownMacAddress(owner, wireId, side);

@@ -135,6 +135,11 @@ export interface LinkChange {
   /** 0 releases the link from its bridge. */
   readonly master?: NetlinkNumber;
   readonly isUp?: boolean;
+  /**
+   * Whether its kernel asks for link addresses, by ARP and neighbour discovery. Where it does not it sends to its own
+   * address; at a change it forgets what it has learned.
+   */
+  readonly asksNeighbors?: boolean;
   /** The link gets no IPv6 link-local address by itself, so the node's stack stays silent on it. */
   readonly isSilentIpv6?: boolean;
 }
@@ -258,8 +263,10 @@ function writeKind(writer: NetlinkWriter, kind: string, writeData: () => void): 
 
 function writeChange(writer: NetlinkWriter, change: LinkChange): EncodedMessage {
   writer.zeros(4).u32(change.index);
-  writer.u32(change.isUp === true ? interfaceFlag.up : 0);
-  writer.u32(change.isUp === undefined ? 0 : interfaceFlag.up);
+  const { isUp, asksNeighbors } = change;
+  const { up, noArp } = interfaceFlag;
+  writer.u32((isUp === true ? up : 0) | (asksNeighbors === false ? noArp : 0));
+  writer.u32((isUp === undefined ? 0 : up) | (asksNeighbors === undefined ? 0 : noArp));
   if (change.name !== undefined) writer.textAttribute(linkAttribute.name, change.name);
   if (change.alias !== undefined) writer.textAttribute(linkAttribute.alias, change.alias);
   if (change.group !== undefined) writer.u32Attribute(linkAttribute.group, change.group);

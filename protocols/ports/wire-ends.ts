@@ -39,6 +39,11 @@ export interface Joined {
 export interface Joining {
   /** The switch reads frames in user space: what it gets must have its checksums, and be no longer than the MTU. */
   readonly needsChecksums: boolean;
+  /**
+   * Packets are routed, not switched: nobody answers for a neighbour, so workloads ask for none. Absent: what joins them
+   * never routes.
+   */
+  readonly isRouted?: boolean;
   /** From its end on, packets take the way between these links. A failure must leave everything as it was. */
   join(links: NodeLinks): Promise<Joined>;
 }

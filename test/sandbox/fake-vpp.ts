@@ -12,6 +12,7 @@ import type {
 import { allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
 import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
+import { FakePackets } from './fake-vpp-packets.ts';
 
 export interface FakeVpp extends Vpp {
   /** Requests that changed something, in order: name and the fields that tell which object. */
@@ -29,6 +30,7 @@ interface Interface {
   readonly host?: string;
   readonly tunnel?: VppFields;
   readonly memif?: VppFields;
+  readonly wireguard?: VppFields;
   readonly macAddress?: VppFields[string];
   tag: string;
   isUp: boolean;
@@ -61,6 +63,12 @@ class Fake implements FakeVpp {
   readonly #interfaces = new Map<number, Interface>();
   /** Names of memif sockets by number. */
   readonly #sockets = new Map<number, string>();
+  readonly #packets = new FakePackets({
+    log: this.log,
+    add: (made) => this.#add(made),
+    remove: (index) => this.#remove(this.#at(index)),
+    interfaces: () => [...this.#interfaces.values()],
+  });
   readonly #listeners = new Set<(event: VppEvent) => void>();
   readonly #subscribers = new Set<(event: VppSubscriptionEvent<string>) => void>();
   #pid = 1;
@@ -70,6 +78,7 @@ class Fake implements FakeVpp {
     this.#runs = false;
     this.#interfaces.clear();
     this.#sockets.clear();
+    this.#packets.clear();
     const error = away();
     for (const listener of this.#listeners) listener({ kind: 'lost', error });
   }
@@ -120,8 +129,8 @@ class Fake implements FakeVpp {
   }
 
   #change(name: string, fields: VppFields): VppFields {
-    const handler = this.#handlers[name];
-    if (handler === undefined) throw new Error(`the fake VPP knows no ${name}`);
+    const handler = this.#handlers[name] ?? this.#packets.handlers[name];
+    if (handler === undefined) return unknown(name);
     return handler(fields);
   }
 
@@ -229,7 +238,7 @@ class Fake implements FakeVpp {
           joint === undefined ? [] : [{ rx_sw_if_index: index, tx_sw_if_index: joint }],
         );
       default:
-        throw new Error(`the fake VPP knows no ${name}`);
+        return this.#packets.details(name) ?? unknown(name);
     }
   }
 
@@ -266,6 +275,10 @@ class Fake implements FakeVpp {
   #find(isIt: (each: Interface) => boolean): Interface | undefined {
     return [...this.#interfaces.values()].find(isIt);
   }
+}
+
+function unknown(name: string): never {
+  throw new Error(`the fake VPP knows no ${name}`);
 }
 
 function textIn(fields: VppFields, name: string): string {

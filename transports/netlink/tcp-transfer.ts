@@ -18,6 +18,8 @@ export interface TransferOptions {
   /** URL of the namespace that receives, and its address there. */
   readonly to: string;
   readonly address: string;
+  /** Absent: one that is free there. */
+  readonly port?: number;
   readonly bytes: number;
   readonly timeoutMs: number;
 }
@@ -30,9 +32,9 @@ const chunkBytes = 64 * 1024;
 
 /** Bytes that arrived; fewer than were sent where the time was over. Errors: NOT_FOUND, PERMISSION_DENIED. */
 export async function transferOverTcp(options: TransferOptions): Promise<number> {
-  const { from, to, address, bytes, timeoutMs } = options;
+  const { from, to, address, port = 0, bytes, timeoutMs } = options;
   const server = createServer();
-  within(to, () => server.listen(0));
+  within(to, () => server.listen(port));
   let received = 0;
   const all = new Promise<void>((resolve) => {
     server.on('connection', (peer) => {

@@ -10,6 +10,7 @@ import {
   labels,
   mechanismTypes,
   oneOf,
+  portRange,
   registryPolicies,
   text,
   url,
@@ -97,6 +98,17 @@ export const forwarderVariables = {
     text,
     '/run/vpp/stats.sock',
     'vpp alone: socket of its statistics; without it tunnels are not counted',
+  ),
+  accessRulesFile: optionalVariable(
+    'NSM_ACL_CONFIG_PATH',
+    text,
+    "vpp alone: YAML file of access rules, as the reference's firewall takes it, for what clients send through every wire; read at the start",
+  ),
+  wireguardPorts: variable(
+    'VWIRE_WIREGUARD_PORTS',
+    portRange,
+    '61000-65535',
+    'vpp alone: UDP ports that WireGuard tunnels listen on, one for each; other nodes must be let in there',
   ),
   vppInit: variable(
     'NSM_VPP_INIT',

@@ -19,6 +19,11 @@ export const interfaceRequests = {
     request: { is_add: boolean, sw_if_index: number, tag: text },
     reply: {},
   },
+  sw_interface_add_del_mac_address: {
+    /** Another address that the interface takes in frames for; `is_add` 1 or 0. */
+    request: { sw_if_index: number, addr: bytes, is_add: number },
+    reply: {},
+  },
   sw_interface_set_rx_mode: {
     /** `mode` of rxMode; of all queues where `queue_id_valid` is not set. */
     request: {

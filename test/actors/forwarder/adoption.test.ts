@@ -11,6 +11,7 @@ import {
 import { adoptWires } from '../../../actors/forwarder/adoption.ts';
 import { createQuarantine } from '../../../actors/forwarder/quarantine.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
+import { createTunnelPorts, type TunnelPorts } from '../../../actors/forwarder/tunnel-ports.ts';
 import { createSimulatedDataplane } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
 import { ConnectionContextSchema } from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
@@ -29,6 +30,7 @@ const budget = { timeoutMs: 1_000 };
 let clock: ManualClock;
 let world: SimulatedWorld;
 let vnis: VniTable;
+let tunnelPorts: TunnelPorts;
 let table: ConnectionTable;
 let dataplane: Dataplane;
 let journal: ReturnType<typeof createMemoryJournal>;
@@ -38,6 +40,7 @@ beforeEach(() => {
   clock = createManualClock();
   world = new SimulatedWorld();
   vnis = createVniTable();
+  tunnelPorts = createTunnelPorts({ first: 61_000, last: 61_003 });
   journal = createMemoryJournal();
   keepsExpired = false;
   table = newTable();
@@ -81,7 +84,7 @@ function wireIn({ connection, memory }: Intent): Wire {
 function setupOf(plane: Dataplane) {
   const shared = { table, dataplane: plane, clock, log: silentLog, wireTimeoutMs: 1_000 };
   const quarantine = createQuarantine({ ...shared, quarantineMs });
-  return { ...shared, name: 'f', vnis, quarantine, keepsExpired };
+  return { ...shared, name: 'f', vnis, tunnelPorts, quarantine, keepsExpired };
 }
 
 async function adopt() {

@@ -7,6 +7,7 @@ import type { Hop, HopMemory } from '../../../actors/connection/hop.ts';
 import type { Discovery } from '../../../actors/discovery/discovery.ts';
 import { forwarderHop } from '../../../actors/forwarder/forwarder-hop.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
+import { createTunnelPorts } from '../../../actors/forwarder/tunnel-ports.ts';
 import { createDecisions } from '../../../actors/selection/decisions.ts';
 import {
   createSimulatedDataplane,
@@ -76,6 +77,7 @@ beforeEach(() => {
     loadOf: () => 0,
     nextHop,
     vnis,
+    tunnelPorts: createTunnelPorts({ first: 61_000, last: 61_003 }),
     clock,
     log: silentLog,
     random: seededRandom(1),

@@ -9,6 +9,7 @@ import {
 } from '../../../actors/forwarder/mechanisms.ts';
 import { ownKeyName } from '../../../actors/forwarder/tunnel-ends.ts';
 import { createVniTable } from '../../../actors/forwarder/vni-table.ts';
+import { createTunnelPorts } from '../../../actors/forwarder/tunnel-ports.ts';
 import type { HopRequest } from '../../../actors/connection/hop.ts';
 import type { Connection, Mechanism } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
@@ -34,6 +35,7 @@ function setupOf(change: Partial<MechanismSetup> = {}): MechanismSetup {
     node: { domain: 'mesh', node: 'node-1' },
     random: seededRandom(1),
     vnis: createVniTable(),
+    tunnelPorts: createTunnelPorts({ first: 61_000, last: 61_003 }),
     dataplane: { kind: 'simulated' },
     capabilities: { mechanisms: everything, missing: [] },
     tunnelKeys: keys,
@@ -97,7 +99,7 @@ describe('what a forwarder offers', () => {
     const [wireguard, ipsec, vxlan] = offered(remote).map(({ parameters }) => parameters);
     expect(wireguard).toEqual({
       src_ip: '10.9.0.1',
-      src_port: '51820',
+      src_port: expect.stringMatching(/^6100[0-3]$/) as string,
       src_public_key: keys.wireguardPublicKey(ownKeyName('id-2', 'endpoint', 'nse')),
       MTU: '1440',
     });
@@ -166,7 +168,7 @@ describe('what a forwarder agrees on with whoever asks', () => {
     expect(agree([wireguardOffer()]).parameters).toEqual({
       ...wireguardOffer().parameters,
       dst_ip: '10.9.0.1',
-      dst_port: '51820',
+      dst_port: expect.stringMatching(/^6100[0-3]$/) as string,
       dst_public_key: keys.wireguardPublicKey(ownKeyName('id-2', 'client')),
       MTU: '1430',
     });

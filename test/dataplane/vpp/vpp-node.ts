@@ -1,15 +1,18 @@
 // A node for the tests of the VPP data plane that need packets: its VPP, and drivers.
 
 import { createWireEnds } from '../../../dataplane/kernel/wire-ends.ts';
-import { createVppDataplane } from '../../../dataplane/vpp/vpp.ts';
+import { createVppDataplane, type VppDataplaneOptions } from '../../../dataplane/vpp/vpp.ts';
 import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
+import type { TunnelKeys } from '../../../protocols/ports/tunnel-keys.ts';
 import { filePathOf } from '../../../transports/netlink/namespace-url.ts';
+import { createMemoryJournal } from '../../../transports/journal/memory-journal.ts';
 import { createNetlink } from '../../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import type { PrivateVpp } from '../../../transports/process/private-vpp.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
+import { openTunnelKeys } from '../../../transports/tunnel-keys/tunnel-keys.ts';
 import type { Sandbox } from '../../sandbox/namespaces.ts';
 import { startVppNode } from '../../sandbox/vpp.ts';
 
@@ -19,14 +22,20 @@ export interface VppNode {
   readonly namespace: NetworkNamespace;
   readonly vpp: PrivateVpp;
   readonly dataplane: Dataplane;
+  /** Those of which the drivers have the secrets. */
+  readonly keys: TunnelKeys;
   /** Another driver, as after a restart of the forwarder. */
   readonly driver: () => Dataplane;
   close(): Promise<void>;
 }
 
-export async function vppNode(sandbox: Sandbox): Promise<VppNode> {
+export async function vppNode(
+  sandbox: Sandbox,
+  options: Pick<VppDataplaneOptions, 'accessRules'> = {},
+): Promise<VppNode> {
   const started = await startVppNode({ sandbox });
   const { vpp, node: namespace } = started;
+  const keys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: false });
   const netlink = createNetlink({ namespace: namespace.url });
   const closes: (() => Promise<void>)[] = [];
   const driver = (): Dataplane => {
@@ -34,12 +43,14 @@ export async function vppNode(sandbox: Sandbox): Promise<VppNode> {
     const statistics = createVppStatistics({ socketPath: vpp.statisticsSocket });
     const made = createVppDataplane({
       ...owner,
+      ...options,
       clock: systemClock,
       ends: createWireEnds({ netlink, clock: systemClock, ...owner }),
       vpp: client,
       statistics,
       netlink,
       pathOf: filePathOf,
+      secrets: keys,
     });
     closes.push(async () => {
       await made.close();
@@ -51,6 +62,7 @@ export async function vppNode(sandbox: Sandbox): Promise<VppNode> {
   return {
     namespace,
     vpp,
+    keys,
     driver,
     dataplane: driver(),
     async close() {

@@ -146,6 +146,9 @@ service sw_interface_set_mtu sw_interface_set_mtu_reply
 request sw_interface_tag_add_del 426f8bc1 is_add:bool sw_if_index:interface_index tag:string[64]
 reply sw_interface_tag_add_del_reply e8d4e804 retval:i32
 service sw_interface_tag_add_del sw_interface_tag_add_del_reply
+request sw_interface_add_del_mac_address 638bb9f4 sw_if_index:u32 addr:mac_address is_add:u8
+reply sw_interface_add_del_mac_address_reply e8d4e804 retval:i32
+service sw_interface_add_del_mac_address sw_interface_add_del_mac_address_reply
 request sw_interface_set_rx_mode b04d1cfe sw_if_index:interface_index queue_id_valid:bool
   queue_id:u32 mode:rx_mode
 reply sw_interface_set_rx_mode_reply e8d4e804 retval:i32

@@ -1,0 +1,70 @@
+// Turning a wire's client from one end to another, once both are there: first the way back, then the client's own, which
+// changes over at one message. Frames are switched; where an end carries packets alone both ways are routed.
+// Invariant: what was before is put back by `undos`, whichever of the two it was.
+
+import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { FoundEnd, Inventory } from './inventory.ts';
+import { type Operations, undoBudget } from './operations.ts';
+import type { Routing } from './routing.ts';
+import type { WirePart } from './wire-parts.ts';
+
+export interface MadeEnd {
+  readonly part: WirePart;
+  readonly end: FoundEnd;
+}
+
+export interface SwitchOver {
+  readonly inventory: Inventory;
+  readonly operations: Operations;
+  readonly routing: Routing;
+  readonly budget: Budget;
+  readonly undos: (() => Promise<unknown>)[];
+}
+
+export async function switchOver(
+  over: SwitchOver,
+  { client, endpoint }: { readonly client: MadeEnd; readonly endpoint: MadeEnd },
+): Promise<void> {
+  const ends = [endpoint, client];
+  for (const { end } of ends.toReversed()) restoreWhereItLed(over, end.index);
+  const [back, forth] = [
+    [endpoint.end.index, client.end.index],
+    [client.end.index, endpoint.end.index],
+  ] as const;
+  if (ends.some(({ part }) => carriesPackets(part))) await route(over, ends, [back, forth]);
+  else
+    await Promise.all(
+      [back, forth].map(([from, to]) => over.operations.joinTo(from, to, over.budget)),
+    );
+}
+
+/** Without Ethernet headers. */
+export const carriesPackets = (part: WirePart): boolean => part.kind === 'wireguard';
+
+/** The new end may be gone by then, with its own cross connects. */
+function restoreWhereItLed({ inventory, operations, routing, undos }: SwitchOver, index: number) {
+  const [switchedTo, routedTo] = [inventory.switchedTo(index), inventory.routedTo(index)];
+  undos.push(async () => {
+    if (inventory.routedTo(index) !== routedTo) await routing.lead(index, routedTo, undoBudget);
+    if (inventory.switchedTo(index) !== switchedTo) {
+      await operations.joinTo(index, switchedTo, undoBudget);
+    }
+  });
+}
+
+/** An interface is routed as soon as it is switched nowhere, so everything is ready before. */
+async function route(
+  over: SwitchOver,
+  ends: readonly MadeEnd[],
+  ways: readonly (readonly [from: number, to: number])[],
+): Promise<void> {
+  const { inventory, operations, routing, budget } = over;
+  const missing = ways.filter(([from, to]) => inventory.routedTo(from) !== to);
+  for (const { part, end } of ends) {
+    if (missing.length > 0) await routing.admit(end.index, budget);
+    if (part.kind === 'host') await routing.admitWorkload(end.index, part.workloadMac, budget);
+  }
+  for (const [from, to] of missing) await routing.lead(from, to, budget);
+  const switched = ways.filter(([from]) => inventory.switchedTo(from) !== undefined);
+  for (const [from] of switched) await operations.joinTo(from, undefined, budget);
+}
