@@ -20,8 +20,10 @@ export interface TunnelPorts {
 /** Towards the client, towards an Endpoint and the one before; the oldest goes. */
 const perConnectionMax = 4;
 const portSeed = 0x706f;
+/** Above what Linux gives to sockets that ask for no port of their own. */
+const portsDefault: PortRange = { first: 61_000, last: 65_535 };
 
-export function createTunnelPorts(range: PortRange): TunnelPorts {
+export function createTunnelPorts(range: PortRange = portsDefault): TunnelPorts {
   const ports = new Map<string, Map<string, number>>();
   /** How many keys have each: an earlier life may have given one to several. */
   const uses = new Map<number, number>();

@@ -75,8 +75,6 @@ export interface ForwarderOptions {
 const ownCallTimeoutMs = 15_000;
 const reconcileIntervalMsDefault = 30_000;
 const vxlanPortDefault = 4789;
-/** Above what Linux gives to sockets that ask for no port of their own. */
-const wireguardPortsDefault: PortRange = { first: 61_000, last: 65_535 };
 
 export async function composeForwarder(
   platform: Platform,
@@ -95,8 +93,7 @@ export async function composeForwarder(
   );
   const table = withAges(counted, clock);
   const decisions = createDecisions({ wallClock, random });
-  const { wireguardPorts = wireguardPortsDefault } = options;
-  const own = { vnis: createVniTable(), tunnelPorts: createTunnelPorts(wireguardPorts) };
+  const own = { vnis: createVniTable(), tunnelPorts: createTunnelPorts(options.wireguardPorts) };
   const wires = await findWires(platform, {
     name,
     table,
