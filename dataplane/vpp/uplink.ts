@@ -18,9 +18,10 @@ import { noLabels } from '../../protocols/vpp/messages/no-labels.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
 import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassAt, frameClassFor } from './frame-classes.ts';
-import type { Inventory } from './inventory.ts';
+import type { Inventory, TunnelPlace } from './inventory.ts';
 import { createPinholes, type Pinholes } from './pinholes.ts';
 import { type Owner, parseUplinkTag, uplinkTag } from './tags.ts';
+import { introduce } from './underlay-neighbor.ts';
 import { findUnderlayLink, type UnderlayLink } from './underlay-link.ts';
 
 /** Where a node listens for tunnels. */
@@ -32,15 +33,23 @@ export interface OuterPorts {
 export interface Uplink {
   /** To be called before a tunnel is made: what comes for it can come in. */
   admit(outer: OuterPorts, budget: Budget): Promise<void>;
+  /** To be called once it is admitted, before the tunnel is made: VPP is to reach the other node at once. */
+  introduce(place: Pick<TunnelPlace, 'localIp' | 'remoteIp'>, budget: Budget): Promise<void>;
   /** Makes again what a VPP that ended had, or what somebody took away, and adds what the kernel's link has got since. */
   restore(budget: Budget): Promise<void>;
 }
 
 /** VPP has its way to the other nodes already, made by whoever runs it. */
-export const noUplink: Uplink = { admit: async () => {}, restore: async () => {} };
+export const noUplink: Uplink = {
+  admit: async () => {},
+  introduce: async () => {},
+  restore: async () => {},
+};
 
 interface Admitted extends OuterPorts {
   readonly life: number;
+  /** Undefined where the way to other nodes is not this interface. */
+  readonly index?: number | undefined;
 }
 
 /** No life of a VPP. */
@@ -81,8 +90,19 @@ class AfPacketUplink implements Uplink {
       const { life } = inventory;
       const index = await this.#make(localIp, budget);
       if (index !== undefined) await this.#pinholes.open(index, outer, budget);
-      this.#admitted.set(key, { ...outer, life });
+      this.#admitted.set(key, { ...outer, life, index });
     });
+  }
+
+  async introduce(
+    { localIp, remoteIp }: Pick<TunnelPlace, 'localIp' | 'remoteIp'>,
+    budget: Budget,
+  ): Promise<void> {
+    const admitted = [...this.#admitted.values()];
+    const uplink = admitted.find((each) => each.localIp === localIp)?.index;
+    if (uplink === undefined) return;
+    // It finds its neighbours by itself as well.
+    await introduce(this.#setup, { uplink, remoteIp }, budget).catch(() => {});
   }
 
   async restore(budget: Budget): Promise<void> {

@@ -167,6 +167,8 @@ async function makeWay(join: Join, part: WirePart): Promise<void> {
 
 async function make(join: Join, part: WirePart): Promise<FoundEnd> {
   const { operations, budget, wireId } = join;
+  const place = part.kind === 'wireguard' ? part.end : part.kind === 'tunnel' && part.place;
+  if (place !== false) await join.uplink.introduce(place, budget);
   if (part.kind === 'tunnel') return makeTunnel(join, part);
   if (part.kind === 'memif') return operations.makeMemif(part, budget);
   if (part.kind === 'wireguard') return makeWireguard(join, part);

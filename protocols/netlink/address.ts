@@ -20,7 +20,7 @@ import {
   vwireProtocol,
 } from './constants.ts';
 import type { IpAddress, IpPrefix } from './ip-address.ts';
-import { formatIp, formatPrefix, networkOf } from './ip-address.ts';
+import { formatIp, formatPrefix, networkOf, formatMac } from './ip-address.ts';
 
 const acknowledged = flag.request | flag.ack;
 /** ifaddrmsg: family, prefix length, flags, scope (u8 each), index u32. */
@@ -193,6 +193,8 @@ export interface FoundNeighbor {
   readonly ip: string;
   /** Of `neighborState`. */
   readonly state: number;
+  /** Absent where it is not known. */
+  readonly macAddress?: string;
 }
 
 /** Undefined for what is no neighbour of the Internet's families. */
@@ -202,7 +204,10 @@ export function parseNeighbor({ payload }: NetlinkMessage): FoundNeighbor | unde
   const attributes = parseAttributes(payload, neighborHeaderLength);
   const ip = ipIn(attributes.get(neighborAttribute.destination));
   const state = (payload[8] ?? 0) | ((payload[9] ?? 0) << 8);
-  return ip === undefined ? undefined : { index: readU32(payload, 4) ?? 0, ip, state };
+  if (ip === undefined) return undefined;
+  const mac = attributes.get(neighborAttribute.linkAddress);
+  const found = { index: readU32(payload, 4) ?? 0, ip, state };
+  return mac?.length === 6 ? { ...found, macAddress: formatMac(mac) } : found;
 }
 
 function ipIn(bytes: Uint8Array | undefined): string | undefined {

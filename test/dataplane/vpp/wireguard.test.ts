@@ -81,12 +81,12 @@ describe.skipIf(reason !== undefined)(`WireGuard over VPP ${reason ?? ''}`, () =
     await far.dataplane.ensure(both.far, budget);
   }
 
-  const echo = (destination: string, count = 20, from = client) =>
-    ping({ namespace: from.url, destination, count, intervalMs: 5, timeoutMs: 2000 });
+  const echo = (destination: string, count = 20, from = client, timeoutMs = 2_000) =>
+    ping({ namespace: from.url, destination, count, intervalMs: 5, timeoutMs });
 
   const carries = () =>
     eventually('the tunnel carries packets', 15_000, async () =>
-      expect(await echo(endpointIp, 3)).toMatchObject({ received: 3 }),
+      expect(await echo(endpointIp, 3, client, 100)).toMatchObject({ received: 3 }),
     );
 
   async function expectCarries(from: NetworkNamespace, to: NetworkNamespace, ip: string) {
