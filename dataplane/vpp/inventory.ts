@@ -3,7 +3,12 @@
 // Invariants: whatever was seen later wins: everything carries the moment at which it was asked for, and VPP works in
 // the order of asking; nothing is kept across a loss of the connection.
 
-import { afPacketMode, allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
+import {
+  afPacketMode,
+  allOnes,
+  interfaceFlags,
+  wireguardPeerFlags,
+} from '../../protocols/vpp/messages/enums.ts';
 import { formatVppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { formatMac } from '../../protocols/netlink/ip-address.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
@@ -170,6 +175,14 @@ export class Inventory {
     const askedAt = this.asking();
     const [joints, routes] = await Promise.all(this.#dumpJoints(budget));
     return this.#applyJoints(askedAt, joints, routes);
+  }
+
+  /** Looks whether the WireGuard tunnel has agreed with its peer. */
+  async hasSession(index: number, budget: Budget): Promise<boolean> {
+    const { vpp } = this.#options;
+    const peers = await vpp.dump('wireguard_peers_dump', { peer_index: allOnes }, budget);
+    const own = peers.find(({ peer }) => peer.sw_if_index === index);
+    return ((own?.peer.flags ?? 0) & wireguardPeerFlags.established) !== 0;
   }
 
   /** Looks at the interfaces of one wire. */

@@ -229,6 +229,7 @@ export class Operations {
     const unjoined = Promise.all([
       ...(wireguard === undefined ? [this.joinTo(index, undefined, budget)] : []),
       ...(isRouted ? [this.#routing.lead(index, undefined, budget)] : []),
+      ...(wireguard === undefined ? [] : [this.#routing.letGo(index, budget)]),
     ]);
     const deleted = this.#delete(end, budget);
     const [, outcome] = await Promise.allSettled([unjoined, deleted]);

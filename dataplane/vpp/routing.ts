@@ -12,13 +12,25 @@ import type { Vpp } from '../../protocols/ports/vpp.ts';
 import { allOnes, fibPathProtocol, neighborFlags } from '../../protocols/vpp/messages/enums.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
 import { noLabels } from '../../protocols/vpp/messages/no-labels.ts';
-import { type VppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
+import { type VppAddress, vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import type { Inventory } from './inventory.ts';
 import { ownTag, type Owner } from './tags.ts';
 
+/** `heldIn`: a prefix for each interface, of the table that leads nowhere. */
 const families = [
-  { isIp6: false, protocol: fibPathProtocol.ip4, nextHop: vppAddress('169.254.0.2') },
-  { isIp6: true, protocol: fibPathProtocol.ip6, nextHop: vppAddress('fe80::2') },
+  {
+    isIp6: false,
+    protocol: fibPathProtocol.ip4,
+    nextHop: vppAddress('169.254.0.2'),
+    heldIn: (index: number) => `10.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}/32`,
+  },
+  {
+    isIp6: true,
+    protocol: fibPathProtocol.ip6,
+    nextHop: vppAddress('fe80::2'),
+    heldIn: (index: number) =>
+      `fd00::${(index >>> 16).toString(16)}:${(index & 0xffff).toString(16)}/128`,
+  },
 ] as const;
 
 const tableSeed = 0x7461;
@@ -71,6 +83,20 @@ export class Routing {
     ]);
   }
 
+  /**
+   * Keeps what VPP has for packets into an admitted tunnel as long as the tunnel is there, by a route that nothing takes.
+   * VPP 26.10 lets a WireGuard peer that goes take it away by its number, whoever has that number by then
+   * (`adj_indices` in src/plugins/wireguard/wireguard_peer.c).
+   */
+  async hold(index: number, budget: Budget): Promise<void> {
+    await this.#route(index, true, budget);
+  }
+
+  /** Right before the tunnel goes. */
+  async letGo(index: number, budget: Budget): Promise<void> {
+    await this.#route(index, false, budget).catch(() => {});
+  }
+
   /** Packets that come in at `from` go out at `to`; undefined: nowhere. */
   async lead(from: number, to: number | undefined, budget: Budget): Promise<void> {
     const { vpp, inventory } = this.#setup;
@@ -85,6 +111,16 @@ export class Routing {
     });
     await Promise.all(requests);
     inventory.routed(askedAt, from, to);
+  }
+
+  async #route(index: number, is_add: boolean, budget: Budget): Promise<void> {
+    await Promise.all(
+      families.map(({ protocol, nextHop, heldIn }) => {
+        const paths = [pathTo(index, protocol, nextHop)];
+        const route = { table_id: this.#tableId, prefix: vppPrefix(heldIn(index)), paths };
+        return this.#setup.vpp.request('ip_route_add_del', { is_add, route }, budget);
+      }),
+    );
   }
 
   /** Into the table that leads nowhere; an interface that is in use there already stays. */

@@ -2,11 +2,13 @@
 // changes over at one message. Frames are switched; where an end carries packets alone both ways are routed.
 // Invariant: what was before is put back by `undos`, whichever of the two it was.
 
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import type { Routing } from './routing.ts';
 import type { WirePart } from './wire-parts.ts';
+import { awaitSession } from './wireguard-peers.ts';
 
 export interface MadeEnd {
   readonly part: WirePart;
@@ -17,6 +19,7 @@ export interface SwitchOver {
   readonly inventory: Inventory;
   readonly operations: Operations;
   readonly routing: Routing;
+  readonly clock: Clock;
   readonly budget: Budget;
   readonly undos: (() => Promise<unknown>)[];
 }
@@ -62,9 +65,23 @@ async function route(
   const missing = ways.filter(([from, to]) => inventory.routedTo(from) !== to);
   for (const { part, end } of ends) {
     if (missing.length > 0) await routing.admit(end.index, budget);
+    if (part.kind === 'wireguard') await routing.hold(end.index, budget);
     if (part.kind === 'host') await routing.admitWorkload(end.index, part.workloadMac, budget);
   }
+  await session(over, ends, missing);
   for (const [from, to] of missing) await routing.lead(from, to, budget);
   const switched = ways.filter(([from]) => inventory.switchedTo(from) !== undefined);
   for (const [from] of switched) await operations.joinTo(from, undefined, budget);
+}
+
+/** Of a new tunnel that another way is left for: until then that one carries. */
+async function session(
+  over: SwitchOver,
+  ends: readonly MadeEnd[],
+  missing: readonly (readonly [from: number, to: number])[],
+): Promise<void> {
+  const { inventory, budget } = over;
+  const isLeft = missing.some(([from]) => inventory.jointOf(from) !== undefined);
+  const tunnels = ends.filter(({ part }) => part.kind === 'wireguard');
+  if (isLeft) for (const { end } of tunnels) await awaitSession(over, end, budget);
 }

@@ -4,6 +4,7 @@
 // lock is held.
 
 import { asNsmError } from '../../protocols/errors.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget, PortRange, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Joined, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
@@ -40,6 +41,7 @@ export interface Joinery {
   readonly inventory: Inventory;
   readonly operations: Operations;
   readonly routing: Routing;
+  readonly clock: Clock;
   readonly uplink: Uplink;
   readonly filter: WireFilter;
   readonly wireguardPorts: PortRange;

@@ -2,6 +2,7 @@
 // Invariants: VPP knows each peer's key once, so a key that another tunnel of the wire has is taken from there first; a
 // failure gives it back.
 
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
@@ -60,4 +61,23 @@ async function takeAway(join: PeerJoin, from: FoundEnd, peer: FoundPeer): Promis
   const { operations, budget, undos } = join;
   await operations.removePeer(from, peer.index, budget);
   undos.push(() => operations.addPeer(from, peer, undoBudget));
+}
+
+/** Between two looks, and for how long. A handshake takes one round trip. */
+const lookAgainAfterMs = 5;
+const sessionWithinMs = 500;
+
+/**
+ * Until the tunnel carries packets, so that none is lost on what is turned over to it; where the other node is not there
+ * yet it is turned over all the same.
+ */
+export async function awaitSession(
+  { inventory, clock }: { readonly inventory: Inventory; readonly clock: Clock },
+  { index }: FoundEnd,
+  budget: Budget,
+): Promise<void> {
+  const endMs = clock.nowMs() + Math.min(sessionWithinMs, budget.timeoutMs / 2);
+  while (!(await inventory.hasSession(index, budget)) && clock.nowMs() < endMs) {
+    await new Promise<void>((resolve) => void clock.after(lookAgainAfterMs, resolve));
+  }
 }

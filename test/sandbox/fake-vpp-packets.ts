@@ -3,6 +3,7 @@
 // interfaces have 14 bits.
 
 import { NsmError } from '../../protocols/errors.ts';
+import { wireguardPeerFlags } from '../../protocols/vpp/messages/enums.ts';
 import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
 
@@ -61,7 +62,11 @@ export class FakePackets {
       if (isKnown) throw vppRefusal('add', codes.exists);
       const index = this.#nextPeer++;
       this.#setup.log.push(`peer at ${Number(peer['port'])}`);
-      this.#peers.set(index, { ...peer, peer_index: index });
+      this.#peers.set(index, {
+        ...peer,
+        peer_index: index,
+        flags: wireguardPeerFlags.established,
+      });
       return { peer_index: index };
     },
     wireguard_peer_remove: ({ peer_index }) => {
@@ -79,6 +84,7 @@ export class FakePackets {
     },
     ip_table_add_del: () => ({}),
     ip_neighbor_add_del: () => ({ stats_index: 0 }),
+    ip_route_add_del: () => ({ stats_index: 0 }),
     sw_interface_set_table: () => ({}),
     sw_interface_set_unnumbered: () => ({}),
     sw_interface_add_del_mac_address: () => ({}),

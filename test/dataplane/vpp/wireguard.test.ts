@@ -55,14 +55,19 @@ describe.skipIf(reason !== undefined)(`WireGuard over VPP ${reason ?? ''}`, () =
     await sandbox.close();
   });
 
-  const end = (own: Node, other: Node, peerPublicKey: string): WireguardEnd => ({
+  const end = (
+    own: Node,
+    other: Node,
+    peerPublicKey: string,
+    keyName = 'tunnel',
+  ): WireguardEnd => ({
     kind: 'wireguard',
     localIp: own.ip,
     localPort: own.port,
     remoteIp: other.ip,
     remotePort: other.port,
-    keyName: 'tunnel',
-    publicKey: own.keys.wireguardPublicKey('tunnel'),
+    keyName,
+    publicKey: own.keys.wireguardPublicKey(keyName),
     peerPublicKey,
   });
 
@@ -198,6 +203,34 @@ describe.skipIf(reason !== undefined)(`WireGuard over VPP ${reason ?? ''}`, () =
       expect(await echo(endpointIp, 50)).toMatchObject({ received: 50 });
     }
     expect(await near.dataplane.inspect(id, budget)).toEqual([]);
+  });
+
+  test('turns from one tunnel to another and back, and each outlives the other', async () => {
+    await connect();
+    const elsewhere = sandbox.namespace();
+    const [here, there] = [
+      { ...near, port: 51_821 },
+      { ...far, port: 51_831 },
+    ];
+    const second = 'second tunnel';
+    const key = (node: Node) => node.keys.wireguardPublicKey(second);
+    const other: Wire = {
+      ...base,
+      id: 'other',
+      client: end(there, here, key(near), second),
+      endpoint: endpointEnd(elsewhere.url, 1),
+    };
+    await far.dataplane.ensure(other, budget);
+    await carries();
+    const onward = { ...wires().near, endpoint: end(here, there, key(far), second) };
+    for (const wire of [onward, wires().near, onward, wires().near]) {
+      await near.dataplane.ensure(wire, budget);
+      await carries();
+      expect(await near.dataplane.inspect(id, budget)).toEqual([]);
+    }
+    await far.dataplane.remove([other.id], budget);
+    expect(await echo(endpointIp)).toMatchObject({ received: 20 });
+    await expectCarries(client, endpoint, endpointIp);
   });
 
   test('is told to be damaged where somebody takes its peer, or its way, and mended', async () => {
