@@ -109,8 +109,11 @@ export class Routing {
       const l3xc = { sw_if_index: from, is_ip6, paths };
       return [gone, vpp.request('l3xc_update', { l3xc }, budget)];
     });
-    await Promise.all(requests);
-    inventory.routed(askedAt, from, to);
+    const outcomes = await Promise.allSettled(requests);
+    const failed = outcomes.find((each) => each.status === 'rejected');
+    // One family may lead there, and the other nowhere.
+    inventory.routed(askedAt, from, failed === undefined ? to : allOnes);
+    if (failed !== undefined) throw failed.reason;
   }
 
   async #route(index: number, is_add: boolean, budget: Budget): Promise<void> {
