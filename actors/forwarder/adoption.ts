@@ -140,6 +140,7 @@ async function isAdopted(
 ): Promise<boolean> {
   const { connection, memory } = intent;
   try {
+    takePorts(setup.tunnelPorts, connection, memory);
     const wire = wireOf({
       answer: connection,
       client: connection.mechanism,
@@ -151,7 +152,6 @@ async function isAdopted(
     if (connection.mechanism?.type === mechanismType.vxlan) {
       setup.vnis.take(connection.id, readVxlan(connection.mechanism).vni);
     }
-    takePorts(setup.tunnelPorts, connection, memory);
     await setup.dataplane.ensure(wire, { timeoutMs: setup.wireTimeoutMs, signal });
     return true;
   } catch (error) {

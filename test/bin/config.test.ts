@@ -17,6 +17,15 @@ import { ConfigError } from '../../bin/config/variables.ts';
 
 const socket = 'unix:///var/lib/networkservicemesh/nsm.io.sock';
 
+it('ports of WireGuard tunnels are a first and a last one', () => {
+  const portsOf = (text: string) => loadForwarderConfig({ VWIRE_WIREGUARD_PORTS: text });
+  expect(loadForwarderConfig({}).wireguardPorts).toEqual({ first: 61_000, last: 65_535 });
+  expect(portsOf('51820-51820').wireguardPorts).toEqual({ first: 51_820, last: 51_820 });
+  for (const text of ['', '51820', '2-1', '0-5', '1-65536', 'a-b']) {
+    expect(() => portsOf(text), text).toThrow('UDP ports, first and last');
+  }
+});
+
 it('types of mechanisms that go first are read in any case, and a type that there is none of is refused', () => {
   const read = (value: string) => loadForwarderConfig({ NSM_MECHANISM_PRIORITY: value });
   expect(read('vxlan,WIREGUARD').mechanismPriority).toEqual(['VXLAN', 'WIREGUARD']);

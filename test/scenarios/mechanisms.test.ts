@@ -149,7 +149,9 @@ describe('between two nodes', () => {
     const near = endOf(first, 'endpoint');
     const far = endOf(second, 'client');
     if (near.kind !== 'wireguard' || far.kind !== 'wireguard') expect.fail('no WireGuard');
-    expect(near).toMatchObject({ localPort: 51_820, remotePort: 51_820, localIp: far.remoteIp });
+    expect(near).toMatchObject({ localPort: far.remotePort, localIp: far.remoteIp });
+    expect(near.remotePort).toBe(far.localPort);
+    expect(near.localPort).toBeGreaterThanOrEqual(61_000);
     expect(near.peerPublicKey).toBe(far.publicKey);
     expect(far.peerPublicKey).toBe(near.publicKey);
     expect(context?.MTU).toBe(1440);

@@ -11,11 +11,13 @@ import {
 import { adoptWires } from '../../../actors/forwarder/adoption.ts';
 import { createQuarantine } from '../../../actors/forwarder/quarantine.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
+import { ownKeyName } from '../../../actors/forwarder/tunnel-ends.ts';
 import { createTunnelPorts, type TunnelPorts } from '../../../actors/forwarder/tunnel-ports.ts';
 import { createSimulatedDataplane } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
 import { ConnectionContextSchema } from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
+import { wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
 import { vxlanMechanism } from '../../../protocols/nsm/vxlan-mechanism.ts';
 import type { Dataplane, Wire } from '../../../protocols/ports/dataplane.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
@@ -258,6 +260,22 @@ describe('adoption', () => {
     await leave({ ...tunneled, connection: { ...tunneled.connection, mechanism } });
     await adopt();
     expect(vnis.of('a')).toBe(77);
+  });
+
+  it('takes the ports of its WireGuard tunnels: its own at each side, and whether they can be made or not', async () => {
+    const ports = { srcPort: 61_001, dstPort: 61_002 };
+    const mechanism = wireguardMechanism({ srcIp: '10.9.0.2', dstIp: '10.9.0.1', ...ports });
+    const onwardMechanism = wireguardMechanism({ ...ports, srcIp: '10.9.0.1', dstIp: '10.9.0.3' });
+    const { connection, memory, ...rest } = intent('a');
+    const left = {
+      ...rest,
+      connection: { ...connection, mechanism },
+      memory: { ...memory, nextName: 'nse', onwardMechanism },
+    };
+    await leave(left, { made: false });
+    await adopt();
+    expect(tunnelPorts.of('a', ownKeyName('a', 'client'))).toBe(61_002);
+    expect(tunnelPorts.of('a', ownKeyName('a', 'endpoint', 'nse'))).toBe(61_001);
   });
 });
 
