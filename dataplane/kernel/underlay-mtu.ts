@@ -3,6 +3,7 @@
 
 import { errno } from '../../protocols/netlink/errno.ts';
 import { getLink, parseLink } from '../../protocols/netlink/link.ts';
+import { tunnelOverheadBytes } from '../../protocols/nsm/mtu.ts';
 import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
@@ -12,8 +13,6 @@ import { sides } from './wire-state.ts';
 
 /** Ethernet's payload, which is also the kernel's default for veth. */
 const localMtu = 1500;
-/** What NSM's VPP forwarder (v24.10) subtracts, 4 bytes for a VLAN tag included. */
-const vxlanOverhead = { ipv4: 54, ipv6: 74 } as const;
 const leastMtu = 68;
 
 export async function chooseMtu(
@@ -27,8 +26,9 @@ export async function chooseMtu(
   let mtu = present;
   for (const side of sides) {
     const end = wire[side];
-    if (end.kind !== 'vxlan' || current[side] !== undefined) continue;
-    const overhead = end.remoteIp.includes(':') ? vxlanOverhead.ipv6 : vxlanOverhead.ipv4;
+    if ((end.kind !== 'vxlan' && end.kind !== 'wireguard') || current[side] !== undefined) continue;
+    const family = end.remoteIp.includes(':') ? 6 : 4;
+    const overhead = tunnelOverheadBytes(end.kind.toUpperCase(), family);
     const carried = (await underlayMtu(netlink, end.remoteIp, budget)) - overhead;
     mtu = Math.max(leastMtu, Math.min(mtu ?? carried, carried));
   }

@@ -6,7 +6,8 @@ import type { Vpp, VppStatistics } from '../../protocols/ports/vpp.ts';
 import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
 
 interface Feature {
-  readonly plugin: string;
+  /** Absent: of VPP itself. */
+  readonly plugin?: string;
   readonly messages: readonly string[];
   readonly without: string;
 }
@@ -65,12 +66,11 @@ const encryption: readonly Feature[] = [
     without: 'no wire over WireGuard can be made',
   },
 ];
-/** Of VPP itself; with versions before one of them packets cannot be routed. */
 const routing: Feature = {
-  plugin: 'none needed',
   messages: [
     'create_loopback',
     'ip_neighbor_add_del',
+    'ip_route_add_del',
     'ip_table_add_del',
     'sw_interface_add_del_mac_address',
     'sw_interface_set_table',
@@ -108,7 +108,8 @@ export async function probeVpp(
   const has = ({ plugin, messages, without }: Feature): boolean => {
     const [problem] = messages.flatMap((name) => unusable.get(name) ?? []);
     if (problem === undefined) return true;
-    missing.push(`plugin ${plugin}: ${problem.message}; ${without}`);
+    const who = plugin === undefined ? 'VPP' : `plugin ${plugin}`;
+    missing.push(`${who}: ${problem.message}; ${without}`);
     return false;
   };
   const canHost = has(hostInterfaces) && !missing.some((line) => line.startsWith('veth'));
