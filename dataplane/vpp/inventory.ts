@@ -3,12 +3,7 @@
 // Invariants: whatever was seen later wins: everything carries the moment at which it was asked for, and VPP works in
 // the order of asking; nothing is kept across a loss of the connection.
 
-import {
-  afPacketMode,
-  allOnes,
-  interfaceFlags,
-  wireguardPeerFlags,
-} from '../../protocols/vpp/messages/enums.ts';
+import { afPacketMode, allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
 import { formatVppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { formatMac } from '../../protocols/netlink/ip-address.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
@@ -18,7 +13,7 @@ import { noneWithoutPlugin } from './missing-plugin.ts';
 import { routesOf } from './routing.ts';
 import type { EndTag, Owner } from './tags.ts';
 import { parseEndTag } from './tags.ts';
-import { findWireguards, type FoundWireguard } from './wireguard.ts';
+import { findWireguards, type FoundWireguard, lookAtWireguard } from './wireguard.ts';
 
 /** Where a VXLAN tunnel leads to, as VPP keeps it. */
 export interface TunnelPlace {
@@ -177,27 +172,19 @@ export class Inventory {
     return this.#applyJoints(askedAt, joints, routes);
   }
 
-  /** Looks whether the WireGuard tunnel has agreed with its peer. */
-  async hasSession(index: number, budget: Budget): Promise<boolean> {
-    const { vpp } = this.#options;
-    const peers = await vpp.dump('wireguard_peers_dump', { peer_index: allOnes }, budget);
-    const own = peers.find(({ peer }) => peer.sw_if_index === index);
-    return ((own?.peer.flags ?? 0) & wireguardPeerFlags.established) !== 0;
-  }
-
   /** Looks at the interfaces of one wire. */
   async lookAt(wireId: string, budget: Budget): Promise<void> {
     const { vpp } = this.#options;
     await Promise.all(
       this.of(wireId).map(async ({ index, name, tunnel, memif, wireguard }) => {
         const askedAt = this.asking();
-        const [[details], wireguardAt] = await Promise.all([
+        const [[details], tunnelNow] = await Promise.all([
           vpp.dump('sw_interface_dump', { sw_if_index: index }, budget),
-          wireguard && findWireguards(vpp, budget),
+          wireguard && lookAtWireguard(vpp, index, { known: wireguard, budget }),
         ]);
         // But for peers, what it is made of never changes; another interface of the same number has another name.
         const isSame = details?.interface_name === name;
-        const made = isSame ? { tunnel, memif, wireguard: wireguardAt?.get(index) } : {};
+        const made = isSame ? { tunnel, memif, wireguard: tunnelNow } : {};
         this.seen(askedAt, index, details && this.#endOf(details, madeOf(made)));
       }),
     );

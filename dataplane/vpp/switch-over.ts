@@ -4,6 +4,7 @@
 
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import type { Routing } from './routing.ts';
@@ -19,6 +20,7 @@ export interface SwitchOver {
   readonly inventory: Inventory;
   readonly operations: Operations;
   readonly routing: Routing;
+  readonly vpp: Vpp;
   readonly clock: Clock;
   readonly budget: Budget;
   readonly undos: (() => Promise<unknown>)[];

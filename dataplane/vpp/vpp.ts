@@ -98,7 +98,7 @@ class VppDataplane implements Dataplane {
     const { accessRules: rules } = options;
     const filter =
       rules === undefined ? noFilter : createWireFilter({ vpp, owner, inventory, rules });
-    const together = { owner, inventory, operations, routing, clock, uplink, filter };
+    const together = { owner, vpp, clock, inventory, operations, routing, uplink, filter };
     this.#joinery = { ...together, wireguardPorts, pathOf };
     this.#suspicion = new Suspicion({
       vpp,

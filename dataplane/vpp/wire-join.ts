@@ -6,6 +6,7 @@
 import { asNsmError } from '../../protocols/errors.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget, PortRange, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { Joined, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
@@ -41,6 +42,7 @@ export interface Joinery {
   readonly inventory: Inventory;
   readonly operations: Operations;
   readonly routing: Routing;
+  readonly vpp: Vpp;
   readonly clock: Clock;
   readonly uplink: Uplink;
   readonly filter: WireFilter;

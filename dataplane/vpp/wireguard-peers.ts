@@ -4,11 +4,12 @@
 
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
+import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import { peerTaken } from './refusals.ts';
 import type { WireguardPart } from './wire-parts.ts';
-import type { FoundPeer } from './wireguard.ts';
+import { type FoundPeer, hasSession } from './wireguard.ts';
 
 interface PeerJoin {
   readonly inventory: Inventory;
@@ -72,12 +73,13 @@ const sessionWithinMs = 500;
  * yet it is turned over all the same.
  */
 export async function awaitSession(
-  { inventory, clock }: { readonly inventory: Inventory; readonly clock: Clock },
-  { index }: FoundEnd,
+  { vpp, clock }: { readonly vpp: Vpp; readonly clock: Clock },
+  { wireguard }: FoundEnd,
   budget: Budget,
 ): Promise<void> {
+  if (wireguard === undefined) return;
   const endMs = clock.nowMs() + Math.min(sessionWithinMs, budget.timeoutMs / 2);
-  while (!(await inventory.hasSession(index, budget)) && clock.nowMs() < endMs) {
+  while (!(await hasSession(vpp, wireguard, budget)) && clock.nowMs() < endMs) {
     await new Promise<void>((resolve) => void clock.after(lookAgainAfterMs, resolve));
   }
 }

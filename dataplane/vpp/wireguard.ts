@@ -5,7 +5,7 @@ import type { Budget, WireguardEnd } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import { hashText } from '../../protocols/nsm/derived-mac.ts';
 import { encodeBase64 } from '../../protocols/spiffe/base64url.ts';
-import { allOnes } from '../../protocols/vpp/messages/enums.ts';
+import { allOnes, wireguardPeerFlags } from '../../protocols/vpp/messages/enums.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
 import { formatVppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { noneWithoutPlugin } from './missing-plugin.ts';
@@ -42,6 +42,41 @@ export async function findWireguards(
     vpp.dump('wireguard_interface_dump', { sw_if_index: allOnes }, budget).catch(noneWithoutPlugin),
     vpp.dump('wireguard_peers_dump', { peer_index: allOnes }, budget).catch(noneWithoutPlugin),
   ]);
+  return wireguardsOf(interfaces, peers);
+}
+
+/** One as it is now, with those of its peers that are still there; undefined where it is gone. */
+export async function lookAtWireguard(
+  vpp: Vpp,
+  index: number,
+  { known, budget }: { readonly known: FoundWireguard; readonly budget: Budget },
+): Promise<FoundWireguard | undefined> {
+  const [interfaces, ...peers] = await Promise.all([
+    vpp.dump('wireguard_interface_dump', { sw_if_index: index }, budget),
+    ...known.peers.map((peer) => peerAt(vpp, peer.index, budget)),
+  ]);
+  return wireguardsOf(interfaces, peers.flat()).get(index);
+}
+
+/** Whether the tunnel has agreed with its peer. */
+export async function hasSession(
+  vpp: Vpp,
+  { peers }: FoundWireguard,
+  budget: Budget,
+): Promise<boolean> {
+  const found = await Promise.all(peers.map(({ index }) => peerAt(vpp, index, budget)));
+  return found
+    .flat()
+    .some(({ peer }) => ((peer.flags ?? 0) & wireguardPeerFlags.established) !== 0);
+}
+
+const peerAt = (vpp: Vpp, index: number, budget: Budget) =>
+  vpp.dump('wireguard_peers_dump', { peer_index: index }, budget);
+
+function wireguardsOf(
+  interfaces: readonly DetailsFields<'wireguard_interface_dump'>[],
+  peers: readonly DetailsFields<'wireguard_peers_dump'>[],
+): ReadonlyMap<number, FoundWireguard> {
   return new Map(
     interfaces.map(({ interface: found }) => {
       const { sw_if_index: index = allOnes, user_instance: instance = allOnes } = found;

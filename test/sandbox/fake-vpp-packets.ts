@@ -3,7 +3,7 @@
 // interfaces have 14 bits.
 
 import { NsmError } from '../../protocols/errors.ts';
-import { wireguardPeerFlags } from '../../protocols/vpp/messages/enums.ts';
+import { allOnes, wireguardPeerFlags } from '../../protocols/vpp/messages/enums.ts';
 import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
 
@@ -91,7 +91,7 @@ export class FakePackets {
   };
 
   /** Undefined for a dump that is none of these. */
-  details(name: string): readonly VppFields[] | undefined {
+  details(name: string, wanted: VppFields): readonly VppFields[] | undefined {
     switch (name) {
       case 'wireguard_interface_dump':
         return this.#setup
@@ -100,7 +100,9 @@ export class FakePackets {
             wireguard === undefined ? [] : [{ interface: { ...wireguard, sw_if_index: index } }],
           );
       case 'wireguard_peers_dump':
-        return [...this.#peers.values()].map((peer) => ({ peer }));
+        return [...this.#peers.values()]
+          .filter((peer) => [allOnes, peer['peer_index']].includes(Number(wanted['peer_index'])))
+          .map((peer) => ({ peer }));
       case 'l3xc_dump':
         return [...this.#crossConnects.values()].map((l3xc) => ({ l3xc }));
       default:

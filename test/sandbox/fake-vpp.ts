@@ -238,7 +238,7 @@ class Fake implements FakeVpp {
           joint === undefined ? [] : [{ rx_sw_if_index: index, tx_sw_if_index: joint }],
         );
       default:
-        return this.#packets.details(name) ?? unknown(name);
+        return this.#packets.details(name, fields) ?? unknown(name);
     }
   }
 
