@@ -16,7 +16,7 @@ import { type VppAddress, vppAddress, vppPrefix } from '../../protocols/vpp/vpp-
 import type { Inventory } from './inventory.ts';
 import { ownTag, type Owner } from './tags.ts';
 
-/** `heldIn`: a prefix for each interface, of the table that leads nowhere. */
+/** `heldIn`: a prefix for each interface, in the table of what is held. */
 const families = [
   {
     isIp6: false,
@@ -34,7 +34,9 @@ const families = [
 ] as const;
 
 const tableSeed = 0x7461;
-const nowhere = 'nowhere';
+/** Of routed interfaces, without a route; and of routes that only hold something, without an interface. */
+const tables = ['nowhere', 'held'] as const;
+type Table = (typeof tables)[number];
 
 export interface RoutingSetup {
   readonly vpp: Vpp;
@@ -84,7 +86,7 @@ export class Routing {
   }
 
   /**
-   * Keeps what VPP has for packets into an admitted tunnel as long as the tunnel is there, by a route that nothing takes.
+   * Keeps what VPP has for packets into an admitted tunnel as long as the tunnel is there, by a route that no packet takes.
    * VPP 26.10 lets a WireGuard peer that goes take it away by its number, whoever has that number by then
    * (`adj_indices` in src/plugins/wireguard/wireguard_peer.c).
    */
@@ -120,7 +122,7 @@ export class Routing {
     await Promise.all(
       families.map(({ protocol, nextHop, heldIn }) => {
         const paths = [pathTo(index, protocol, nextHop)];
-        const route = { table_id: this.#tableId, prefix: vppPrefix(heldIn(index)), paths };
+        const route = { table_id: this.#tableId('held'), prefix: vppPrefix(heldIn(index)), paths };
         return this.#setup.vpp.request('ip_route_add_del', { is_add, route }, budget);
       }),
     );
@@ -134,7 +136,7 @@ export class Routing {
         vpp
           .request(
             'sw_interface_set_table',
-            { sw_if_index: index, is_ipv6, vrf_id: this.#tableId },
+            { sw_if_index: index, is_ipv6, vrf_id: this.#tableId('nowhere') },
             budget,
           )
           .catch(wasBound),
@@ -142,9 +144,9 @@ export class Routing {
     );
   }
 
-  get #tableId(): number {
+  #tableId(table: Table): number {
     const { installation, forwarder } = this.#setup.owner;
-    const { low } = hashText(`${installation} ${forwarder}`, tableSeed);
+    const { low } = hashText(`${installation} ${forwarder} ${table}`, tableSeed);
     // Neither the main table nor one that a person would number.
     return ((low & 0x3fff_ffff) | 0x4000_0000) >>> 0;
   }
@@ -164,12 +166,14 @@ export class Routing {
   /** Every step may have been done by a process that was killed. */
   async #makeGround(budget: Budget): Promise<number> {
     const { vpp, inventory, owner } = this.#setup;
-    const name = ownTag(owner, nowhere);
+    const name = ownTag(owner, 'nowhere');
     const macAddress = clientMacAddress(name);
     await inventory.ready(budget);
-    for (const { isIp6: is_ip6 } of families) {
-      const table = { table_id: this.#tableId, is_ip6, name };
-      await vpp.request('ip_table_add_del', { is_add: true, table }, budget);
+    for (const each of tables) {
+      for (const { isIp6: is_ip6 } of families) {
+        const table = { table_id: this.#tableId(each), is_ip6, name: ownTag(owner, each) };
+        await vpp.request('ip_table_add_del', { is_add: true, table }, budget);
+      }
     }
     const there = inventory
       .all()

@@ -5,6 +5,7 @@
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
+import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import type { Routing } from './routing.ts';
@@ -36,11 +37,12 @@ export async function switchOver(
     [endpoint.end.index, client.end.index],
     [client.end.index, endpoint.end.index],
   ] as const;
-  if (ends.some(({ part }) => carriesPackets(part))) await route(over, ends, [back, forth]);
-  else
-    await Promise.all(
-      [back, forth].map(([from, to]) => over.operations.joinTo(from, to, over.budget)),
-    );
+  if (ends.some(({ part }) => carriesPackets(part))) {
+    await route(over, ends, [back, forth]);
+    return;
+  }
+  const { operations, budget } = over;
+  await Promise.all([back, forth].map(([from, to]) => operations.joinTo(from, to, budget)));
 }
 
 /** Without Ethernet headers. */
@@ -48,7 +50,10 @@ export const carriesPackets = (part: WirePart): boolean => part.kind === 'wiregu
 
 /** The new end may be gone by then, with its own cross connects. */
 function restoreWhereItLed({ inventory, operations, routing, undos }: SwitchOver, index: number) {
-  const [switchedTo, routedTo] = [inventory.switchedTo(index), inventory.routedTo(index)];
+  const switchedTo = inventory.switchedTo(index);
+  const before = inventory.routedTo(index);
+  // What led to no interface is not worth bringing back.
+  const routedTo = before === allOnes ? undefined : before;
   undos.push(async () => {
     if (inventory.routedTo(index) !== routedTo) await routing.lead(index, routedTo, undoBudget);
     if (inventory.switchedTo(index) !== switchedTo) {
