@@ -9,6 +9,7 @@ import {
   addAddress,
   addRoute,
   addVxlanRemote,
+  getNeighbor,
   parseAddress,
   parseNeighbor,
   parseRoute,
@@ -22,7 +23,7 @@ import {
   readText,
   readU32,
 } from '../../../protocols/netlink/codec.ts';
-import { neighborState } from '../../../protocols/netlink/constants.ts';
+import { interfaceFlag, neighborState } from '../../../protocols/netlink/constants.ts';
 import { parseIp, parseMac, parsePrefix } from '../../../protocols/netlink/ip-address.ts';
 import { changeLink, createVeth, createVxlan, parseLink } from '../../../protocols/netlink/link.ts';
 import { addElement, addRule, parseElementKeys } from '../../../protocols/netlink/nftables.ts';
@@ -73,12 +74,18 @@ describe('round trips', () => {
     const gateway = parseIp('10.0.0.1');
     const route = parseRoute(one(addRoute({ index: 9, destination, gateway }).bytes));
     expect(route).toEqual({ index: 9, prefix: '10.1.0.0/16', isOurs: true, gateway: '10.0.0.1' });
-    const neighbor = setNeighbor(9, gateway, new Uint8Array(6));
+    const neighbor = setNeighbor(9, gateway, Uint8Array.of(2, 0, 0, 0, 0, 7));
     const { permanent } = neighborState;
     expect(parseNeighbor(one(neighbor.bytes))).toEqual({
       index: 9,
       ip: '10.0.0.1',
       state: permanent,
+      macAddress: '02:00:00:00:00:07',
+    });
+    expect(parseNeighbor(one(getNeighbor(9, gateway).bytes))).toEqual({
+      index: 9,
+      ip: '10.0.0.1',
+      state: 0,
     });
     const local = parseIp('192.168.0.1');
     const vxlan = createVxlan({ name: 'v', group: 3, mtu: 1446, vni: 0xabcdef, local, port: 4790 });
@@ -91,6 +98,19 @@ describe('round trips', () => {
     expect(
       parseLink(one(changeLink({ index: 4, name: 'x', alias: 'ä b', isUp: true }).bytes)),
     ).toMatchObject({ index: 4, name: 'x', alias: 'ä b', isUp: true });
+  });
+
+  test('of a change of flags only those that it names', () => {
+    // ifinfomsg: the flags are 8 bytes behind the start, and which of them count 4 further.
+    const flagsOf = (change: Parameters<typeof changeLink>[0]) => {
+      const { payload } = one(changeLink(change).bytes);
+      return [readU32(payload, 8), readU32(payload, 12)];
+    };
+    const { up, noArp } = interfaceFlag;
+    expect(flagsOf({ index: 4 })).toEqual([0, 0]);
+    expect(flagsOf({ index: 4, isUp: true })).toEqual([up, up]);
+    expect(flagsOf({ index: 4, asksNeighbors: false })).toEqual([noArp, noArp]);
+    expect(flagsOf({ index: 4, asksNeighbors: true, isUp: false })).toEqual([0, up | noArp]);
   });
 
   test('redirect and set elements', () => {
