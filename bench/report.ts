@@ -92,8 +92,8 @@ export function documentOf(machine: string, results: readonly SuiteResult[]): st
   return `# Benchmarks
 
 Written by \`npm run bench -- --write\` on ${date}. \`npm run bench\` prints the same table without writing it,
-\`npm run bench -- --suite <name>\` one suite of it. Each suite runs in a process of its own, compiled, one after the
-other. A limit is measured in the same run as the figure beside it; the ratio is figure divided by limit. A target
+\`npm run bench -- --suite <name>\` one suite of it; \`vpp\` needs a VPP that \`VWIRE_VPP\` names. Each suite runs in a process of its
+own, compiled, one after the other. A limit is measured in the same run as the figure beside it; the ratio is figure divided by limit. A target
 that is a figure of its own was set where bare NATS did some 7,500 round trips a second for one caller and bare grpc-js 8,800
 calls; the limits of this run say how fast this machine was.
 

@@ -13,5 +13,6 @@ export const suites: Readonly<Record<string, () => Promise<RunSuite>>> = {
   authorization: async () => (await import('./authorization/authorization.ts')).run,
   kernel: async () => (await import('./kernel/kernel.ts')).run,
   ovs: async () => (await import('./ovs/ovs.ts')).run,
+  vpp: async () => (await import('./vpp/vpp.ts')).run,
   throughput: async () => (await import('./throughput/throughput.ts')).run,
 };

@@ -2,17 +2,12 @@
 // ports and all flows of a wire until the switch has applied them, and TCP through a wire by iperf3.
 // Everything happens in namespaces of its own, over a switch with the datapath in user space; needs root.
 
-import { execFileSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
-import { addAddress } from '../../protocols/netlink/address.ts';
-import { computeChecksums, getFamily, parseFamilyId } from '../../protocols/netlink/ethtool.ts';
-import { parsePrefix } from '../../protocols/netlink/ip-address.ts';
-import { changeLink, createVeth, getLinkByName, parseLink } from '../../protocols/netlink/link.ts';
 import { insert } from '../../protocols/ovs/ovsdb-operations.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
-import type { Netlink, NetlinkStep } from '../../protocols/ports/netlink.ts';
+import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NodeLink, WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { createSandbox, type Sandbox } from '../../test/sandbox/namespaces.ts';
 import { type OvsSandbox, startOvs, whyNoOvs } from '../../test/sandbox/ovs.ts';
@@ -23,7 +18,8 @@ import { createOpenFlowClient } from '../../transports/openflow/openflow-client.
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
-import { tcpGigabits } from '../throughput/iperf.ts';
+import { endsThatAreThere, linksByHand, makeLinks } from '../node-links.ts';
+import { tcpGigabits, whyNoIperf } from '../throughput/iperf.ts';
 import { watchConfiguration } from './empty-change.ts';
 import { thousandWires } from './thousand-wires.ts';
 import { type VendorTools, vendorTools, whyNoVendorTools } from './vendor-tools.ts';
@@ -91,15 +87,6 @@ export const run: RunSuite = async (progress) => {
     await sandbox.close();
   }
 };
-
-function whyNoIperf(): string | undefined {
-  try {
-    execFileSync('iperf3', ['--version'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return 'iperf3 is not installed (Debian: apt-get install iperf3)';
-  }
-}
 
 async function initialise(socketPath: string): Promise<void> {
   const database = createOvsdbClient({ socketPath });
@@ -196,57 +183,6 @@ function joinByHand(tools: VendorTools, wires: readonly HandWire[]): void {
   tools.ofctl(['--bundle', 'add-flows', handBridge, '-'], `${flows.join('\n')}\n`);
 }
 
-type Pair = readonly [NodeLink, NodeLink];
-
-/** Pairs of links in the node; what their other ends are in does not matter here. */
-async function makeLinks(
-  { netlink, sandbox }: Stage,
-  count: number,
-  prefix = 'bench',
-): Promise<readonly Pair[]> {
-  const far = sandbox.namespace();
-  const pairs: Pair[] = [];
-  for (let number = 0; number < count; number += 1) {
-    const made: NodeLink[] = [];
-    for (const side of ['a', 'b']) {
-      const name = `${prefix}${side}${number}`;
-      const peer = { name, namespaceDescriptor: { namespaceDescriptor: far.url } };
-      const answers = await execute(netlink, [
-        { message: createVeth({ name, group: 0, mtu: 0, peer }), what: `create ${name}` },
-        { message: getLinkByName(name), what: `find ${name}` },
-      ]);
-      const message = answers[1]?.messages[0];
-      const link = message && parseLink(message);
-      made.push({ name, index: link?.index ?? 0, mtu: link?.mtu ?? 0 });
-    }
-    const [a, b] = made;
-    if (a !== undefined && b !== undefined) pairs.push([a, b]);
-  }
-  return pairs;
-}
-
-/** A wire's id is the number of its pair. */
-function endsThatAreThere(pairs: readonly Pair[]): WireEnds {
-  const linksOf = (id: string) => {
-    const [client, endpoint] = pairs[Number(id)] ?? [];
-    if (client === undefined || endpoint === undefined) throw new Error(`no links for ${id}`);
-    return { client, endpoint };
-  };
-  return {
-    probe: async () => ({ mechanisms: ['KERNEL'], missing: [] }),
-    async ensure({ id }, _, joining) {
-      const joined = await joining.join(linksOf(id));
-      await joined.settle();
-    },
-    remove: (_, __, { leave }) => leave(),
-    list: async () => [],
-    inspect: async (id) => ({ missing: [], links: linksOf(id) }),
-    statistics: async () => new Map(),
-    watch: () => () => {},
-    close: async () => {},
-  };
-}
-
 /** With ends in the kernel. */
 function wholeDriver(stage: Stage, bridge: string): Dataplane {
   const owner = { installation: 'bench', forwarder: bridge };
@@ -310,53 +246,11 @@ async function wireByHand(
   left: NetworkNamespace,
   right: NetworkNamespace,
 ): Promise<void> {
-  const [found] = await execute(
-    netlink,
-    [{ message: getFamily('ethtool'), what: 'find ethtool' }],
-    { protocol: 'generic' },
-  );
-  const family = parseFamilyId(found?.messages[0]) ?? 0;
-  for (const [index, place] of [left, right].entries()) {
-    const name = `hand${index}`;
-    const peer = { name: 'hand', namespaceDescriptor: { namespaceDescriptor: place.url } };
-    await execute(netlink, [
-      { message: createVeth({ name, group: 0, mtu: 0, peer }), what: `create ${name}` },
-      { message: getLinkByName(name), what: `find ${name}`, store: { register: name, offset: 4 } },
-      { message: changeLink({ index: { register: name }, isUp: true }), what: `set ${name} up` },
-    ]);
-    const inside = { namespace: place.url };
-    const [answer] = await execute(
-      netlink,
-      [{ message: getLinkByName('hand'), what: 'find hand' }],
-      inside,
-    );
-    const link = answer?.messages[0] && parseLink(answer.messages[0]);
-    const at = link?.index ?? 0;
-    const address = parsePrefix(`${handAddresses[index] ?? ''}/30`);
-    await execute(
-      netlink,
-      [
-        { message: changeLink({ index: at, isUp: true }), what: 'set hand up' },
-        { message: addAddress(at, address), what: 'add an address' },
-      ],
-      inside,
-    );
-    const message = computeChecksums(family, at);
-    const request = { message, what: 'have hand compute its checksums' };
-    await execute(netlink, [request], { ...inside, protocol: 'generic' });
-  }
-  const pair = ['hand0', 'hand1'].map((name) => ({ name, index: 0, mtu: 0 }));
+  const pair = await linksByHand(netlink, [
+    { namespace: left, address: handAddresses[0] },
+    { namespace: right, address: handAddresses[1] },
+  ]);
   joinByHand(tools, [{ number: handNumber, pair }]);
-}
-
-async function execute(
-  netlink: Netlink,
-  requests: NetlinkStep['requests'],
-  place: Partial<Pick<NetlinkStep, 'namespace' | 'protocol'>> = {},
-) {
-  const outcome = await netlink.execute([{ protocol: 'route', ...place, requests }], budget);
-  if (!outcome.ok) throw new Error(`${outcome.failure.what}: ${outcome.failure.found}`);
-  return outcome.answers[0] ?? [];
 }
 
 async function timed(action: () => Promise<unknown>): Promise<number> {

@@ -1,9 +1,20 @@
 // TCP between two namespaces, as iperf3 measures it.
 
+import { execFileSync } from 'node:child_process';
 import type { Sandbox } from '../../test/sandbox/namespaces.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 
 const seconds = 3;
+
+/** Undefined where it can be run; else the reason why not, for a printed skip. */
+export function whyNoIperf(): string | undefined {
+  try {
+    execFileSync('iperf3', ['--version'], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return 'iperf3 is not installed (Debian: apt-get install iperf3)';
+  }
+}
 
 /** Gbit/s that arrived. */
 export async function tcpGigabits(

@@ -1,7 +1,6 @@
 // What a wire costs the packets: TCP throughput by iperf3 over a local wire beside a straight veth between the same
 // two namespaces, and over a remote wire beside a bare VXLAN device over the same underlay. The two take turns.
 
-import { execFileSync } from 'node:child_process';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { addAddress } from '../../protocols/netlink/address.ts';
 import { parsePrefix } from '../../protocols/netlink/ip-address.ts';
@@ -18,7 +17,7 @@ import {
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
-import { tcpGigabits } from './iperf.ts';
+import { tcpGigabits, whyNoIperf } from './iperf.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
 
 const rounds = 5;
@@ -55,15 +54,6 @@ export const run: RunSuite = async (progress) => {
     ),
   ];
 };
-
-function whyNoIperf(): string | undefined {
-  try {
-    execFileSync('iperf3', ['--version'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return 'iperf3 is not installed (Debian: apt-get install iperf3)';
-  }
-}
 
 type MakeNode = () => { readonly namespace: NetworkNamespace; readonly dataplane: Dataplane };
 

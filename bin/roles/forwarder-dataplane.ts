@@ -49,6 +49,7 @@ export async function openDataplane(
     | 'egressFile'
     | 'vppApiSocket'
     | 'vppStatistics'
+    | 'vppHostInterfaces'
     | 'vppInit'
     | 'wireguardPorts'
     | 'accessRulesFile'
@@ -111,9 +112,14 @@ async function openOvs(
 async function openVpp(
   config: Pick<
     ForwarderConfig,
-    'vppApiSocket' | 'vppStatistics' | 'vppInit' | 'wireguardPorts' | 'accessRulesFile'
+    | 'vppApiSocket'
+    | 'vppStatistics'
+    | 'vppHostInterfaces'
+    | 'vppInit'
+    | 'wireguardPorts'
+    | 'accessRulesFile'
   >,
-  { netlink, ...owner }: Owned,
+  owner: Owned,
   openKeyJournal: System['openKeyJournal'],
 ): Promise<OpenDataplane> {
   if (config.vppInit === 'AF_XDP') {
@@ -128,8 +134,9 @@ async function openVpp(
   const tunnelKeys = await openTunnelKeys({ journal, ipsec: false });
   const vpp = createVppClient({ socketPath: config.vppApiSocket, name: owner.forwarder });
   const statistics = createVppStatistics({ socketPath: config.vppStatistics });
-  const ends = createWireEnds({ ...owner, netlink });
-  const link = config.vppInit === 'AF_PACKET' ? { netlink } : {};
+  const ends = createWireEnds(owner);
+  const hasUplink = config.vppInit === 'AF_PACKET';
+  const hasTrunks = config.vppHostInterfaces === 'shared';
   const { wireguardPorts } = config;
   const accessRules = accessRulesIn(config.accessRulesFile);
   const sockets = { vpp, statistics, pathOf: filePathOf };
@@ -138,10 +145,11 @@ async function openVpp(
   return {
     dataplane: createVppDataplane({
       ...owner,
-      ...link,
       ...sockets,
       ...tunnels,
       ...filter,
+      hasTrunks,
+      hasUplink,
       ends,
     }),
     tunnelKeys,

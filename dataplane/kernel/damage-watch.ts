@@ -21,6 +21,8 @@ export interface DamageWatchSetup {
   readonly inventory: () => Promise<Inventory>;
   readonly list: () => Promise<readonly ObservedWire[]>;
   readonly publish: (event: DataplaneEvent) => void;
+  /** Somebody changed something, and nothing is missing of what the kernel's driver made. */
+  readonly onHarmless: (wireId: string) => void;
   readonly onFailedNeighbor: (neighbor: FailedNeighbor) => void;
 }
 
@@ -70,13 +72,14 @@ class Watch implements DamageWatch {
   }
 
   async #lookAt(id: string): Promise<void> {
-    const { wires, inspect, publish } = this.#setup;
+    const { wires, inspect, publish, onHarmless } = this.#setup;
     const known = wires.get(id);
     if (known === undefined) return;
     const before = wires.lastKnown(id);
     const { missing, gone, actual } = await inspect(id);
     // Meanwhile its namespace may have ended, which has been told, or the wire may have been given up.
-    if (missing.length === 0 || wires.get(id) !== known) return;
+    if (wires.get(id) !== known) return;
+    if (missing.length === 0) return onHarmless(id);
     if (!wires.tell(id, actual)) return;
     const dead = await this.#deadEnd(before, gone);
     if (dead === undefined) publish({ kind: 'damaged', wireId: id, found: missing });

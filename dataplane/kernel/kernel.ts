@@ -56,6 +56,8 @@ export interface KernelDataplaneOptions extends Owner {
   /** Absent: redirect where the kernel has it, else bridge. */
   readonly crossConnect?: CrossConnect['kind'];
   readonly isJoinedOutside?: boolean;
+  /** Called while the driver watches: somebody changed something at the wire's links, and its ends lack nothing. */
+  readonly onHarmless?: (wireId: string) => void;
 }
 
 /** Looks at the kernel and plans anew at most so often per call. */
@@ -122,6 +124,7 @@ class KernelDataplane implements Dataplane {
       inventory: () => this.#looks.inventory(probeBudget),
       list: () => this.list(probeBudget),
       publish: (event) => this.#publish(event),
+      onHarmless: (wireId) => options.onHarmless?.(wireId),
       onFailedNeighbor: (neighbor) => this.#neighbors.onFailed(neighbor),
     });
   }

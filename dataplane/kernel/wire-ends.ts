@@ -2,7 +2,7 @@
 
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
-import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
+import type { EndsEvent, WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { createKernelWires } from './kernel.ts';
 import type { Owner } from './owner.ts';
 
@@ -13,7 +13,13 @@ export interface WireEndsOptions extends Owner {
 }
 
 export function createWireEnds(options: WireEndsOptions): WireEnds {
-  const wires = createKernelWires(options);
+  const listeners = new Set<(event: EndsEvent) => void>();
+  const wires = createKernelWires({
+    ...options,
+    onHarmless(wireId) {
+      for (const listener of listeners) listener({ kind: 'changed', wireId });
+    },
+  });
   return {
     async probe(budget) {
       const { missing } = await wires.probe(budget);
@@ -26,7 +32,14 @@ export function createWireEnds(options: WireEndsOptions): WireEnds {
     list: (budget) => wires.list(budget),
     inspect: (id, budget) => wires.inspectEnds(id, budget),
     statistics: (ids, budget) => wires.statistics(ids, budget),
-    watch: (listener) => wires.watch(listener),
+    watch(listener) {
+      const stop = wires.watch(listener);
+      listeners.add(listener);
+      return () => {
+        stop();
+        listeners.delete(listener);
+      };
+    },
     close: () => wires.close(),
   };
 }

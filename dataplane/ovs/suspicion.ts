@@ -4,6 +4,7 @@
 // has removed, or never knew, is no news.
 
 import type { DataplaneEvent } from '../../protocols/ports/dataplane.ts';
+import type { EndsEvent } from '../../protocols/ports/wire-ends.ts';
 import type { WireLocks } from '../../protocols/wire-locks.ts';
 import type { SwitchRows } from './switch-rows.ts';
 import type { Owner } from './tags.ts';
@@ -60,7 +61,9 @@ export class Suspicion {
   }
 
   /** News of the kernel's part. */
-  told(event: DataplaneEvent): void {
+  told(event: EndsEvent): void {
+    // Of filters, which the switch does not look at.
+    if (event.kind === 'changed') return;
     if (event.kind === 'damaged') this.#tell(event.wireId, event);
     else this.#setup.publish(event);
   }

@@ -4,6 +4,7 @@
 // the order of asking; nothing is kept across a loss of the connection.
 
 import { afPacketMode, allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
+import { vlanRewrite } from '../../protocols/vpp/messages/switching-messages.ts';
 import { formatVppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { formatMac } from '../../protocols/netlink/ip-address.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
@@ -13,6 +14,7 @@ import { noneWithoutPlugin } from './missing-plugin.ts';
 import { routesOf } from './routing.ts';
 import type { EndTag, Owner } from './tags.ts';
 import { parseEndTag } from './tags.ts';
+import { linkOfTags } from './trunk-programs.ts';
 import { findWireguards, type FoundWireguard, lookAtWireguard } from './wireguard.ts';
 
 /** Where a VXLAN tunnel leads to, as VPP keeps it. */
@@ -29,6 +31,19 @@ export interface FoundMemif {
   /** As VPP has it: `abstract:/tmp/memif.sock,netns_name=/proc/1/ns/net`, or a path. */
   readonly socketName: string;
   readonly role: number;
+  /** Whether the other end is there. */
+  readonly isConnected?: boolean;
+}
+
+/** A sub-interface with two VLAN tags. */
+export interface FoundBranch {
+  /** `sw_if_index` of the interface that it is a part of. */
+  readonly trunk: number;
+  readonly subId: number;
+  /** Index of the kernel's link that its tags name. */
+  readonly link: number;
+  /** Whether frames lose the tags when they come in, and get them when they go out. */
+  readonly isRewritten: boolean;
 }
 
 /** An interface that is, or may be, the end of a wire. */
@@ -45,6 +60,7 @@ export interface FoundEnd {
   readonly tunnel?: TunnelPlace & { readonly instance: number };
   readonly memif?: FoundMemif;
   readonly wireguard?: FoundWireguard;
+  readonly branch?: FoundBranch;
   readonly macAddress?: string;
   /** The tag as it stands there. */
   readonly text: string;
@@ -84,6 +100,8 @@ export class Inventory {
     routed: new Map(),
   };
   readonly #byWire = new Map<string, Set<number>>();
+  /** Nobody's yet, of what is known of them. */
+  readonly #untagged = new Set<number>();
   #askedAt = 0;
   #life = 0;
   #isKnown = false;
@@ -109,7 +127,8 @@ export class Inventory {
     this.#isKnown = false;
     this.#looking = undefined;
     const { switched, routed } = this.#joints;
-    for (const map of [this.#ends, switched, routed, this.#byWire]) map.clear();
+    const all = [this.#ends, switched, routed, this.#byWire, this.#untagged];
+    for (const each of all) each.clear();
   }
 
   /** Resolves once everything has been seen since the connection was made. */
@@ -190,15 +209,28 @@ export class Inventory {
     );
   }
 
+  /** Looks at one interface that is not the end of a wire. */
+  async lookAtOne(index: number, budget: Budget): Promise<void> {
+    const askedAt = this.asking();
+    const fields = { sw_if_index: index };
+    const [details] = await this.#options.vpp.dump('sw_interface_dump', fields, budget);
+    this.seen(askedAt, index, details && this.#endOf(details, {}));
+  }
+
   seen(askedAt: number, index: number, end: FoundEnd | undefined): void {
     const before = this.#ends.get(index);
     if (before !== undefined && before.askedAt > askedAt) return;
-    const wireBefore = before?.end?.tag?.wireId;
+    this.#ends.set(index, { askedAt, end });
+    this.#sort(index, end, before?.end?.tag?.wireId);
+  }
+
+  #sort(index: number, end: FoundEnd | undefined, wireBefore: string | undefined): void {
     if (wireBefore !== undefined) {
       this.#byWire.get(wireBefore)?.delete(index);
       if (this.#byWire.get(wireBefore)?.size === 0) this.#byWire.delete(wireBefore);
     }
-    this.#ends.set(index, { askedAt, end });
+    if (end?.text === '') this.#untagged.add(index);
+    else this.#untagged.delete(index);
     const wireId = end?.tag?.wireId;
     if (wireId === undefined) return;
     this.#byWire.set(wireId, (this.#byWire.get(wireId) ?? new Set()).add(index));
@@ -212,6 +244,14 @@ export class Inventory {
   /** As `joined`, of packets, wherever frames of `from` are not switched. */
   routed(askedAt: number, from: number, to: number | undefined): boolean {
     return this.#joined('routed', askedAt, { from, to });
+  }
+
+  /** VPP told whether the other end of a memif is there. Returns what was known before. */
+  connected(index: number, isConnected: boolean): boolean | undefined {
+    const end = this.at(index);
+    if (end?.memif === undefined) return undefined;
+    this.seen(this.asking(), index, { ...end, memif: { ...end.memif, isConnected } });
+    return end.memif.isConnected;
   }
 
   at(index: number): FoundEnd | undefined {
@@ -236,6 +276,11 @@ export class Inventory {
     return [...(this.#byWire.get(wireId) ?? [])].flatMap((index) => this.at(index) ?? []);
   }
 
+  /** What may be of a wire whose maker was killed before it could say so. */
+  untagged(): FoundEnd[] {
+    return [...this.#untagged].flatMap((index) => this.at(index) ?? []);
+  }
+
   wireIds(): string[] {
     return [...this.#byWire.keys()];
   }
@@ -243,6 +288,11 @@ export class Inventory {
   /** Everything, whoever's it is. */
   all(): FoundEnd[] {
     return [...this.#ends.values()].flatMap(({ end }) => end ?? []);
+  }
+
+  some(isIt: (end: FoundEnd) => boolean): boolean {
+    for (const { end } of this.#ends.values()) if (end !== undefined && isIt(end)) return true;
+    return false;
   }
 
   #dumpJoints(budget: Budget) {
@@ -285,6 +335,9 @@ export class Inventory {
   #endOf(details: DetailsFields<'sw_interface_dump'>, made: Made): FoundEnd {
     const { sw_if_index: index, interface_name: name, flags, tag: text, l2_address: mac } = details;
     const tag = parseEndTag(this.#options.owner, text);
+    const branch = branchIn(details);
+    const isConnected = (flags & interfaceFlags.linkUp) !== 0;
+    const isHost = branch === undefined && name.startsWith(hostPrefix);
     return {
       index,
       name,
@@ -292,10 +345,20 @@ export class Inventory {
       macAddress: formatMac(mac),
       isUp: (flags & interfaceFlags.adminUp) !== 0,
       ...(tag === undefined ? {} : { tag }),
-      ...(name.startsWith(hostPrefix) ? { hostLink: name.slice(hostPrefix.length) } : {}),
+      ...(branch === undefined ? {} : { branch }),
+      ...(isHost ? { hostLink: name.slice(hostPrefix.length) } : {}),
       ...made,
+      ...(made.memif && { memif: { ...made.memif, isConnected } }),
     };
   }
+}
+
+function branchIn(details: DetailsFields<'sw_interface_dump'>): FoundBranch | undefined {
+  const { sup_sw_if_index: trunk, sub_id: subId, vtr_op: operation } = details;
+  const [outer, inner] = [details.sub_outer_vlan_id, details.sub_inner_vlan_id];
+  if (trunk === details.sw_if_index || outer === 0 || inner === 0) return undefined;
+  const isRewritten = operation === vlanRewrite.popTwo;
+  return { trunk, subId, link: linkOfTags({ outer, inner }), isRewritten };
 }
 
 /** Without what is undefined. */

@@ -4,24 +4,30 @@ import type { Budget, ObservedWire } from '../../protocols/ports/dataplane.ts';
 import type { ObservedEnds, WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { tagVersionOf } from './tags.ts';
 import { endsOfWire, type Joinery, versionsOf } from './wire-join.ts';
-import { missingInVpp } from './wire-judgement.ts';
+import { missingInVpp, type SeenInVpp } from './wire-judgement.ts';
 
 export async function listWires(
   joinery: Joinery,
   ends: WireEnds,
   budget: Budget,
 ): Promise<ObservedWire[]> {
-  const { inventory } = joinery;
+  const { inventory, trunks } = joinery;
   await inventory.look(budget);
   // What cannot be put right now may be by the next look at everything; the wires' ends are none the worse for it.
   await joinery.uplink.restore(budget).catch(() => {});
+  await trunks.mend(budget).catch(() => {});
+  const unattached = await trunks.unattached(inventory.all(), budget);
   const ofKernel = new Map((await ends.list(budget)).map((each) => [each.id, each]));
   const ids = new Set([...ofKernel.keys(), ...inventory.wireIds()]);
-  return [...ids].map((id) => observed(joinery, id, ofKernel.get(id)));
+  if (ids.size === 0) await trunks.release(budget).catch(() => {});
+  return [...ids].map((id) => observed({ ...joinery, unattached }, id, ofKernel.get(id)));
 }
 
-function observed(joinery: Joinery, id: string, ends: ObservedEnds | undefined): ObservedWire {
-  const { inventory, owner } = joinery;
+function observed(
+  { inventory, owner, unattached }: Joinery & Pick<SeenInVpp, 'unattached'>,
+  id: string,
+  ends: ObservedEnds | undefined,
+): ObservedWire {
   const links = ends?.links ?? {};
   const own = endsOfWire(inventory, owner, id);
   const versions = [...versionsOf(own), ...(ends === undefined ? [] : [ends.version])];
@@ -32,7 +38,7 @@ function observed(joinery: Joinery, id: string, ends: ObservedEnds | undefined):
     return { id, version: latest, complete: false, missing, readable: false, objects };
   }
   const jointOf = (index: number) => inventory.jointOf(index);
-  const inVpp = missingInVpp({ ends: own, jointOf, links });
+  const inVpp = missingInVpp({ ends: own, jointOf, links, unattached });
   const missing = [...(ends?.missing ?? []), ...inVpp];
   const version = Math.min(...versions);
   return { id, version, complete: missing.length === 0, missing, readable: true, objects };

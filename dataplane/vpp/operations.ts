@@ -16,12 +16,16 @@ import {
   allOnes,
   interfaceFlags,
   memifMode,
+  subInterfaceFlags,
 } from '../../protocols/vpp/messages/enums.ts';
+import { vlanRewrite } from '../../protocols/vpp/messages/switching-messages.ts';
 import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassAt } from './frame-classes.ts';
 import { type FoundEnd, hostInterfaceName, type Inventory, type TunnelPlace } from './inventory.ts';
 import type { Routing } from './routing.ts';
 import { type EndTag, formatEndTag, type Owner, ownMacAddress } from './tags.ts';
+import { branchTags } from './trunk-programs.ts';
+import type { Trunk } from './trunks.ts';
 import { Turns } from './turns.ts';
 import type { WireguardPart } from './wire-parts.ts';
 import { type FoundPeer, wireguardPlaceOf } from './wireguard.ts';
@@ -34,7 +38,7 @@ export interface NewMemif {
   readonly tag: EndTag;
 }
 
-export interface NewTunnel {
+export interface NewInstance {
   readonly instance: number;
   readonly tag: EndTag;
 }
@@ -105,9 +109,30 @@ export class Operations {
     return this.#finish(made, tag, budget);
   }
 
+  async makeBranch(
+    { index: trunk }: Pick<Trunk, 'index'>,
+    { instance: subId, tag }: NewInstance,
+    budget: Budget,
+  ): Promise<FoundEnd> {
+    formatEndTag(this.#owner, tag);
+    const { outer, inner } = branchTags(tag.link);
+    const fields = {
+      sw_if_index: trunk,
+      sub_id: subId,
+      // Without exact match frames that a workload has tagged itself come in as well.
+      sub_if_flags: subInterfaceFlags.twoTags,
+      outer_vlan_id: outer,
+      inner_vlan_id: inner,
+    };
+    const { sw_if_index: index } = await this.#vpp.request('create_subif', fields, budget);
+    const name = `${this.#inventory.at(trunk)?.name ?? ''}.${subId}`;
+    const branch = { trunk, subId, link: tag.link, isRewritten: false };
+    return this.#finish({ index, name, text: '', isUp: false, branch }, tag, budget);
+  }
+
   async makeTunnel(
     place: TunnelPlace,
-    { instance, tag }: NewTunnel,
+    { instance, tag }: NewInstance,
     budget: Budget,
   ): Promise<FoundEnd> {
     formatEndTag(this.#owner, tag);
@@ -198,6 +223,15 @@ export class Operations {
     this.#changePeers(index, askedAt, (peers) => peers.filter((each) => each.index !== peerIndex));
   }
 
+  /** What was made by a process that was killed before it was done. */
+  complete(found: FoundEnd, tag: EndTag, budget: Budget): Promise<unknown> {
+    return Promise.all([
+      found.text === '' ? this.retag(found, tag, budget) : undefined,
+      found.isUp ? undefined : this.setUp(found, budget),
+      found.branch?.isRewritten === false ? this.#rewrite(found.index, budget) : undefined,
+    ]);
+  }
+
   /** Writes the tag anew. */
   async retag({ index }: FoundEnd, tag: EndTag, budget: Budget): Promise<void> {
     const text = formatEndTag(this.#owner, tag);
@@ -216,9 +250,14 @@ export class Operations {
 
   /** Frames that come in at `from` go out at `to`, from one packet to the next; undefined: nowhere. */
   async joinTo(from: number, to: number | undefined, budget: Budget): Promise<void> {
+    const isBranch = this.#inventory.at(from)?.branch !== undefined;
     const askedAt = this.#inventory.asking();
     const fields = { rx_sw_if_index: from, tx_sw_if_index: to ?? 0, enable: to !== undefined };
-    await this.#vpp.request('sw_interface_set_l2_xconnect', fields, budget);
+    await Promise.all([
+      // It is lost with every cross connect that is taken away, be it by VPP itself.
+      isBranch && to !== undefined ? this.#rewrite(from, budget) : undefined,
+      this.#vpp.request('sw_interface_set_l2_xconnect', fields, budget),
+    ]);
     this.#inventory.joined(askedAt, from, to);
   }
 
@@ -237,12 +276,11 @@ export class Operations {
     if (memif !== undefined) await this.#dropSocket(memif.socketId, budget);
   }
 
-  async #delete(
-    { index, hostLink, tunnel, memif, wireguard }: FoundEnd,
-    budget: Budget,
-  ): Promise<void> {
+  async #delete(end: FoundEnd, budget: Budget): Promise<void> {
+    const { index, hostLink, tunnel, memif, wireguard, branch } = end;
     const ask = (left: Budget): Promise<unknown> => {
       const on = { sw_if_index: index };
+      if (branch !== undefined) return this.#vpp.request('delete_subif', on, left);
       const tunnelGone = tunnel && { ...tunnelFields(tunnel), is_add: false };
       if (tunnelGone) return this.#vpp.request('vxlan_add_del_tunnel_v3', tunnelGone, left);
       if (wireguard !== undefined) return this.#vpp.request('wireguard_interface_delete', on, left);
@@ -260,6 +298,15 @@ export class Operations {
       this.#inventory.routed(askedAt, index, undefined);
     };
     await (hostLink === undefined ? send(budget) : this.#turns.take(budget, send));
+  }
+
+  /** Frames lose the tags of their branch when they come in, and get them when they go out. */
+  async #rewrite(index: number, budget: Budget): Promise<void> {
+    const askedAt = this.#inventory.asking();
+    const fields = { sw_if_index: index, vtr_op: vlanRewrite.popTwo };
+    await this.#vpp.request('l2_interface_vlan_tag_rewrite', fields, budget);
+    const branch = this.#inventory.at(index)?.branch;
+    if (branch) this.#change(index, askedAt, { branch: { ...branch, isRewritten: true } });
   }
 
   /** One that an earlier life has left behind serves as well. */
@@ -286,7 +333,7 @@ export class Operations {
     const { index } = made;
     this.#inventory.seen(this.#inventory.asking(), index, made);
     try {
-      await Promise.all([this.retag(made, tag, budget), this.setUp(made, budget)]);
+      await this.complete(made, tag, budget);
     } catch (error) {
       // What cannot be taken back now is found by its name or number when the wire is made or removed.
       await this.drop(made, undoBudget).catch(() => {});

@@ -4,6 +4,7 @@ import { asNsmError } from '../../protocols/errors.ts';
 import type { Budget, DataplaneCapabilities } from '../../protocols/ports/dataplane.ts';
 import type { Vpp, VppStatistics } from '../../protocols/ports/vpp.ts';
 import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
+import type { Trunks } from './trunks.ts';
 
 interface Feature {
   /** Absent: of VPP itself. */
@@ -17,6 +18,9 @@ const always = [
   'sw_interface_set_flags',
   'sw_interface_tag_add_del',
   'sw_interface_set_l2_xconnect',
+  'create_subif',
+  'delete_subif',
+  'l2_interface_vlan_tag_rewrite',
   'l2_xconnect_dump',
   'want_interface_events',
 ];
@@ -78,6 +82,8 @@ const routing: Feature = {
   ],
   without: 'no wire over WireGuard can be made',
 };
+const withoutTrunk =
+  'each end has a host interface of its own, and VPP stops for some ten milliseconds whenever one is made or removed';
 
 /** What this driver makes none of, with any VPP. */
 export const unmadeLines: readonly string[] = [
@@ -90,6 +96,7 @@ export async function probeVpp(
     readonly vpp: Vpp;
     readonly statistics: VppStatistics;
     readonly ends: WireEnds;
+    readonly trunks: Pick<Trunks, 'whyNot'>;
     /** Absent: no memif is made. */
     readonly pathOf?: unknown;
     /** Absent: no WireGuard tunnel is made. */
@@ -97,7 +104,7 @@ export async function probeVpp(
   },
   budget: Budget,
 ): Promise<DataplaneCapabilities> {
-  const { vpp, statistics, ends, pathOf, secrets } = setup;
+  const { vpp, statistics, ends, trunks, pathOf, secrets } = setup;
   const encrypting = secrets === undefined ? [] : [...encryption, routing];
   const features = [hostInterfaces, tunnels, sharedMemory, accessLists, ...encrypting];
   const asked = [...always, ...features.flatMap(({ messages }) => messages)];
@@ -117,6 +124,8 @@ export async function probeVpp(
   const canShare = pathOf !== undefined && has(sharedMemory);
   const canEncrypt = encrypting.length > 0 && encrypting.every(has);
   if (canTunnel || canEncrypt) has(accessLists);
+  const noTrunk = await trunks.whyNot(budget);
+  if (noTrunk !== undefined) missing.push(`trunk: ${noTrunk}; ${withoutTrunk}`);
   await statistics.names(budget).catch((error: unknown) => {
     missing.push(`statistics: ${asNsmError(error).message}; tunnels are not counted`);
   });

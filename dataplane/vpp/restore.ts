@@ -1,7 +1,7 @@
 // Puts everything back that a VPP which ended has lost. NSM concept: none; the reference's forwarder restarts with its
 // VPP and waits for everybody to ask again.
-// Invariants: a wire that is being changed is left to whoever changes it, and looked at afterwards; wires come back one
-// after the other, since VPP makes an interface while everything else waits; what cannot be put back is told.
+// Invariants: a wire that is being changed is left to whoever changes it, and looked at afterwards; what cannot be put back
+// is told.
 
 import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
 import type { NodeLinks } from '../../protocols/ports/wire-ends.ts';
@@ -24,14 +24,16 @@ export interface RestoreSetup {
   readonly suspect: (id: string) => void;
 }
 
-/** So many wires at a time: the next one's requests are with VPP while it answers those of the last. */
-const wiresAtOnce = 4;
+/** So many wires at a time: the next ones' requests are with VPP while it answers those of the last. */
+const wiresAtOnce = 16;
 
 export async function restoreWires(setup: RestoreSetup, budget: Budget): Promise<void> {
   const { joinery, locks, remembered, departed, suspect } = setup;
-  const { inventory, uplink } = joinery;
+  const { inventory, uplink, trunks } = joinery;
   await inventory.ready(budget);
   await uplink.restore(budget);
+  // What it cannot do now the first wire that needs it tries again.
+  await trunks.mend(budget).catch(() => {});
   const gone = [...departed].filter((id) => !remembered.has(id));
   departed.clear();
   await locks.hold(gone, () => leaveWires(joinery, gone, budget));
@@ -52,7 +54,8 @@ async function restoreOne(setup: RestoreSetup, id: string, budget: Budget): Prom
   await locks.hold([id], async () => {
     const known = remembered.get(id);
     if (known === undefined) return;
-    const joined = await joinWire(joinery, known.wire, known.links, budget);
+    const joining = () => joinWire(joinery, known.wire, known.links, budget);
+    const joined = await joinery.trunks.during(joining);
     await joined.settle();
   });
 }

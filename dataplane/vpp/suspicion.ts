@@ -8,13 +8,18 @@ import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Budget, DataplaneEvent } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { WireLocks } from '../../protocols/wire-locks.ts';
+import type { EndsEvent } from '../../protocols/ports/wire-ends.ts';
 import type { Inventory } from './inventory.ts';
+import type { MemifWatch } from './memif-watch.ts';
+import type { Trunks } from './trunks.ts';
 
 export interface SuspicionSetup {
   readonly vpp: Vpp;
   readonly clock: Clock;
   readonly locks: WireLocks;
   readonly inventory: Inventory;
+  readonly trunks: Pick<Trunks, 'mend'>;
+  readonly memifs: MemifWatch;
   /** The wire's lock is held. */
   readonly inspect: (id: string) => Promise<readonly string[]>;
   readonly publish: (event: DataplaneEvent) => void;
@@ -43,7 +48,9 @@ export class Suspicion {
     this.#stop = this.#setup.vpp.subscribe(
       { event: 'sw_interface_event', request: 'want_interface_events', start, stop },
       (event) => {
-        if (event.kind === 'event') this.#interfaceChanged(event.fields.sw_if_index);
+        if (event.kind !== 'event') return;
+        this.#setup.memifs.changed(event.fields);
+        this.#interfaceChanged(event.fields.sw_if_index);
       },
     );
     this.#lookLater();
@@ -76,8 +83,9 @@ export class Suspicion {
   }
 
   /** News of the kernel's part. */
-  told(event: DataplaneEvent): void {
-    if (event.kind === 'damaged') this.#tell(event.wireId, event);
+  told(event: EndsEvent): void {
+    if (event.kind === 'changed') this.suspect(event.wireId);
+    else if (event.kind === 'damaged') this.#tell(event.wireId, event);
     else this.#setup.publish(event);
   }
 
@@ -92,7 +100,7 @@ export class Suspicion {
     look.catch(() => {});
   }
 
-  /** What is changed under a wire's lock its holder has changed. */
+  /** What is changed under a wire's lock its holder has changed. A trunk is looked at once a second. */
   #interfaceChanged(index: number): void {
     const { inventory, locks } = this.#setup;
     const id = inventory.at(index)?.tag?.wireId;
@@ -109,8 +117,12 @@ export class Suspicion {
 
   async #lookAtJoints(): Promise<void> {
     if (this.#known.size === 0) return;
+    const { inventory, trunks, memifs } = this.#setup;
+    memifs.look();
     try {
-      const changed = await this.#setup.inventory.lookAtJoints(lookBudget);
+      // What is not as it was made shows at the wires as well.
+      await trunks.mend(lookBudget).catch(() => {});
+      const changed = await inventory.lookAtJoints(lookBudget);
       for (const index of changed) this.#interfaceChanged(index);
     } catch {
       // VPP is away; when it is back everything is looked at.

@@ -9,18 +9,24 @@ import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import type { Routing } from './routing.ts';
+import type { Trunk, Trunks } from './trunks.ts';
 import type { WirePart } from './wire-parts.ts';
 import { awaitSession } from './wireguard-peers.ts';
 
 export interface MadeEnd {
   readonly part: WirePart;
   readonly end: FoundEnd;
+  /** Nothing comes in there yet. */
+  readonly isNew: boolean;
+  /** Of a branch. */
+  readonly trunk?: Trunk | undefined;
 }
 
 export interface SwitchOver {
   readonly inventory: Inventory;
   readonly operations: Operations;
   readonly routing: Routing;
+  readonly trunks: Trunks;
   readonly vpp: Vpp;
   readonly clock: Clock;
   readonly budget: Budget;
@@ -41,8 +47,40 @@ export async function switchOver(
     await route(over, ends, [back, forth]);
     return;
   }
+  await turn(over, [
+    { from: endpoint, to: client },
+    { from: client, to: endpoint },
+  ]);
+}
+
+/** First the ways out of new ends, and their links, then those of ends that carry frames now. */
+async function turn(
+  over: SwitchOver,
+  ways: readonly { readonly from: MadeEnd; readonly to: MadeEnd }[],
+): Promise<void> {
   const { operations, budget } = over;
-  await Promise.all([back, forth].map(([from, to]) => operations.joinTo(from, to, budget)));
+  const turnOver = (isNew: boolean) =>
+    Promise.all(
+      ways
+        .filter(({ from }) => from.isNew === isNew)
+        .map(({ from, to }) => operations.joinTo(from.end.index, to.end.index, budget)),
+    );
+  await turnOver(true);
+  await attachLinks(
+    over,
+    ways.map(({ from }) => from),
+  );
+  await turnOver(false);
+}
+
+async function attachLinks({ trunks, budget, undos }: SwitchOver, ends: readonly MadeEnd[]) {
+  const attaching = ends.flatMap(({ part, trunk }) =>
+    part.kind === 'host' && trunk ? [trunks.attach(part.link, trunk, budget)] : [],
+  );
+  for (const outcome of await Promise.allSettled(attaching)) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    undos.push(() => outcome.value(undoBudget));
+  }
 }
 
 /** Without Ethernet headers. */

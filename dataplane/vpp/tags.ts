@@ -76,16 +76,49 @@ export function parseUplinkTag(owner: Owner, text: string): number | undefined {
   return match?.[1] === ownerHash(owner) ? parseInt(match[2] ?? '', 36) : undefined;
 }
 
+/** Which trunk: one digit each. */
+export interface TrunkId {
+  /** Which of `frameClasses` it was made with. */
+  readonly frames: number;
+  /** Which of those with such frames. */
+  readonly lane: number;
+}
+
+export interface TrunkTag extends TrunkId {
+  /** Index of the kernel's link that VPP took up; 0 in the alias of such a link itself. */
+  readonly link: number;
+}
+
+export function trunkTag(owner: Owner, { frames, lane, link }: TrunkTag): string {
+  return ownTag(owner, `trunk${frames}${lane} ${link.toString(36)}`);
+}
+
+/** Undefined for what is no trunk of this owner's. */
+export function parseTrunkTag(owner: Owner, text: string): TrunkTag | undefined {
+  const match = /^vwire\/\d{1,6} ([0-9a-z]+) trunk(\d)(\d) ([0-9a-z]{1,7})$/.exec(text);
+  const [, hash, frames = '', lane = '', link = ''] = match ?? [];
+  if (hash !== ownerHash(owner)) return undefined;
+  return { frames: Number(frames), lane: Number(lane), link: parseInt(link, 36) };
+}
+
+export const isSameTrunk = (one: TrunkId, other: TrunkId): boolean =>
+  one.frames === other.frames && one.lane === other.lane;
+
+/** `o`: the side that VPP takes up; `i`: the side that the ends are joined to. 13 characters of at most 15. */
+export function trunkLinkName(owner: Owner, { frames, lane }: TrunkId, side: 'o' | 'i'): string {
+  return `vt${ownerHash(owner).slice(0, 8)}${frames}${lane}${side}`;
+}
+
 /** The tag of what the owner has once, such as an ACL. */
 export function ownTag(owner: Owner, what: string): string {
   return `vwire/${tagVersionOf(owner)} ${ownerHash(owner)} ${what}`;
 }
 
 /**
- * VPP makes a tunnel without a tag. Its number is ours to choose, so it follows from the wire: one for the tunnel that
- * is there, one for another that replaces it.
+ * VPP makes a tunnel, and a branch of a trunk, without a tag. Its number is ours to choose, so it follows from the wire: one
+ * for what is there, one for another that replaces it.
  */
-export function tunnelInstances(owner: Owner, wireId: string, side: Side): readonly number[] {
+export function ownInstances(owner: Owner, wireId: string, side: Side): readonly number[] {
   const { high, low } = hashText(`${ownerKey(owner)} ${wireId} ${side}`, instanceSeed);
   // All ones lets VPP choose.
   return [low & 0x7fff_ffff, (high & 0x7fff_ffff) | 0x8000_0000].map((each) =>
@@ -96,13 +129,13 @@ export function tunnelInstances(owner: Owner, wireId: string, side: Side): reado
 /** How many numbers of WireGuard's interfaces there are (WG_ITF_MAX_INSTANCE in VPP's src/plugins/wireguard/wireguard_if.c). */
 export const wireguardInstanceCount = 16 * 1024;
 
-/** As `tunnelInstances`, of WireGuard's fewer numbers, which others are likely to have as well. */
+/** As `ownInstances`, of WireGuard's fewer numbers, which others are likely to have as well. */
 export function wireguardInstances(owner: Owner, wireId: string, side: Side): readonly number[] {
   const { high, low } = hashText(`${ownerKey(owner)} ${wireId} ${side}`, instanceSeed);
   return [low, low >>> 14, high, high >>> 14].map((each) => each % wireguardInstanceCount);
 }
 
-/** As `tunnelInstances`, for what has an address of its own: by that VPP's end of a memif is known before it has a tag. */
+/** As `ownInstances`, for what has an address of its own: by that VPP's end of a memif is known before it has a tag. */
 export function ownMacAddress(owner: Owner, wireId: string, side: Side): string {
   return clientMacAddress(`${ownerKey(owner)} ${wireId} ${side}`);
 }

@@ -25,6 +25,7 @@ import { type FoundEnd, Inventory } from './inventory.ts';
 import { listWires } from './list-wires.ts';
 import { Operations } from './operations.ts';
 import type { PathOf } from './memif-socket.ts';
+import { MemifWatch } from './memif-watch.ts';
 import { probeVpp, unmadeLines } from './probe.ts';
 import { checkMemifs, checkPackets } from './refusals.ts';
 import { type RememberedWire, restoreWires } from './restore.ts';
@@ -32,6 +33,7 @@ import { Routing } from './routing.ts';
 import { addTunnelCounters } from './statistics.ts';
 import { Suspicion } from './suspicion.ts';
 import type { Owner } from './tags.ts';
+import { createTrunks, noTrunks } from './trunks.ts';
 import { createUplink, noUplink } from './uplink.ts';
 import { createWireFilter, noFilter } from './wire-filter.ts';
 import { endsOfWire, joinWire, type Joinery } from './wire-join.ts';
@@ -45,11 +47,12 @@ export interface VppDataplaneOptions extends Owner {
   readonly vpp: Vpp;
   readonly statistics: VppStatistics;
   readonly clock: Clock;
-  /**
-   * Of the network namespace in which VPP runs: gives VPP the link that holds the outer address of tunnels. Absent: VPP
-   * has its way to the other nodes already.
-   */
+  /** Of the network namespace in which VPP runs. Absent: neither trunks nor uplink. */
   readonly netlink?: Netlink;
+  /** Ends share host interfaces where the kernel can do that. Absent: each has its own. */
+  readonly hasTrunks?: boolean;
+  /** Gives VPP the link that holds the outer address of tunnels. Absent: VPP has its way to the other nodes already. */
+  readonly hasUplink?: boolean;
   /** Absent: no memif is made. */
   readonly pathOf?: PathOf;
   /** Absent: no WireGuard tunnel is made. */
@@ -86,25 +89,34 @@ class VppDataplane implements Dataplane {
 
   constructor(options: VppDataplaneOptions) {
     this.#options = options;
-    const { vpp, netlink, clock } = options;
+    const { vpp, netlink, clock, hasUplink = false, hasTrunks = false } = options;
     const owner: Owner = options;
     const inventory = new Inventory({ vpp, owner });
     const routing = new Routing({ vpp, owner, inventory });
     const { secrets } = options;
     const operations = new Operations({ vpp, owner, inventory, routing, clock, secrets });
     const uplink =
-      netlink === undefined ? noUplink : createUplink({ vpp, netlink, owner, inventory });
+      netlink && hasUplink ? createUplink({ vpp, netlink, owner, inventory }) : noUplink;
+    const trunks =
+      netlink && hasTrunks ? createTrunks({ vpp, netlink, owner, inventory }) : noTrunks;
     const { pathOf = noPath, wireguardPorts = noPorts } = options;
     const { accessRules: rules } = options;
     const filter =
       rules === undefined ? noFilter : createWireFilter({ vpp, owner, inventory, rules });
-    const together = { owner, vpp, clock, inventory, operations, routing, uplink, filter };
+    const together = { owner, vpp, clock, inventory, operations, routing, uplink, trunks, filter };
     this.#joinery = { ...together, wireguardPorts, pathOf };
     this.#suspicion = new Suspicion({
       vpp,
       clock,
       inventory,
       locks: this.#locks,
+      trunks,
+      memifs: new MemifWatch({
+        inventory,
+        pathOf,
+        wireOf: (id) => this.#remembered.get(id)?.wire,
+        publish: (event) => this.#publish(event),
+      }),
       inspect: (id) => this.#inspectLocked(id, restoreBudget),
       publish: (event) => this.#publish(event),
     });
@@ -118,7 +130,7 @@ class VppDataplane implements Dataplane {
   }
 
   probe(budget: Budget): Promise<DataplaneCapabilities> {
-    return probeVpp(this.#options, budget);
+    return probeVpp({ ...this.#options, trunks: this.#joinery.trunks }, budget);
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
@@ -154,6 +166,8 @@ class VppDataplane implements Dataplane {
         else for (const id of ids) this.#departed.add(id);
       };
       await ends.remove(ids, budget, { leave, namespaces });
+      // What is left the next look at everything takes away.
+      if (isHere) await this.#joinery.trunks.release(budget).catch(() => {});
     });
   }
 
@@ -196,7 +210,8 @@ class VppDataplane implements Dataplane {
   }
 
   async #join(wire: Wire, links: NodeLinks, budget: Budget): Promise<Joined> {
-    const joined = await joinWire(this.#joinery, wire, links, budget);
+    const joining = () => joinWire(this.#joinery, wire, links, budget);
+    const joined = await this.#joinery.trunks.during(joining);
     return {
       isReplacing: joined.isReplacing,
       undo: () => joined.undo(),
@@ -208,7 +223,7 @@ class VppDataplane implements Dataplane {
   }
 
   async #inspectLocked(id: string, budget: Budget): Promise<readonly string[]> {
-    const { inventory } = this.#joinery;
+    const { inventory, trunks } = this.#joinery;
     await inventory.ready(budget);
     const [{ missing, links }] = await Promise.all([
       this.#options.ends.inspect(id, budget),
@@ -217,7 +232,8 @@ class VppDataplane implements Dataplane {
     ]);
     const ends = endsOfWire(inventory, this.#options, id);
     const jointOf = (index: number) => inventory.jointOf(index);
-    const inVpp = missingInVpp({ ends, jointOf, links });
+    const unattached = await trunks.unattached(ends, budget);
+    const inVpp = missingInVpp({ ends, jointOf, links, unattached });
     const unfiltered = await this.#unfiltered(ends, budget);
     return [...missing, ...inVpp, ...unfiltered];
   }

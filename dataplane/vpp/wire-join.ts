@@ -12,22 +12,25 @@ import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import { hostInterfaceRefused, laterVersion, vniTaken } from './refusals.ts';
 import {
+  type EndTag,
   type Owner,
+  ownInstances,
   type Side,
   sides,
   tagVersionOf,
-  tunnelInstances,
   wireguardInstanceCount,
   wireguardInstances,
 } from './tags.ts';
 import type { PathOf } from './memif-socket.ts';
 import type { Routing } from './routing.ts';
 import { type MadeEnd, switchOver } from './switch-over.ts';
+import type { Trunk, Trunks } from './trunks.ts';
 import type { OuterPorts, Uplink } from './uplink.ts';
 import type { WireFilter } from './wire-filter.ts';
 import { ensurePeer } from './wireguard-peers.ts';
 import {
   fits,
+  type HostPart,
   isSameKey,
   isUntagged,
   partsOf,
@@ -47,6 +50,7 @@ export interface Joinery {
   readonly uplink: Uplink;
   readonly filter: WireFilter;
   readonly wireguardPorts: PortRange;
+  readonly trunks: Trunks;
   /** Of namespaces and sockets of workloads. */
   readonly pathOf: PathOf;
 }
@@ -111,17 +115,18 @@ async function ensurePart(join: Join, part: WirePart): Promise<MadeEnd> {
   const { inventory, operations, owner, budget, undos } = join;
   const outer = outerPortsOf(join, part);
   if (outer !== undefined) await join.uplink.admit(outer, budget);
-  const found = inventory.all().find((each) => fits(owner, part, each));
+  const fitting = () =>
+    [...inventory.of(join.wireId), ...inventory.untagged()].find((each) => fits(owner, part, each));
+  const trunk = part.kind === 'host' ? await trunkFor(join, part, fitting()) : undefined;
+  const found = fitting();
   if (found !== undefined) {
-    const { tag } = found;
-    if (tag === undefined) await operations.retag(found, part.tag, budget);
-    if (!found.isUp) await operations.setUp(found, budget);
-    return { part, end: await completed(join, part, found) };
+    await operations.complete(found, tagOn(part, trunk), budget);
+    return { part, end: await completed(join, part, found), isNew: false, trunk };
   }
-  await makeWay(join, part);
-  const made = await make(join, part);
+  await makeWay(join, part, trunk);
+  const made = await make(join, part, trunk);
   undos.push(() => operations.drop(made, undoBudget));
-  return { part, end: await completed(join, part, made) };
+  return { part, end: await completed(join, part, made), isNew: true, trunk };
 }
 
 /** With what can still be changed once it is made. */
@@ -138,25 +143,36 @@ function outerPortsOf({ wireguardPorts: all }: Join, part: WirePart): OuterPorts
   return { localIp, ports: isOneOfAll ? all : { first: port, last: port } };
 }
 
+/** What is right stays: an interface of its own, and the trunk of a branch, which may have larger frames than are needed now. */
+async function trunkFor(
+  { trunks, budget }: Join,
+  { link, isRouted }: HostPart,
+  found: FoundEnd | undefined,
+): Promise<Trunk | undefined> {
+  if (found?.hostLink !== undefined || isRouted) return undefined;
+  return trunks.for(link, budget, found?.tag?.frames);
+}
+
+const tagOn = ({ tag }: WirePart, trunk: Trunk | undefined): EndTag =>
+  trunk === undefined ? tag : { ...tag, frames: trunk.frames };
+
 /**
  * A host interface over a link that was made anew since is of no use, and holds the name. Two tunnels that differ in
  * nothing but the other node's port cannot stand side by side.
  */
-async function makeWay(join: Join, part: WirePart): Promise<void> {
+async function makeWay(join: Join, part: WirePart, trunk: Trunk | undefined): Promise<void> {
   const { inventory, operations, budget, undos, wireId } = join;
-  for (const end of inventory.all()) {
-    const { tunnel, tag } = end;
-    if (part.kind === 'host') {
-      if (end.hostLink === part.link.name) await operations.drop(end, budget);
-      continue;
-    }
-    if (part.kind === 'memif' || part.kind === 'wireguard') {
-      if (isUntagged(join.owner, end, part.tag)) await operations.drop(end, budget);
-      continue;
-    }
-    if (tunnel === undefined || !isSameKey(tunnel, part.place)) continue;
+  for (const end of inventory.untagged()) {
     if (isUntagged(join.owner, end, part.tag)) await operations.drop(end, budget);
-    if (tag === undefined || tag.wireId !== wireId) continue;
+  }
+  if (part.kind === 'host' && trunk === undefined) {
+    const inTheWay = inventory.all().find(({ hostLink }) => hostLink === part.link.name);
+    if (inTheWay !== undefined) await operations.drop(inTheWay, budget);
+  }
+  if (part.kind !== 'tunnel') return;
+  for (const end of inventory.of(wireId)) {
+    const { tunnel, tag } = end;
+    if (tunnel === undefined || tag === undefined || !isSameKey(tunnel, part.place)) continue;
     const joint = inventory.jointOf(end.index);
     const before = inventory.all().filter(({ index }) => inventory.jointOf(index) === end.index);
     await operations.drop(end, budget);
@@ -169,13 +185,19 @@ async function makeWay(join: Join, part: WirePart): Promise<void> {
   }
 }
 
-async function make(join: Join, part: WirePart): Promise<FoundEnd> {
+async function make(join: Join, part: WirePart, trunk: Trunk | undefined): Promise<FoundEnd> {
   const { operations, budget, wireId } = join;
   const place = part.kind === 'wireguard' ? part.end : part.kind === 'tunnel' && part.place;
   if (place !== false) await join.uplink.introduce(place, budget);
   if (part.kind === 'tunnel') return makeTunnel(join, part);
   if (part.kind === 'memif') return operations.makeMemif(part, budget);
   if (part.kind === 'wireguard') return makeWireguard(join, part);
+  if (trunk !== undefined) {
+    const tag = tagOn(part, trunk);
+    const taken = ({ branch }: FoundEnd) =>
+      branch?.trunk === trunk.index ? branch.subId : undefined;
+    return operations.makeBranch(trunk, { instance: freeInstance(join, tag, taken), tag }, budget);
+  }
   try {
     return await operations.makeHost(part.link, part.tag, budget);
   } catch (error) {
@@ -184,16 +206,11 @@ async function make(join: Join, part: WirePart): Promise<FoundEnd> {
 }
 
 async function makeTunnel(join: Join, part: TunnelPart): Promise<FoundEnd> {
-  const { operations, inventory, owner, budget, wireId } = join;
-  const { side } = part.tag;
-  const taken = new Set(inventory.all().map(({ tunnel }) => tunnel?.instance));
-  const instance = tunnelInstances(owner, wireId, side).find((each) => !taken.has(each));
+  const { operations, inventory, budget, wireId } = join;
+  const { place, tag } = part;
+  const instance = freeInstance(join, tag, ({ tunnel }) => tunnel?.instance);
   try {
-    return await operations.makeTunnel(
-      part.place,
-      { instance: instance ?? 0, tag: part.tag },
-      budget,
-    );
+    return await operations.makeTunnel(place, { instance, tag }, budget);
   } catch (error) {
     const { rule = '' } = asNsmError(error).details;
     if (!rule.startsWith('TUNNEL_EXIST')) throw error;
@@ -213,13 +230,28 @@ async function makeWireguard(join: Join, part: WireguardPart): Promise<FoundEnd>
   return operations.makeWireguard(part, instance ?? 0, budget);
 }
 
+/** All ones lets VPP choose: never taken here. */
+function freeInstance(
+  { inventory, owner }: Join,
+  { wireId, side }: EndTag,
+  instanceOf: (end: FoundEnd) => number | undefined,
+): number {
+  const isFree = (instance: number) => !inventory.some((end) => instanceOf(end) === instance);
+  return ownInstances(owner, wireId, side).find(isFree) ?? 0;
+}
+
 /** What the ends replace goes, and tags of an earlier version are written anew. */
 async function settle(
   join: Join,
   parts: readonly WirePart[],
   ends: readonly FoundEnd[],
 ): Promise<void> {
-  const { inventory, operations, routing, budget } = join;
+  const { inventory, operations, routing, trunks, budget } = join;
+  const left = replacedBy(join, ends);
+  const hosts = new Set(ends.flatMap(({ hostLink, tag }) => (hostLink && tag ? [tag.link] : [])));
+  const ledAway = left.flatMap(({ branch }) =>
+    branch && hosts.has(branch.link) ? [branch.link] : [],
+  );
   const stale = ends.flatMap(({ index }) => {
     const end = inventory.at(index);
     const part = parts.find(({ tag }) => tag.side === end?.tag?.side);
@@ -234,7 +266,8 @@ async function settle(
   await Promise.all([
     ...stale.map(({ end, tag }) => operations.retag(end, tag, budget)),
     ...onceRouted.map((index) => routing.lead(index, undefined, budget)),
-    ...replacedBy(join, ends).map((end) => operations.drop(end, budget)),
+    ...left.map((end) => operations.drop(end, budget)),
+    ...ledAway.map((link) => trunks.detach(link, budget)),
   ]);
 }
 
@@ -246,8 +279,7 @@ function replacedBy({ inventory, owner, wireId }: Join, ends: readonly FoundEnd[
 /** Also what a process that was killed has not tagged yet. */
 export function endsOfWire(inventory: Inventory, owner: Owner, wireId: string): FoundEnd[] {
   const untagged = inventory
-    .all()
-    .filter(({ text }) => text === '')
+    .untagged()
     .filter((end) => sides.some((side) => isUntagged(owner, end, { wireId, side })));
   return [...inventory.of(wireId), ...untagged];
 }

@@ -10,6 +10,8 @@ export interface SeenInVpp {
   /** As Inventory.jointOf. */
   readonly jointOf: (index: number) => number | undefined;
   readonly links: NodeLinks;
+  /** Indexes of links whose frames do not come to VPP. */
+  readonly unattached: ReadonlySet<number>;
 }
 
 const names: Record<Side, string> = { client: 'client', endpoint: 'Endpoint' };
@@ -18,7 +20,10 @@ const names: Record<Side, string> = { client: 'client', endpoint: 'Endpoint' };
 export function missingInVpp(seen: SeenInVpp): string[] {
   const { ends, jointOf, links } = seen;
   const chosen = chooseEnds(seen);
-  const missing = sides.flatMap((side) => problemsOfEnd(chosen[side], links[side], side));
+  const missing = sides.flatMap((side) => [
+    ...problemsOfEnd(chosen[side], links[side], side),
+    ...(links[side] === undefined ? [] : problemsOfBranch(chosen[side], seen.unattached, side)),
+  ]);
   const used = Object.values(chosen).flatMap((end) => end?.index ?? []);
   const leftOver = ends.filter(({ index }) => !used.includes(index));
   missing.push(...leftOver.map(({ name }) => `${name} is left over`));
@@ -61,15 +66,30 @@ function problemsOfEnd(
 ): readonly string[] {
   const towards = `towards the ${names[side]}`;
   if (end === undefined) {
-    return [`the ${link === undefined ? 'end' : 'host interface'} ${towards} is gone`];
+    return [`the ${link === undefined ? 'end' : 'interface'} ${towards} is gone`];
   }
-  const { name, isUp, hostLink, wireguard, tag } = end;
+  const { name, isUp, hostLink, branch, wireguard, tag } = end;
   const problems: string[] = [];
-  if (hostLink !== undefined) {
+  if (hostLink !== undefined || branch !== undefined) {
     if (link === undefined) problems.push(`the link of ${name} ${towards} is gone`);
     else if (link.index !== tag?.link) problems.push(`${name} ${towards} has lost its link`);
   }
   if (wireguard?.peers.length === 0) problems.push(`the peer of ${name} ${towards} is gone`);
   if (!isUp) problems.push(`${name} ${towards} is down`);
+  return problems;
+}
+
+function problemsOfBranch(
+  end: FoundEnd | undefined,
+  unattached: ReadonlySet<number>,
+  side: Side,
+): readonly string[] {
+  if (end?.branch === undefined) return [];
+  const { name, branch } = end;
+  const towards = `towards the ${names[side]}`;
+  const problems: string[] = [];
+  if (!branch.isRewritten) problems.push(`${name} ${towards} leaves the tags on frames`);
+  if (unattached.has(branch.link))
+    problems.push(`the link of ${name} ${towards} does not lead to it`);
   return problems;
 }

@@ -1,4 +1,5 @@
-// What a wire needs in VPP: for each side a host interface over its link in the node, or a tunnel of its own.
+// What a wire needs in VPP: for each side a branch of a trunk or a host interface over its link in the node, or a tunnel of
+// its own.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import type { MemifEnd, VxlanEnd, Wire, WireguardEnd } from '../../protocols/ports/dataplane.ts';
@@ -6,7 +7,7 @@ import { namespaceRules } from '../../protocols/ports/dataplane.ts';
 import type { NodeLink, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { memifRole } from '../../protocols/vpp/messages/enums.ts';
 import { formatVppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
-import { frameClassFor } from './frame-classes.ts';
+import { frameClassFor, trunkClassFor } from './frame-classes.ts';
 import type { FoundEnd, TunnelPlace } from './inventory.ts';
 import { isSameSocket, memifSocketName, type PathOf } from './memif-socket.ts';
 import { noSuchMechanism } from './refusals.ts';
@@ -17,7 +18,7 @@ import {
   type Side,
   sides,
   tagVersionOf,
-  tunnelInstances,
+  ownInstances,
   wireguardInstances,
 } from './tags.ts';
 import { isSameWireguard, peerMark, wireguardPlaceOf } from './wireguard.ts';
@@ -25,6 +26,8 @@ import { isSameWireguard, peerMark, wireguardPlaceOf } from './wireguard.ts';
 export interface HostPart {
   readonly kind: 'host';
   readonly link: NodeLink;
+  /** Packets are routed at it. */
+  readonly isRouted: boolean;
   /** Of the workload's interface. */
   readonly workloadMac: string;
   readonly tag: EndTag;
@@ -95,7 +98,7 @@ function partOf(
   }
   if (end.kind !== 'kernel' || link === undefined) throw noSuchMechanism(wire.id, end.kind);
   const tag = { ...own, link: link.index, frames: frameClassFor(link.mtu) };
-  return { kind: 'host', link, workloadMac: end.macAddress, tag };
+  return { kind: 'host', link, isRouted: isRouted(wire), workloadMac: end.macAddress, tag };
 }
 
 /** Errors: NOT_FOUND by the rule of the side's namespace. */
@@ -119,16 +122,7 @@ function placeOf({ localIp, remoteIp, localPort, remotePort, vni }: VxlanEnd): T
 /** Whether the interface is what the part needs, but for the version of its tag. */
 export function fits(owner: Owner, part: WirePart, found: FoundEnd): boolean {
   const { wireId, side } = part.tag;
-  if (part.kind === 'host') {
-    const { tag } = found;
-    return (
-      found.hostLink === part.link.name &&
-      tag?.link === part.tag.link &&
-      tag.frames >= part.tag.frames &&
-      tag.wireId === wireId &&
-      tag.side === side
-    );
-  }
+  if (part.kind === 'host') return fitsLink(owner, part, found);
   const { tag } = found;
   if (!isMadeAs(part, found)) return false;
   if (tag !== undefined) return tag.wireId === wireId && tag.side === side;
@@ -154,16 +148,34 @@ function isMadeAs(
   }
 }
 
+/** A host interface of its own, as earlier versions made for each link, is as good as a branch, and the only one to route. */
+function fitsLink(
+  owner: Owner,
+  { link, tag, isRouted: routed }: HostPart,
+  found: FoundEnd,
+): boolean {
+  const { branch, hostLink, tag: foundTag } = found;
+  const isOverLink = branch ? branch.link === link.index : hostLink === link.name;
+  if (!isOverLink || (branch && routed)) return false;
+  if (branch && foundTag === undefined) return isUntagged(owner, found, tag);
+  const needed = branch ? (trunkClassFor(link.mtu) ?? Infinity) : tag.frames;
+  return (
+    foundTag?.link === tag.link &&
+    foundTag.frames >= needed &&
+    foundTag.wireId === tag.wireId &&
+    foundTag.side === tag.side
+  );
+}
+
 /** What was made for this wire by a process that was killed before it could write the tag. */
 export function isUntagged(
   owner: Owner,
-  { tunnel, hostLink, memif, wireguard, macAddress, text, isUp }: FoundEnd,
+  { tunnel, hostLink, memif, wireguard, branch, macAddress, text, isUp }: FoundEnd,
   { wireId, side }: Pick<EndTag, 'wireId' | 'side'>,
 ): boolean {
   if (text !== '') return false;
-  if (tunnel !== undefined) {
-    return tunnelInstances(owner, wireId, side).includes(tunnel.instance);
-  }
+  const own = tunnel?.instance ?? branch?.subId;
+  if (own !== undefined) return ownInstances(owner, wireId, side).includes(own);
   if (wireguard !== undefined) {
     const { instance, peers } = wireguard;
     // It gets its tag before anything else.

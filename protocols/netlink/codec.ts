@@ -11,7 +11,9 @@ export type NetlinkReference =
   /** The number that an earlier request stored under this name. */
   | { readonly register: string }
   /** The descriptor of the namespace with this URL, open for as long as the program runs. */
-  | { readonly namespaceDescriptor: string };
+  | { readonly namespaceDescriptor: string }
+  /** The descriptor of an eBPF program for filters (its instructions), loaded for as long as the program runs. */
+  | { readonly program: Uint8Array };
 
 export type NetlinkNumber = number | NetlinkReference;
 

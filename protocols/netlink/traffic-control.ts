@@ -59,17 +59,25 @@ export function addClsact(index: NetlinkNumber): EncodedMessage {
     .finish();
 }
 
-const filterInfo = (filterPriority << 16) | swap16(etherTypeAll);
+/** Of the one filter that a link of ours has. */
+export const ingressFilterInfo = (filterPriority << 16) | swap16(etherTypeAll);
+
+/** A message about that filter, without its kind. */
+export function ingressFilterMessage(options: {
+  readonly flags: number;
+  readonly index: NetlinkNumber;
+  readonly handle: number;
+}): NetlinkWriter {
+  const { newFilter: type } = messageType;
+  return tcMessage({ ...options, type, parent: ingressBlock, info: ingressFilterInfo });
+}
 
 /** Sends everything that enters `index` out of `target`; replaces a redirect that is there. */
 export function setRedirect(index: NetlinkNumber, target: NetlinkNumber): EncodedMessage {
-  const writer = tcMessage({
-    type: messageType.newFilter,
+  const writer = ingressFilterMessage({
     flags: acknowledged | flag.create | flag.replace,
     index,
     handle: filterHandle,
-    parent: ingressBlock,
-    info: filterInfo,
   }).textAttribute(tcAttribute.kind, 'u32');
   writer.nested(tcAttribute.options, () => {
     // tc_u32_sel: flags, offset shift, number of keys, pad (u8), then offsets and hash mask, then the keys
@@ -117,7 +125,8 @@ export function dumpIngressFilters(index: NetlinkNumber): EncodedMessage {
 export function parseRedirectTarget(message: NetlinkMessage): number | undefined {
   if (message.type !== messageType.newFilter || message.payload.length < 20) return undefined;
   const isOurs =
-    readU32(message.payload, 8) === filterHandle && readU32(message.payload, 16) === filterInfo;
+    readU32(message.payload, 8) === filterHandle &&
+    readU32(message.payload, 16) === ingressFilterInfo;
   if (!isOurs) return undefined;
   const options = parseAttributes(message.payload, 20).get(tcAttribute.options);
   const actions = parseAttributes(options ?? new Uint8Array()).get(u32Attribute.action);

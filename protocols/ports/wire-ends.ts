@@ -58,6 +58,9 @@ export interface InspectedEnds {
   readonly links: NodeLinks;
 }
 
+/** `changed`: somebody changed something at a link of the wire, and its ends lack nothing; what joins them may. */
+export type EndsEvent = DataplaneEvent | { readonly kind: 'changed'; readonly wireId: string };
+
 export interface WireEnds {
   probe(budget: Budget): Promise<DataplaneCapabilities>;
   /** As `Dataplane.ensure`; `join` is called once the links are up, before workloads can use new interfaces. */
@@ -74,6 +77,6 @@ export interface WireEnds {
   list(budget: Budget): Promise<readonly ObservedEnds[]>;
   inspect(id: string, budget: Budget): Promise<InspectedEnds>;
   statistics(ids: readonly string[], budget: Budget): Promise<ReadonlyMap<string, WireStatistics>>;
-  watch(listener: (event: DataplaneEvent) => void): () => void;
+  watch(listener: (event: EndsEvent) => void): () => void;
   close(): Promise<void>;
 }

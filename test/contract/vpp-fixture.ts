@@ -3,6 +3,7 @@
 
 import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import { parseEndTag } from '../../dataplane/vpp/tags.ts';
+import { linkOfTags } from '../../dataplane/vpp/trunk-programs.ts';
 import { createVppDataplane } from '../../dataplane/vpp/vpp.ts';
 import type { Vpp, VppStatistics } from '../../protocols/ports/vpp.ts';
 import { allOnes } from '../../protocols/vpp/messages/enums.ts';
@@ -112,6 +113,8 @@ function fixtureOn(stage: Stage): CarryingFixture {
       const dataplane = createVppDataplane({
         ...own,
         clock,
+        netlink,
+        hasTrunks: true,
         ends: createWireEnds({ netlink, clock, ...own }),
         vpp: faultyVpp(clients.vpp, faults),
         statistics: clients.statistics,
@@ -123,10 +126,13 @@ function fixtureOn(stage: Stage): CarryingFixture {
       return dataplane;
     },
     async objectCount() {
-      const links = (await common.wireLinks()).map(({ name }) => name);
-      const found = (await interfaces()).map(({ interface_name: name }) => name);
-      const ofWires = found.filter((name) => /^(host-vw|vxlan_tunnel)/.test(name));
-      return new Set([...links, ...ofWires.map((name) => name.replace(/^host-/, ''))]).size;
+      const links = await common.wireLinks();
+      const found = await interfaces();
+      const ofWires = found.flatMap(({ interface_name: name, ...details }) => {
+        if (details.sup_sw_if_index !== details.sw_if_index) return [nameOfBranch(links, details)];
+        return /^(host-vw|vxlan_tunnel)/.test(name) ? [name.replace(/^host-/, '')] : [];
+      });
+      return new Set([...links.map(({ name }) => name), ...ofWires]).size;
     },
     failAt: (position) => faults.failAt(position),
     crashAt: (position) => faults.crashAt(position),
@@ -145,6 +151,16 @@ function fixtureOn(stage: Stage): CarryingFixture {
       await stage.close();
     },
   };
+}
+
+/** An end is one object, however many parts it has: the name of its link, where that is there. */
+function nameOfBranch(
+  links: readonly { readonly index: number; readonly name: string }[],
+  details: Pick<Interface, 'sub_id' | 'sub_outer_vlan_id' | 'sub_inner_vlan_id'>,
+): string {
+  const { sub_id: subId, sub_outer_vlan_id: outer, sub_inner_vlan_id: inner } = details;
+  const link = linkOfTags({ outer, inner });
+  return links.find(({ index }) => index === link)?.name ?? `branch ${subId}`;
 }
 
 /** What a person with vppctl can do to a wire; false for what is done to its links. */

@@ -34,7 +34,7 @@ async function interfacesIn(mesh: TestMesh, node: 0 | 1): Promise<string[]> {
     const found = await vpp.dump('sw_interface_dump', { sw_if_index: allOnes }, budget);
     return found
       .map(({ interface_name: name }) => name)
-      .filter((name) => /^(host-vw|vxlan_tunnel|wg\d)/.test(name));
+      .filter((name) => /^(host-vw|host-vt\w+\.|vxlan_tunnel|wg\d)/.test(name));
   } finally {
     await vpp.close();
   }

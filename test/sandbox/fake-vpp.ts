@@ -1,6 +1,6 @@
 // A VPP in memory with as much of its behaviour as the driver depends on: numbers that are given again, a cross connect
-// that goes with either interface, one tunnel of a key, everything lost with a restart. What the real one does is tested
-// by the contract suite over it.
+// that goes with either interface and takes the rewriting of tags with it, sub-interfaces that go with their interface, one
+// tunnel of a key, everything lost with a restart. What the real one does is tested by the contract suite over it.
 
 import { NsmError } from '../../protocols/errors.ts';
 import type {
@@ -20,6 +20,8 @@ export interface FakeVpp extends Vpp {
   /** Ends it: calls fail until `start`. */
   kill(): void;
   start(): void;
+  /** As where the workload at the other end of a memif comes or ends. */
+  setLink(index: number, isUp: boolean): void;
   /** As a person with vppctl. */
   change(name: string, fields: VppFields): VppFields;
 }
@@ -31,14 +33,18 @@ interface Interface {
   readonly tunnel?: VppFields;
   readonly memif?: VppFields;
   readonly wireguard?: VppFields;
+  readonly branch?: VppFields;
   readonly macAddress?: VppFields[string];
   tag: string;
   isUp: boolean;
+  isLinkUp?: boolean;
   joint?: number;
+  vlanRewrite?: number;
 }
 
 const codes = {
   exists: -79,
+  vlanExists: -56,
   tunnelExists: -75,
   sameAddress: -82,
   noEntry: -6,
@@ -89,6 +95,11 @@ class Fake implements FakeVpp {
     for (const listener of this.#listeners) {
       listener({ kind: 'connected', pid: this.#pid, messageCount: 1 });
     }
+  }
+
+  setLink(index: number, isUp: boolean): void {
+    this.#at(index).isLinkUp = isUp;
+    this.#tell(index, false);
   }
 
   change(name: string, fields: VppFields): VppFields {
@@ -182,6 +193,22 @@ class Fake implements FakeVpp {
       return this.#add({ name, memif: fields, macAddress: fields['hw_addr'] });
     },
     memif_delete: ({ sw_if_index }) => this.#remove(this.#at(sw_if_index)),
+    create_subif: (fields) => {
+      const parent = this.#at(fields['sw_if_index']);
+      const name = `${parent.name}.${Number(fields['sub_id'])}`;
+      this.log.push(`create ${name}`);
+      const isSame = ({ branch }: Interface): boolean =>
+        branch !== undefined && tagsOf(branch) === tagsOf(fields);
+      if (this.#find((each) => each.name === name || isSame(each))) {
+        throw refusal('create', codes.vlanExists);
+      }
+      return this.#add({ name, branch: fields });
+    },
+    delete_subif: ({ sw_if_index }) => this.#remove(this.#at(sw_if_index)),
+    l2_interface_vlan_tag_rewrite: ({ sw_if_index, vtr_op }) => {
+      this.#at(sw_if_index).vlanRewrite = Number(vtr_op);
+      return {};
+    },
     create_loopback: () => this.#add({ name: 'loop0' }),
     sw_interface_tag_add_del: (fields) => {
       const found = this.#at(fields['sw_if_index']);
@@ -197,8 +224,10 @@ class Fake implements FakeVpp {
     },
     sw_interface_set_l2_xconnect: ({ rx_sw_if_index, tx_sw_if_index, enable }) => {
       const from = this.#at(rx_sw_if_index);
-      delete from.joint;
-      if (enable !== true) return {};
+      if (enable !== true) {
+        unjoin(from);
+        return {};
+      }
       const to = this.#at(tx_sw_if_index);
       from.joint = to.index;
       this.log.push(`join ${from.name} to ${to.name}`);
@@ -213,12 +242,17 @@ class Fake implements FakeVpp {
     );
     switch (name) {
       case 'sw_interface_dump':
-        return found.map(({ index, name: interface_name, tag, isUp, macAddress }) => ({
+        return found.map(({ index, name: interface_name, tag, isUp, macAddress, ...rest }) => ({
           sw_if_index: index,
+          sup_sw_if_index: Number(rest.branch?.['sw_if_index'] ?? index),
+          sub_id: Number(rest.branch?.['sub_id'] ?? 0),
+          sub_outer_vlan_id: Number(rest.branch?.['outer_vlan_id'] ?? 0),
+          sub_inner_vlan_id: Number(rest.branch?.['inner_vlan_id'] ?? 0),
+          vtr_op: rest.vlanRewrite ?? 0,
           interface_name,
           tag,
           l2_address: macAddress ?? new Uint8Array(6),
-          flags: isUp ? interfaceFlags.adminUp : 0,
+          flags: flagsOf({ isUp, ...rest }),
         }));
       case 'vxlan_tunnel_v2_dump':
         return found.flatMap(({ index, tunnel }) =>
@@ -253,14 +287,19 @@ class Fake implements FakeVpp {
     this.log.push(`delete ${found.name}`);
     // As l2_input_interface_add_del in VPP's src/vnet/l2/l2_input.c.
     const other = found.joint === undefined ? undefined : this.#interfaces.get(found.joint);
-    if (other !== undefined) delete other.joint;
+    if (other !== undefined) unjoin(other);
     this.#interfaces.delete(found.index);
+    for (const each of this.#interfaces.values()) {
+      if (each.branch?.['sw_if_index'] === found.index) this.#remove(each);
+    }
     this.#tell(found.index, true);
     return {};
   }
 
   #tell(index: number, deleted: boolean): void {
-    const fields = { pid: 0, sw_if_index: index, flags: 0, deleted };
+    const found = this.#interfaces.get(index);
+    const flags = found === undefined ? 0 : flagsOf(found);
+    const fields = { pid: 0, sw_if_index: index, flags, deleted };
     for (const listener of this.#subscribers) {
       listener({ kind: 'event', name: 'sw_interface_event', fields });
     }
@@ -280,6 +319,18 @@ class Fake implements FakeVpp {
 function unknown(name: string): never {
   throw new Error(`the fake VPP knows no ${name}`);
 }
+
+const flagsOf = ({ isUp, isLinkUp }: Pick<Interface, 'isUp' | 'isLinkUp'>): number =>
+  (isUp ? interfaceFlags.adminUp : 0) | (isLinkUp === true ? interfaceFlags.linkUp : 0);
+
+/** As set_int_l2_mode in VPP's src/vnet/l2/l2_input.c. */
+function unjoin(end: Interface): void {
+  delete end.joint;
+  delete end.vlanRewrite;
+}
+
+const tagsOf = (fields: VppFields): string =>
+  ['sw_if_index', 'outer_vlan_id', 'inner_vlan_id'].map((name) => Number(fields[name])).join(' ');
 
 function textIn(fields: VppFields, name: string): string {
   const value = fields[name];

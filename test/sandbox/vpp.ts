@@ -46,12 +46,8 @@ export function whyNoVpp(): string | undefined {
 /** As `whyNoVpp`, with namespaces for what it joins. */
 export const whyNoVppNode = (): string | undefined => whyNoVpp() ?? whyNoNamespaces();
 
-/**
- * How many local wires a test makes at once. VPP 26.10-rc0 stands still for ever once 16 files are ready when it looks
- * (`epoll_events` in src/vlib/file.c), and a wire has two that are ready while frames wait. VWIRE_VPP_WIRES says more for a
- * VPP that does not.
- */
-export const vppWireCount = Number(process.env['VWIRE_VPP_WIRES'] ?? 7);
+/** How many local wires a test makes at once. */
+export const vppWireCount = Number(process.env['VWIRE_VPP_WIRES'] ?? 100);
 
 let definitions: ApiCatalog | undefined;
 

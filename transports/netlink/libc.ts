@@ -36,6 +36,8 @@ interface Calls {
   ioctl(descriptor: Descriptor, request: number): number;
   mount(source: string, target: string, type: string, flags: number, data: null): number;
   umount2(target: string, flags: number): number;
+  /** Of bpf(2), which has no function of its own. */
+  syscall(number: number, command: number, attributes: Uint8Array, length: number): number;
 }
 
 const prototypes: Record<keyof Calls, string> = {
@@ -56,6 +58,7 @@ const prototypes: Record<keyof Calls, string> = {
   ioctl: 'int ioctl(int, unsigned long)',
   mount: 'int mount(const char *, const char *, const char *, unsigned long, void *)',
   umount2: 'int umount2(const char *, int)',
+  syscall: 'long syscall(long, int, const void *, uint32_t)',
 };
 
 export const libc = Object.fromEntries(

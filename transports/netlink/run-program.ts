@@ -23,6 +23,7 @@ import type {
   NetlinkStep,
 } from '../../protocols/ports/netlink.ts';
 import { libc, privilegeRemedy } from './libc.ts';
+import { loadProgram } from './load-program.ts';
 import { inNamespace } from './namespace-switch.ts';
 import { openNamespace } from './namespace-url.ts';
 import type { Exchange } from './netlink-socket.ts';
@@ -90,6 +91,8 @@ interface Run {
   readonly node: NodeSockets;
   readonly registers: Map<string, number>;
   readonly descriptors: Map<string, number>;
+  /** Of eBPF programs, by their instructions. */
+  readonly programs: Map<Uint8Array, number>;
   readonly sockets: Map<string, number>;
   readonly undos: Undo[];
 }
@@ -99,6 +102,7 @@ export function runProgram(program: readonly NetlinkStep[], node: NodeSockets): 
     node,
     registers: new Map(),
     descriptors: new Map(),
+    programs: new Map(),
     sockets: new Map(),
     undos: [],
   };
@@ -109,6 +113,7 @@ export function runProgram(program: readonly NetlinkStep[], node: NodeSockets): 
     return { ok: false, failure: { ...thrown.failure, undoFailures: undoAll(run) } };
   } finally {
     for (const socket of run.sockets.values()) libc.close(socket);
+    for (const program of run.programs.values()) libc.close(program);
     for (const descriptor of run.descriptors.values()) closeSync(descriptor);
   }
 }
@@ -301,6 +306,12 @@ function descriptorOf(run: Run, url: string): number {
   return descriptor;
 }
 
+function programOf(run: Run, instructions: Uint8Array): number {
+  const descriptor = run.programs.get(instructions) ?? loadProgram(instructions);
+  run.programs.set(instructions, descriptor);
+  return descriptor;
+}
+
 /** The message's bytes with its references resolved; the original stays as it is. */
 function filled(run: Run, message: EncodedMessage): Uint8Array {
   const bytes = message.bytes.slice();
@@ -312,6 +323,7 @@ function filled(run: Run, message: EncodedMessage): Uint8Array {
 
 function resolve(run: Run, reference: NetlinkReference): number {
   if ('namespaceDescriptor' in reference) return descriptorOf(run, reference.namespaceDescriptor);
+  if ('program' in reference) return programOf(run, reference.program);
   const value = run.registers.get(reference.register);
   if (value === undefined) throw new Error(`no request stored ${reference.register}`);
   return value;

@@ -110,6 +110,12 @@ export const forwarderVariables = {
     '61000-65535',
     'vpp alone: UDP ports that WireGuard tunnels listen on, one for each; other nodes must be let in there',
   ),
+  vppHostInterfaces: variable(
+    'VWIRE_VPP_HOST_INTERFACES',
+    oneOf('shared', 'own'),
+    'shared',
+    'vpp alone: whether interfaces of workloads share host interfaces of VPP, or each has its own: slow to make, and none waits behind another',
+  ),
   vppInit: variable(
     'NSM_VPP_INIT',
     oneOf('AF_PACKET', 'AF_XDP', 'NONE'),

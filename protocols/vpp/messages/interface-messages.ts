@@ -51,6 +51,17 @@ export const interfaceRequests = {
     request: { sw_if_index: number, vlan_id: number },
     reply: { sw_if_index: number },
   },
+  create_subif: {
+    /** `sub_id` is the caller's choice, and stands in the name. `sub_if_flags` of subInterfaceFlags. */
+    request: {
+      sw_if_index: number,
+      sub_id: number,
+      sub_if_flags: number,
+      outer_vlan_id: number,
+      inner_vlan_id: number,
+    },
+    reply: { sw_if_index: number },
+  },
   delete_subif: { request: { sw_if_index: number }, reply: {} },
   create_loopback: {
     /** Zeros let VPP choose. */
@@ -95,6 +106,9 @@ export const interfaceDumps = {
         mtu: list(number),
         sub_id: number,
         sub_outer_vlan_id: number,
+        sub_inner_vlan_id: number,
+        /** Of vlanRewrite. */
+        vtr_op: number,
         interface_name: text,
         interface_dev_type: text,
         tag: text,

@@ -3,6 +3,9 @@
 import { boolean, bytes, list, number, optional, struct, text } from '../message-shape.ts';
 import { address, fibPath, ipTable, prefix } from './shared-shapes.ts';
 
+/** L2_VTR_... of VPP's vnet/l2/l2_vtr.h, which are no enum of the API. */
+export const vlanRewrite = { disabled: 0, popTwo: 4 } as const;
+
 /** Policy of layer 3 for what comes in at `sw_if_index`. */
 const l3xc = struct({ sw_if_index: number, is_ip6: boolean, paths: list(fibPath) });
 
@@ -72,6 +75,7 @@ export const switchingRequests = {
     reply: { bd_id: number },
   },
   l2_interface_vlan_tag_rewrite: {
+    /** `vtr_op` of vlanRewrite: what is done to frames that come in; the reverse is done to those that go out. */
     request: {
       sw_if_index: number,
       vtr_op: number,

@@ -101,7 +101,7 @@ describe.skipIf(reason !== undefined)(`access rules over VPP ${reason ?? ''}`, (
       await vpp.close();
     }
     expect(await dataplane.inspect(wire().id, budget)).toEqual([
-      expect.stringMatching(/^the access rules of host-vw\S+ are gone$/),
+      expect.stringMatching(/^the access rules of host-v[tw]\S+ are gone$/),
     ]);
     await dataplane.ensure(wire(), budget);
     expect(await dataplane.inspect(wire().id, budget)).toEqual([]);

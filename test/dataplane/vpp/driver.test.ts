@@ -196,6 +196,33 @@ test("a workload's memif is joined, found again by another path to its namespace
   expect(await socketsOf()).toEqual([]);
 });
 
+test('a workload that leaves its memif, comes back, and ends, is told each time', async () => {
+  const { driver, vpp } = setUp();
+  let isThere = true;
+  const dataplane = driver((url) => {
+    if (isThere) return url;
+    throw new NsmError('NOT_FOUND', 'no process is in it');
+  });
+  const heard: string[] = [];
+  dataplane.watch(({ kind, ...event }) => {
+    heard.push('side' in event ? `${event.side} ${kind}` : kind);
+  });
+  await dataplane.ensure(shared, budget);
+  const [memif] = await vpp.dump('memif_dump', {}, budget);
+  const index = memif?.sw_if_index ?? 0;
+  // That nobody has taken it up yet is no news.
+  vpp.setLink(index, false);
+  vpp.setLink(index, true);
+  vpp.setLink(index, false);
+  vpp.setLink(index, true);
+  vpp.setLink(index, false);
+  isThere = false;
+  await eventually('its end is told', 5_000, () => expect(heard).toHaveLength(4));
+  const [down, up] = ['client linkDown', 'client linkUp'];
+  expect(heard).toEqual([down, up, down, 'client namespaceGone']);
+  await dataplane.close();
+});
+
 test('a memif in a namespace that is gone is refused by the rule of that side', async () => {
   const { driver } = setUp();
   const dataplane = driver(() => {

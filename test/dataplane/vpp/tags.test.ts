@@ -8,7 +8,7 @@ import {
   parseEndTag,
   parseUplinkTag,
   sides,
-  tunnelInstances,
+  ownInstances,
   uplinkTag,
 } from '../../../dataplane/vpp/tags.ts';
 
@@ -67,7 +67,7 @@ test('an id that does not fit is refused by the rule of tags', () => {
 test('a wire has two numbers for each side, none of which is the one that lets VPP choose', () => {
   fc.assert(
     fc.property(wireIds, (wireId) => {
-      const numbers = sides.flatMap((side) => tunnelInstances(owner, wireId, side));
+      const numbers = sides.flatMap((side) => ownInstances(owner, wireId, side));
       expect(new Set(numbers).size).toBe(4);
       for (const each of numbers) expect(each).toBeLessThan(0xffff_ffff);
       for (const each of numbers) expect(each).toBeGreaterThanOrEqual(0);

@@ -49,6 +49,8 @@ export async function vppNode(
       vpp: client,
       statistics,
       netlink,
+      hasTrunks: true,
+      hasUplink: true,
       pathOf: filePathOf,
       secrets: keys,
     });

@@ -19,6 +19,7 @@ import {
   tunnel,
   wireAddresses,
 } from '../../sandbox/wires.ts';
+import { taggingRequests } from './tagging.ts';
 import { type VppNode, vppNode } from './vpp-node.ts';
 
 const budget = { timeoutMs: 20_000 };
@@ -173,6 +174,36 @@ describe.skipIf(reason !== undefined)(`VPP wires end to end ${reason ?? ''}`, ()
     );
     expect(await dataplane.list(budget)).toEqual([]);
   }, 180_000);
+
+  test('frames that workloads tag themselves go through a wire as they are', async () => {
+    const { dataplane } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    await dataplane.ensure(localWire({ client: client.url, endpoint: endpoint.url }, 1), budget);
+    const { endpoint: destination } = wireAddresses(1);
+    await sandbox.program(client, taggingRequests('nsm-1', 77));
+    expect(await echo(client, destination, 1)).toMatchObject({ received: 0 });
+    await sandbox.program(endpoint, taggingRequests('nse-1', 77));
+    expect(await echo(client, destination)).toMatchObject({ received: 20 });
+  });
+
+  test('wires carry again after somebody has deleted their trunks', async () => {
+    const { dataplane, namespace } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const wire = localWire({ client: client.url, endpoint: endpoint.url }, 1);
+    await dataplane.ensure(wire, budget);
+    const damaged: DataplaneEvent[] = [];
+    dataplane.watch((event) => {
+      if (event.kind === 'damaged') damaged.push(event);
+    });
+    const { stdout } = await sandbox.run(namespace, ['ip', '-o', 'link', 'show', 'type', 'veth']);
+    const trunks = stdout.match(/\bvt\w+o(?=@)/g) ?? [];
+    expect(trunks.length).toBeGreaterThan(0);
+    for (const trunk of trunks) await sandbox.run(namespace, ['ip', 'link', 'delete', trunk]);
+    await eventually('it is told', 10_000, () => expect(damaged).not.toEqual([]));
+    await dataplane.ensure(wire, budget);
+    const { endpoint: destination } = wireAddresses(1);
+    expect(await echo(client, destination, 5)).toMatchObject({ received: 5 });
+  });
 
   test('a wire is removed, and made, while VPP is away or comes back', async () => {
     const { dataplane, vpp } = await node();

@@ -28,6 +28,10 @@ import { parseIp, parseMac, parsePrefix } from '../../../protocols/netlink/ip-ad
 import { changeLink, createVeth, createVxlan, parseLink } from '../../../protocols/netlink/link.ts';
 import { addElement, addRule, parseElementKeys } from '../../../protocols/netlink/nftables.ts';
 import { parseRedirectTarget, setRedirect } from '../../../protocols/netlink/traffic-control.ts';
+import {
+  parseIngressProgram,
+  setIngressProgram,
+} from '../../../protocols/netlink/traffic-program.ts';
 
 const one = (bytes: Uint8Array) => {
   const [message, ...rest] = parseMessages(bytes);
@@ -139,6 +143,7 @@ describe('fuzz', () => {
     setNeighbor(3, parseIp('10.0.0.1'), parseMac('02:00:00:00:00:01')),
     addVxlanRemote(3, { ip: parseIp('10.0.0.1'), port: 4789 }),
     setRedirect(3, 42),
+    setIngressProgram(3, { program: Uint8Array.of(1), name: 'a program' }),
     addElement({ table: 't', set: 's', key: Uint8Array.of(1, 2, 3, 4) }),
     addRule('t', 'c', [{ kind: 'meta', key: 'l4proto', register: 0 }, { kind: 'drop' }]),
   ].map(({ bytes }) => bytes);
@@ -146,7 +151,14 @@ describe('fuzz', () => {
   /** Everything that is done with what the kernel (or somebody who could forge it) sends. */
   function readEverything(bytes: Uint8Array): void {
     for (const message of parseMessages(bytes)) {
-      const readers = [parseLink, parseAddress, parseRoute, parseRedirectTarget, parseElementKeys];
+      const readers = [
+        parseLink,
+        parseAddress,
+        parseRoute,
+        parseRedirectTarget,
+        parseIngressProgram,
+        parseElementKeys,
+      ];
       for (const read of readers) expectRefusalOnly(() => read(message));
       expectRefusalOnly(() => {
         for (const value of parseAttributes(message.payload).values()) readText(value);

@@ -128,6 +128,10 @@ module interface
 request create_vlan_subif af34ac8b sw_if_index:interface_index vlan_id:u32
 reply create_vlan_subif_reply 5383d31f retval:i32 sw_if_index:interface_index
 service create_vlan_subif create_vlan_subif_reply
+request create_subif 790ca755 sw_if_index:interface_index sub_id:u32 sub_if_flags:sub_if_flags
+  outer_vlan_id:u16 inner_vlan_id:u16
+reply create_subif_reply 5383d31f retval:i32 sw_if_index:interface_index
+service create_subif create_subif_reply
 request delete_subif f9e6675e sw_if_index:interface_index
 reply delete_subif_reply e8d4e804 retval:i32
 service delete_subif delete_subif_reply

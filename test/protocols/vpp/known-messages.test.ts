@@ -32,6 +32,7 @@ const vppNames: Readonly<Record<string, readonly [string, Readonly<Record<string
     'if_status_flags',
     { adminUp: 'IF_STATUS_API_FLAG_ADMIN_UP', linkUp: 'IF_STATUS_API_FLAG_LINK_UP' },
   ],
+  subInterfaceFlags: ['sub_if_flags', { twoTags: 'SUB_IF_API_FLAG_TWO_TAGS' }],
   rxMode: [
     'rx_mode',
     {
