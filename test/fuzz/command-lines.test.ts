@@ -170,6 +170,7 @@ describe('a command line', () => {
 /** Valid values beside the defaults, by the label of the kind. */
 const validValues: Readonly<Record<string, readonly string[]>> = {
   text: ['nsc', '', '127.0.0.1:53', '/etc/x.yaml', '[kernel://a/b],[kernel://c/d]'],
+  ports: ['61000-65535', '1-65535', '51820-51820'],
   'list of mechanisms': ['MEMIF', 'KERNEL,VXLAN', 'wireguard', 'Ipsec,VLAN,memif'],
   duration: ['10m', '750ms', '1h30m', '1.5s', '0', '2562047h'],
   boolean: ['true', 'false', '1', '0', 'T', 'FALSE'],
