@@ -11,7 +11,6 @@ const near: readonly Position[] = ['nsmgr', 'forwarder', 'nsc'];
 const far: readonly Position[] = ['far-nsmgr', 'far-forwarder', 'nse'];
 
 const combinations: readonly Combination[] = [
-  { title: 'ours on both nodes', go: [] },
   { title: 'ours on both nodes, one end in Open vSwitch', go: [], onOvs: ['far-forwarder'] },
   { title: "Go on the client's node, ours on the Endpoint's", go: near },
   {
