@@ -16,18 +16,21 @@ const waitMs = 60_000;
 const wireCount = 4;
 const pingIntervalMs = 5;
 
-const forwarderB = (node: MeshNode): string => `forwarder-b-${node.name}`;
+let names = 0;
+
+/** Each test has its own: one that is started again adopts what its journal holds of the test before. */
+const nameOfSecond = (node: MeshNode): string => `forwarder-b${(names += 1)}-${node.name}`;
 
 /** Beside the one that the node has anyway. */
-function startSecond({ processes, name: domain }: TestMesh, node: MeshNode) {
+function startSecond({ processes, name: domain }: TestMesh, node: MeshNode, name: string) {
   return processes.start({
     kind: 'node',
-    name: `${node.name}-b`,
+    name: `${node.name}-${name}`,
     role: ['forwarder'],
     namespace: node.namespace,
     env: {
-      NSM_NAME: forwarderB(node),
-      NSM_LISTEN_ON: `nats://${domain}/${node.name}/forwarder-b`,
+      NSM_NAME: name,
+      NSM_LISTEN_ON: `nats://${domain}/${node.name}/${name}`,
       NSM_CONNECT_TO: `nats://${domain}/${node.name}/nsmgr`,
       NSM_TUNNEL_IP: node.tunnelIp,
       VWIRE_NODE: node.name,
@@ -98,16 +101,17 @@ describeMesh('two forwarders on a node', (mesh) => {
     async (_, where) => {
       const { nodes, netlink, traces } = mesh();
       const node = nodes[where];
-      const second = await startSecond(mesh(), node);
+      const name = nameOfSecond(node);
+      const second = await startSecond(mesh(), node, name);
       const wires = await liveWires(mesh());
-      const own = wires.filter(isThrough(forwarderB(node)));
+      const own = wires.filter(isThrough(name));
       const others = wires.filter((wire) => !own.includes(wire));
       expect(own).toHaveLength(where === 0 ? 2 : 1);
       const heard = others.map((wire) => wire.latest());
 
       second.kill('SIGKILL');
       await second.exited;
-      await expectMoved(own, forwarderB(node));
+      await expectMoved(own, name);
       expect(others.map((wire) => wire.latest())).toEqual(heard);
       for (const wire of wires) {
         const { sent, received } = await wire.steady.stop();
@@ -115,7 +119,7 @@ describeMesh('two forwarders on a node', (mesh) => {
         expect(await interfacesOf(netlink, wire.client.namespace)).toEqual(wire.before);
         if (others.includes(wire)) expect(sent - received, `lost of ${sent}`).toBe(0);
       }
-      expect((await traces()).join('\n')).not.toContain(forwarderB(node));
+      expect((await traces()).join('\n')).not.toContain(name);
       for (const { child } of wires) await child.stop(10_000);
       expect(await traces()).toEqual([]);
     },
@@ -127,22 +131,23 @@ describeMesh('two forwarders on a node', (mesh) => {
     async () => {
       const { nodes, netlink, traces } = mesh();
       const [node] = nodes;
-      const first = await startSecond(mesh(), node);
+      const name = nameOfSecond(node);
+      const first = await startSecond(mesh(), node, name);
       const wires = await liveWires(mesh());
-      const own = wires.filter(isThrough(forwarderB(node)));
+      const own = wires.filter(isThrough(name));
       first.kill('SIGKILL');
       await first.exited;
-      await expectMoved(own, forwarderB(node));
+      await expectMoved(own, name);
       const moved = await traces();
       const heard = wires.map((wire) => wire.latest());
 
-      const back = await startSecond(mesh(), node);
+      const back = await startSecond(mesh(), node, name);
       await eventually('it has new wires', waitMs, async () => {
         const caller = await mesh().workloads.caller(node);
         const connection = await caller.request({ service: `shared-${count}-0` });
         const forwarder = connection.path?.pathSegments[2]?.name;
         await caller.close(connection);
-        expect(forwarder).toBe(forwarderB(node));
+        expect(forwarder).toBe(name);
       });
       expect(await traces()).toEqual(moved);
       expect(wires.map((wire) => wire.latest())).toEqual(heard);
