@@ -38,22 +38,22 @@ export interface OpenDataplane {
 
 const probeTimeoutMs = 5_000;
 
+type VppConfig = Pick<
+  ForwarderConfig,
+  | 'vppApiSocket'
+  | 'vppStatistics'
+  | 'vppHostInterfaces'
+  | 'vppInit'
+  | 'wireguardPorts'
+  | 'accessRulesFile'
+>;
+
 export async function openDataplane(
   config: Pick<
     ForwarderConfig,
-    | 'name'
-    | 'installation'
-    | 'dataplane'
-    | 'bridgeName'
-    | 'ovsDatabase'
-    | 'egressFile'
-    | 'vppApiSocket'
-    | 'vppStatistics'
-    | 'vppHostInterfaces'
-    | 'vppInit'
-    | 'wireguardPorts'
-    | 'accessRulesFile'
-  >,
+    'name' | 'installation' | 'dataplane' | 'bridgeName' | 'ovsDatabase' | 'egressFile'
+  > &
+    VppConfig,
   system: System,
 ): Promise<OpenDataplane> {
   const { name: forwarder, installation } = config;
@@ -110,15 +110,7 @@ async function openOvs(
 
 /** Errors: UNIMPLEMENTED for a way to other nodes that is not there yet, those of the keys' journal. */
 async function openVpp(
-  config: Pick<
-    ForwarderConfig,
-    | 'vppApiSocket'
-    | 'vppStatistics'
-    | 'vppHostInterfaces'
-    | 'vppInit'
-    | 'wireguardPorts'
-    | 'accessRulesFile'
-  >,
+  config: VppConfig,
   owner: Owned,
   openKeyJournal: System['openKeyJournal'],
 ): Promise<OpenDataplane> {

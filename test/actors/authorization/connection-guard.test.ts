@@ -68,16 +68,21 @@ const guardOf = ({ identity, tokens }: OwnIdentity, { trail, answer }: Behind) =
     },
   );
 
-it.each([
-  ['before a renewal', true],
-  ['after it', false],
-])('an answer can be verified by a caller that has connected %s', async (_, isFromBefore) => {
+async function managerAndCaller() {
   const identities = new TestIdentities({ svidLifetimeMs: 60_000 });
   cleanUps.push(() => identities.close());
   const endpoint = await identities.socketOf('nsmgr');
   const own = await obtainIdentity({ endpoint, maxTokenLifetimeMs: 600_000, log: silentLog });
   cleanUps.push(() => own.identity.close());
   const caller = await identities.source('nsc');
+  return { identities, own, caller };
+}
+
+it.each([
+  ['before a renewal', true],
+  ['after it', false],
+])('an answer can be verified by a caller that has connected %s', async (_, isFromBefore) => {
+  const { identities, own, caller } = await managerAndCaller();
   const before = own.identity.current()?.svid.chain[0] ?? new Uint8Array();
   await renewed(own.identity, () => identities.server.rotateSvids());
   const now = own.identity.current()?.svid.chain[0] ?? new Uint8Array();
@@ -101,12 +106,7 @@ it.each([
 });
 
 it('a connection that was closed leaves no Request in the memory of the audit log, under neither of its ids', async () => {
-  const identities = new TestIdentities({ svidLifetimeMs: 60_000 });
-  cleanUps.push(() => identities.close());
-  const endpoint = await identities.socketOf('nsmgr');
-  const own = await obtainIdentity({ endpoint, maxTokenLifetimeMs: 600_000, log: silentLog });
-  cleanUps.push(() => own.identity.close());
-  const caller = await identities.source('nsc');
+  const { own, caller } = await managerAndCaller();
   const written: AuditRecord[] = [];
   const log = { write: (record: AuditRecord): void => void written.push(record) };
   const trail = new AuditTrail({ log, clock: systemClock });
