@@ -4,6 +4,7 @@
 import { insert, mutate, select } from '../../protocols/ovs/ovsdb-operations.ts';
 import { namedUuid, numberOf, setOf } from '../../protocols/ovs/ovsdb-values.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 
 const budget = { timeoutMs: 20_000 };
 
@@ -14,7 +15,7 @@ export interface BarePorts {
 }
 
 export function openBarePorts(socketPath: string, bridge: string): BarePorts {
-  const database = createOvsdbClient({ socketPath });
+  const database = createOvsdbClient({ socketPath, host: unixHost });
   let applied = 0;
   let look: () => void = () => {};
   database.monitor([{ table: 'Open_vSwitch', columns: ['cur_cfg'] }], (event) => {

@@ -17,6 +17,7 @@ import type { NetworkNamespace } from '../../transports/netlink/network-namespac
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
 import { endsThatAreThere, linksByHand, makeLinks } from '../node-links.ts';
 import { tcpGigabits, whyNoIperf } from '../throughput/iperf.ts';
@@ -55,8 +56,8 @@ export const run: RunSuite = async (progress) => {
   const tools = vendorTools(dirname(ovs.databaseSocket));
   const closes: (() => Promise<void>)[] = [];
   const dataplane: Stage['dataplane'] = (bridge, ends) => {
-    const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
-    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) });
+    const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
+    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
     const owner = { installation: 'bench', forwarder: bridge };
     const parts = { ends, database, openFlow, bridge, clock: systemClock };
     const made = createOvsDataplane({ ...owner, ...parts, datapathType: 'netdev' });
@@ -89,7 +90,7 @@ export const run: RunSuite = async (progress) => {
 };
 
 async function initialise(socketPath: string): Promise<void> {
-  const database = createOvsdbClient({ socketPath });
+  const database = createOvsdbClient({ socketPath, host: unixHost });
   await database.transact([insert('Open_vSwitch', {})], budget);
   await database.close();
 }

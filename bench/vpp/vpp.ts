@@ -14,6 +14,7 @@ import { localWire, wireAddresses } from '../../test/sandbox/wires.ts';
 import { ping } from '../../transports/icmp/ping.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../transports/vpp-api-client/vpp-statistics.ts';
 import { type Figure, judge, median, type Progress, type RunSuite, Skipped } from '../figure.ts';
@@ -62,13 +63,16 @@ async function onStage(
   const api = vppApi();
   const connect = (): Vpp => {
     const { apiSocket: socketPath } = node.vpp;
-    return createVppClient({ socketPath, ...(api === undefined ? {} : { api }) });
+    return createVppClient({ socketPath, host: unixHost, ...(api === undefined ? {} : { api }) });
   };
   const client = connect();
   const closes: (() => Promise<void>)[] = [];
   const dataplane: Stage['dataplane'] = (forwarder, ends) => {
     const vpp = connect();
-    const statistics = createVppStatistics({ socketPath: node.vpp.statisticsSocket });
+    const statistics = createVppStatistics({
+      socketPath: node.vpp.statisticsSocket,
+      clock: systemClock,
+    });
     const owner = { installation: 'bench', forwarder };
     const parts = { vpp, statistics, netlink, hasTrunks: true, clock: systemClock };
     const own = ends ?? createWireEnds({ ...owner, ...parts });

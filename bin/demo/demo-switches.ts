@@ -16,6 +16,7 @@ import {
 import { StartedProcesses } from '../../transports/process/process-identity.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import type { Environment, MeshNode } from './mesh.ts';
 import { linkIn, moveAddresses, underlayName } from './namespace-links.ts';
 import type { Topology } from './topology.ts';
@@ -95,7 +96,7 @@ export async function startSwitches(
 
 /** What ovs-vsctl's init does. */
 export async function initialiseDatabase(socketPath: string): Promise<void> {
-  const database = createOvsdbClient({ socketPath });
+  const database = createOvsdbClient({ socketPath, host: unixHost });
   try {
     await database.transact([insert('Open_vSwitch', {})], budget);
   } finally {
@@ -110,7 +111,7 @@ export async function holdUnderlay(
   socketPath: string,
 ): Promise<void> {
   const { namespace, addresses } = held;
-  const database = createOvsdbClient({ socketPath });
+  const database = createOvsdbClient({ socketPath, host: unixHost });
   try {
     await database.transact(
       [

@@ -23,6 +23,7 @@ import { createOpenFlowClient } from '../../transports/openflow/openflow-client.
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { bridgeSocketOf } from '../../transports/process/open-vswitch.ts';
 import { openTunnelKeys } from '../../transports/tunnel-keys/tunnel-keys.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../transports/vpp-api-client/vpp-statistics.ts';
 import { readYamlDocument } from '../yaml-file.ts';
@@ -88,8 +89,11 @@ async function openOvs(
   const { bridgeName: bridge, ovsDatabase } = config;
   const { netlink } = owner;
   const module = await findFamily(netlink, 'ovs_datapath', { timeoutMs: probeTimeoutMs });
-  const database = createOvsdbClient({ socketPath: ovsDatabase });
-  const openFlow = createOpenFlowClient({ socketPath: bridgeSocketOf(ovsDatabase, bridge) });
+  const database = createOvsdbClient({ socketPath: ovsDatabase, host: unixHost });
+  const openFlow = createOpenFlowClient({
+    socketPath: bridgeSocketOf(ovsDatabase, bridge),
+    host: unixHost,
+  });
   const dataplane = createOvsDataplane({
     ...owner,
     bridge,
@@ -124,8 +128,12 @@ async function openVpp(
   }
   const journal = await openKeyJournal();
   const tunnelKeys = await openTunnelKeys({ journal, ipsec: false });
-  const vpp = createVppClient({ socketPath: config.vppApiSocket, name: owner.forwarder });
-  const statistics = createVppStatistics({ socketPath: config.vppStatistics });
+  const vpp = createVppClient({
+    socketPath: config.vppApiSocket,
+    host: unixHost,
+    name: owner.forwarder,
+  });
+  const statistics = createVppStatistics({ socketPath: config.vppStatistics, clock: owner.clock });
   const ends = createWireEnds(owner);
   const hasUplink = config.vppInit === 'AF_PACKET';
   const hasTrunks = config.vppHostInterfaces === 'shared';

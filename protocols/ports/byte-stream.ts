@@ -22,7 +22,8 @@ export interface StreamEvents {
 export interface StreamHost {
   readonly clock: Clock;
   readonly random: Pick<Random, 'integer'>;
-  openStream(events: StreamEvents): ByteStream;
+  /** `socketPath` is a path of at most 107 bytes, the limit of sockaddr_un. */
+  openStream(socketPath: string, events: StreamEvents): ByteStream;
   /** As `signal.addEventListener('abort', listener)`, for any number of listeners. */
   listenForAbort(signal: AbortSignal, listener: () => void): void;
 }

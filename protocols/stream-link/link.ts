@@ -71,6 +71,7 @@ export interface CallSpec<Result> {
 export interface LinkOptions {
   /** The peer, for errors: `OVSDB server at <path>`. */
   readonly name: string;
+  readonly socketPath: string;
   readonly host: StreamHost;
   readonly limits: LinkLimits;
   startSession(stream: SessionStream): Session;
@@ -196,9 +197,9 @@ export class Link {
   }
 
   #open(): void {
-    const { host, limits } = this.#options;
+    const { host, limits, socketPath } = this.#options;
     const isCurrent = (): boolean => this.#attempt === attempt;
-    const stream = host.openStream({
+    const stream = host.openStream(socketPath, {
       onOpen: () => isCurrent() && this.#opened(attempt),
       onBytes: (bytes) => isCurrent() && this.#received(attempt, bytes),
       onClosed: (reason) => isCurrent() && this.#lost(this.#unavailable(reason)),

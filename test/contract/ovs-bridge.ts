@@ -3,6 +3,7 @@
 
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
 import { expectNone, insert, mutate, select } from '../../protocols/ovs/ovsdb-operations.ts';
 import type { OvsdbRow } from '../../protocols/ovs/ovsdb-values.ts';
@@ -115,8 +116,8 @@ const bridgeOperations: readonly OvsdbOperation[] = [
 
 export async function startBridge(): Promise<OvsFixture> {
   const ovs = await startOvs({ withSwitch: true });
-  const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
-  const flows = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) });
+  const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
+  const flows = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
   const seen = watchRows(database);
   const apply: OvsFixture['apply'] = async (operations) => {
     const results = await database.transact(

@@ -19,6 +19,7 @@ import type { OpenFlow } from '../../protocols/ports/ovs.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { harmWire } from '../sandbox/harm-wire.ts';
 import { createInFlightClock } from '../sandbox/in-flight-clock.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
@@ -46,7 +47,7 @@ export interface OvsNodeFixture extends CarryingFixture {
 export async function ovsFixture(): Promise<OvsNodeFixture> {
   const ovs = await startOvs({ withSwitch: true });
   const real = createNetlink({ namespace: ovs.node.url });
-  const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
+  const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
   await database.transact([insert('Open_vSwitch', {})], budget);
   const faults = createPlannedFaults();
   const clock = createInFlightClock();
@@ -55,15 +56,16 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
   const closes: (() => Promise<void>)[] = [];
   const openFlowOf = (bridge: string): OpenFlow => {
     const known = bridges.get(bridge);
-    const client = known ?? createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) });
+    const client =
+      known ?? createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
     bridges.set(bridge, client);
     return client;
   };
   /** As a process has them: a restarted one knows nothing of what was told to another. */
   const ownClients = (bridge: string) => {
     const clients = {
-      database: createOvsdbClient({ socketPath: ovs.databaseSocket }),
-      openFlow: createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) }),
+      database: createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost }),
+      openFlow: createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost }),
     };
     closes.push(
       () => clients.database.close(),

@@ -11,6 +11,7 @@ import { numberOf } from '../../protocols/ovs/ovsdb-values.ts';
 import type { OpenFlowEvent } from '../../protocols/ports/ovs.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { whyNoOvs } from '../sandbox/ovs.ts';
 import {
@@ -151,11 +152,11 @@ describe.skipIf(reason !== undefined)('an Open vSwitch that fails', () => {
     const fixture = await startBridge();
     const before = openDescriptors();
     for (let turn = 0; turn < 50; turn += 1) {
-      const client = createOvsdbClient({ socketPath: fixture.ovs.databaseSocket });
+      const client = createOvsdbClient({ socketPath: fixture.ovs.databaseSocket, host: unixHost });
       const seen = watchRows(client);
       await seen.until('a state', (now) => appliedConfiguration(now, 0));
       const socketPath = fixture.ovs.bridgeSocket(bridge);
-      const flows = createOpenFlowClient({ socketPath });
+      const flows = createOpenFlowClient({ socketPath, host: unixHost });
       await flows.commit([flow(1n, 1)], budget);
       const unanswered = flows.flows(allFlows, budget).catch((error: unknown) => error);
       await Promise.all([client.close(), flows.close()]);

@@ -10,6 +10,8 @@ import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
+import { systemClock } from '../../transports/process/system-clock.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../transports/vpp-api-client/vpp-statistics.ts';
 import { createFakeVpp, noStatistics } from '../sandbox/fake-vpp.ts';
@@ -50,8 +52,12 @@ export async function vppFixture(): Promise<CarryingFixture> {
   return fixtureOn({
     ...started,
     connect() {
-      const vpp = createVppClient({ socketPath, ...(api === undefined ? {} : { api }) });
-      const statistics = createVppStatistics({ socketPath: statisticsSocket });
+      const vpp = createVppClient({
+        socketPath,
+        host: unixHost,
+        ...(api === undefined ? {} : { api }),
+      });
+      const statistics = createVppStatistics({ socketPath: statisticsSocket, clock: systemClock });
       return {
         vpp,
         statistics,

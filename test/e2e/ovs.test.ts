@@ -8,6 +8,7 @@ import { select } from '../../protocols/ovs/ovsdb-operations.ts';
 import { entriesOf, textOf } from '../../protocols/ovs/ovsdb-values.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import type { OpenVSwitch } from '../../transports/process/open-vswitch.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh, type TestMesh } from '../sandbox/mesh.ts';
 import {
@@ -30,7 +31,10 @@ function switchOf({ switches, nodes }: TestMesh, node: 0 | 1): OpenVSwitch {
 
 /** Names of ports and tunnels that wires have on a node. */
 async function portsOf(mesh: TestMesh, node: 0 | 1): Promise<string[]> {
-  const database = createOvsdbClient({ socketPath: switchOf(mesh, node).databaseSocket });
+  const database = createOvsdbClient({
+    socketPath: switchOf(mesh, node).databaseSocket,
+    host: unixHost,
+  });
   try {
     const [answer] = await database.transact([select('Interface', [])], budget);
     return (answer?.rows ?? [])

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 
 import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { PrivateVpp } from '../../transports/process/private-vpp.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import {
@@ -29,7 +30,7 @@ function vppOf({ vpps, nodes }: TestMesh, node: 0 | 1): PrivateVpp {
 
 /** Names of the interfaces that wires have on a node. */
 async function interfacesIn(mesh: TestMesh, node: 0 | 1): Promise<string[]> {
-  const vpp = createVppClient({ socketPath: vppOf(mesh, node).apiSocket });
+  const vpp = createVppClient({ socketPath: vppOf(mesh, node).apiSocket, host: unixHost });
   try {
     const found = await vpp.dump('sw_interface_dump', { sw_if_index: allOnes }, budget);
     return found

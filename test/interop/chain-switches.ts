@@ -8,6 +8,7 @@ import { textOf } from '../../protocols/ovs/ovsdb-values.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
+import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import type { Sandbox } from '../sandbox/namespaces.ts';
 import { type OvsSandbox, startOvs } from '../sandbox/ovs.ts';
 import type { Position } from './positions.ts';
@@ -77,7 +78,7 @@ export class ChainSwitches {
   async ports(): Promise<readonly string[]> {
     const lines: string[] = [];
     for (const [position, { databaseSocket }] of this.#switches) {
-      const database = createOvsdbClient({ socketPath: databaseSocket });
+      const database = createOvsdbClient({ socketPath: databaseSocket, host: unixHost });
       try {
         const [answer] = await database.transact([select('Interface', [])], budget);
         const ports = (answer?.rows ?? []).filter((row) => row['type'] !== 'internal');

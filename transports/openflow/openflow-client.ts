@@ -21,13 +21,12 @@ import type { OpenFlow, OpenFlowEvent } from '../../protocols/ports/ovs.ts';
 import type { Abandon } from './modifications.ts';
 import { sendBundle, sendEach } from './modifications.ts';
 import { OpenFlowSession } from './openflow-session.ts';
-import { createUnixHost } from './unix-host.ts';
 
 export interface OpenFlowClientOptions {
   readonly socketPath: string;
   readonly limits?: Partial<LinkLimits & OpenFlowLimits>;
-  /** The default is this process: a unix socket and real time. */
-  readonly host?: StreamHost;
+  /** `unixHost`, outside of tests. */
+  readonly host: StreamHost;
 }
 
 export interface OpenFlowLimits {
@@ -62,7 +61,8 @@ class OpenFlowClient implements OpenFlow {
     this.#limits = { ...defaultLimits, ...limits };
     this.#link = new Link({
       name: `the switch at ${socketPath}`,
-      host: host ?? createUnixHost(socketPath),
+      socketPath,
+      host,
       limits: this.#limits,
       startSession: (stream) => this.#start(stream),
     });

@@ -21,15 +21,14 @@ import type { Ovsdb } from '../../protocols/ports/ovs.ts';
 import { OvsdbMonitor } from './ovsdb-monitor.ts';
 import { OvsdbSession } from './ovsdb-session.ts';
 import type { Answer } from './ovsdb-session.ts';
-import { createUnixHost } from './unix-host.ts';
 
 export interface OvsdbClientOptions {
   readonly socketPath: string;
   /** Default `Open_vSwitch`. */
   readonly database?: string;
   readonly limits?: Partial<LinkLimits & OvsdbLimits>;
-  /** The default is this process: a unix socket and real time. */
-  readonly host?: StreamHost;
+  /** `unixHost`, outside of tests. */
+  readonly host: StreamHost;
 }
 
 export interface OvsdbLimits {
@@ -66,7 +65,8 @@ class OvsdbClient implements Ovsdb {
     this.#limits = { ...defaultLimits, ...limits };
     this.#link = new Link({
       name: `the OVSDB server at ${socketPath}`,
-      host: host ?? createUnixHost(socketPath),
+      socketPath,
+      host,
       limits: this.#limits,
       startSession: (stream) => this.#start(stream),
     });

@@ -33,7 +33,6 @@ import type { VppFields } from '../../protocols/vpp/values.ts';
 import type { Abandon, AnswerLimits, Call, Details } from './answers.ts';
 import { sendDump, sendRequest, sendStream, tooLong } from './answers.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { createUnixHost } from './unix-host.ts';
 import { VppSession } from './vpp-session.ts';
 
 export interface VppClientOptions {
@@ -43,8 +42,8 @@ export interface VppClientOptions {
   /** Shown by VPP (`show api clients`). */
   readonly name?: string;
   readonly limits?: Partial<VppLimits>;
-  /** The default is this process: a unix socket and real time. */
-  readonly host?: StreamHost;
+  /** `unixHost`, outside of tests. */
+  readonly host: StreamHost;
 }
 
 export interface VppLimits extends LinkLimits, AnswerLimits {
@@ -70,7 +69,6 @@ type Start<Result> = (session: VppSession, outcome: CallOutcome<Result>) => Aban
 
 class VppClient implements Vpp {
   readonly #options: VppClientOptions;
-  readonly #host: StreamHost;
   readonly #limits: VppLimits;
   readonly #hop: string;
   readonly #listeners = new Set<(event: VppEvent) => void>();
@@ -84,12 +82,12 @@ class VppClient implements Vpp {
     const { socketPath, host, limits } = options;
     this.#options = options;
     this.#hop = `VPP at ${socketPath}`;
-    this.#host = host ?? createUnixHost(socketPath);
     this.#limits = { ...defaultLimits, ...limits };
     this.#subscriptions = new Subscriptions(this.#limits.subscriptionsMax);
     this.#link = new Link({
       name: this.#hop,
-      host: this.#host,
+      socketPath,
+      host,
       limits: this.#limits,
       startSession: (stream) => this.#start(stream),
     });
@@ -126,10 +124,11 @@ class VppClient implements Vpp {
   }
 
   stream: Vpp['stream'] = async (name, fields, budget) => {
-    const endMs = this.#host.clock.nowMs() + budget.timeoutMs;
+    const { clock } = this.#options.host;
+    const endMs = clock.nowMs() + budget.timeoutMs;
     const all: VppFields[] = [];
     for (let next = fields; ; ) {
-      const timeoutMs = Math.max(0, endMs - this.#host.clock.nowMs());
+      const timeoutMs = Math.max(0, endMs - clock.nowMs());
       const call = { name, fields: next, limits: this.#limits };
       const { details, reply } = await this.#call<Details>(
         { what: name, isRead: true },

@@ -4,19 +4,17 @@
 
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { NsmError } from '../../protocols/errors.ts';
-import type { StreamHost } from '../../protocols/ports/byte-stream.ts';
+import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { VppStatistics } from '../../protocols/ports/vpp.ts';
 import type { SegmentReader } from '../../protocols/vpp/statistics-segment.ts';
 import { createSegmentReader } from '../../protocols/vpp/statistics-segment.ts';
 import { connectSeqpacket, receiveFile } from './seqpacket-file.ts';
-import { createUnixHost } from './unix-host.ts';
 
 export interface VppStatisticsOptions {
   /** `statseg { socket-name ... }` of VPP: `/run/vpp/stats.sock`. */
   readonly socketPath: string;
-  /** The default is this process. */
-  readonly host?: Pick<StreamHost, 'clock' | 'listenForAbort'>;
+  readonly clock: Clock;
 }
 
 /** Nothing is opened before the first read. */
@@ -34,13 +32,11 @@ interface Opened {
 
 class Statistics implements VppStatistics {
   readonly #options: VppStatisticsOptions;
-  readonly #host: Pick<StreamHost, 'clock' | 'listenForAbort'>;
   #opened: Opened | undefined;
   #isClosed = false;
 
   constructor(options: VppStatisticsOptions) {
     this.#options = options;
-    this.#host = options.host ?? createUnixHost(options.socketPath);
   }
 
   read: VppStatistics['read'] = (names, budget) =>
@@ -96,17 +92,17 @@ class Statistics implements VppStatistics {
       if (signal?.aborted === true) throw this.#error('CANCELLED', what, 'cancelled');
       const result = look();
       if (result !== undefined) return result;
-      if (this.#host.clock.nowMs() >= endMs) {
+      if (this.#options.clock.nowMs() >= endMs) {
         throw this.#error('DEADLINE_EXCEEDED', what, `none in ${timeoutMs} ms`);
       }
       await new Promise<void>((resolve) => {
-        this.#host.clock.after(lookAgainAfterMs, resolve);
+        this.#options.clock.after(lookAgainAfterMs, resolve);
       });
     }
   }
 
   #patience(budget: Budget): Patience {
-    return { ...budget, endMs: this.#host.clock.nowMs() + budget.timeoutMs };
+    return { ...budget, endMs: this.#options.clock.nowMs() + budget.timeoutMs };
   }
 
   #closedError(): NsmError {

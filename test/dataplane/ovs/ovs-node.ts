@@ -12,6 +12,7 @@ import type { NetworkNamespace } from '../../../transports/netlink/network-names
 import { createOpenFlowClient } from '../../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../../transports/ovsdb/ovsdb-client.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import type { Sandbox } from '../../sandbox/namespaces.ts';
 import { type OvsSandbox, startOvs } from '../../sandbox/ovs.ts';
 
@@ -40,8 +41,8 @@ export async function ovsNode(
   const netlink = createNetlink({ namespace: namespace.url });
   const closes: (() => Promise<void>)[] = [];
   const driver = (): Dataplane => {
-    const database = createOvsdbClient({ socketPath: ovs.databaseSocket });
-    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge) });
+    const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
+    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
     const made = createOvsDataplane({
       ...owner,
       clock: systemClock,

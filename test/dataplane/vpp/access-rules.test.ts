@@ -9,6 +9,7 @@ import { accessRulesFromDocument } from '../../../protocols/nsm/access-rules-doc
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { transferOverTcp } from '../../../transports/netlink/tcp-transfer.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import { createSandbox, type Sandbox } from '../../sandbox/namespaces.ts';
@@ -90,7 +91,7 @@ describe.skipIf(reason !== undefined)(`access rules over VPP ${reason ?? ''}`, (
   test('are missed where somebody takes them away, and put back', async () => {
     const { dataplane } = node;
     await dataplane.ensure(wire(), budget);
-    const vpp = createVppClient({ socketPath: node.vpp.apiSocket });
+    const vpp = createVppClient({ socketPath: node.vpp.apiSocket, host: unixHost });
     try {
       const all = { sw_if_index: 0xffff_ffff };
       const lists = await vpp.dump('acl_interface_list_dump', all, budget);

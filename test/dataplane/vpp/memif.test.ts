@@ -14,6 +14,7 @@ import {
 import { vppPrefix } from '../../../protocols/vpp/vpp-address.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import { createSandbox, type Sandbox } from '../../sandbox/namespaces.ts';
@@ -45,7 +46,7 @@ describe.skipIf(reason !== undefined)(`memif over VPP ${reason ?? ''}`, () => {
   /** A workload with a VPP of its own that has this address at its end of a memif. */
   async function workload(role: number, address: string): Promise<NetworkNamespace> {
     const started = await startVppNode({ sandbox });
-    const vpp = createVppClient({ socketPath: started.vpp.apiSocket });
+    const vpp = createVppClient({ socketPath: started.vpp.apiSocket, host: unixHost });
     closes.push(async () => {
       await vpp.close();
       await started.close();

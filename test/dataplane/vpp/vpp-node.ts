@@ -13,6 +13,7 @@ import { systemClock } from '../../../transports/process/system-clock.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
 import { openTunnelKeys } from '../../../transports/tunnel-keys/tunnel-keys.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import type { Sandbox } from '../../sandbox/namespaces.ts';
 import { startVppNode } from '../../sandbox/vpp.ts';
 
@@ -39,8 +40,11 @@ export async function vppNode(
   const netlink = createNetlink({ namespace: namespace.url });
   const closes: (() => Promise<void>)[] = [];
   const driver = (): Dataplane => {
-    const client = createVppClient({ socketPath: vpp.apiSocket });
-    const statistics = createVppStatistics({ socketPath: vpp.statisticsSocket });
+    const client = createVppClient({ socketPath: vpp.apiSocket, host: unixHost });
+    const statistics = createVppStatistics({
+      socketPath: vpp.statisticsSocket,
+      clock: systemClock,
+    });
     const made = createVppDataplane({
       ...owner,
       ...options,

@@ -10,6 +10,7 @@ import { allOnes } from '../../../protocols/vpp/messages/enums.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { transferOverTcp } from '../../../transports/netlink/tcp-transfer.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import { openTap, type Tap } from '../../sandbox/mesh-tap.ts';
@@ -242,7 +243,7 @@ describe.skipIf(reason !== undefined)(`WireGuard over VPP ${reason ?? ''}`, () =
   test('is told to be damaged where somebody takes its peer, or its way, and mended', async () => {
     await connect();
     await carries();
-    const vpp = createVppClient({ socketPath: near.vpp.apiSocket });
+    const vpp = createVppClient({ socketPath: near.vpp.apiSocket, host: unixHost });
     try {
       const [known] = await vpp.dump('wireguard_peers_dump', { peer_index: allOnes }, budget);
       await vpp.request(

@@ -21,11 +21,12 @@ function setUp(limits: Partial<typeof defaultLinkLimits> = {}) {
   const log: string[] = [];
   const link = new Link({
     name: 'the peer',
+    socketPath: '/nowhere',
     limits: { ...defaultLinkLimits, ...limits },
     host: {
       clock,
       random: { integer: () => 0 },
-      openStream: (events) => {
+      openStream: (_, events) => {
         const peer: Peer = { events, isDestroyed: false, queuedBytes: 0 };
         peers.push(peer);
         return {

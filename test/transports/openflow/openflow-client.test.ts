@@ -10,6 +10,7 @@ import { createFrameSplitter } from '../../../protocols/ovs/openflow-frames.ts';
 import type { OpenFlow, OpenFlowEvent } from '../../../protocols/ports/ovs.ts';
 import type { OpenFlowClientOptions } from '../../../transports/openflow/openflow-client.ts';
 import { createOpenFlowClient } from '../../../transports/openflow/openflow-client.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import type { UnixPeer } from '../../sandbox/unix-peer.ts';
 import { startUnixPeer } from '../../sandbox/unix-peer.ts';
@@ -56,7 +57,7 @@ async function startSwitch(
 }
 
 function connect({ peer }: FakeSwitch, limits: OpenFlowClientOptions['limits'] = {}): OpenFlow {
-  const client = createOpenFlowClient({ socketPath: peer.path, limits });
+  const client = createOpenFlowClient({ socketPath: peer.path, host: unixHost, limits });
   open.push(client);
   return client;
 }

@@ -9,6 +9,7 @@ import { comment, select } from '../../../protocols/ovs/ovsdb-operations.ts';
 import type { Ovsdb, OvsdbEvent } from '../../../protocols/ports/ovs.ts';
 import type { OvsdbClientOptions } from '../../../transports/ovsdb/ovsdb-client.ts';
 import { createOvsdbClient } from '../../../transports/ovsdb/ovsdb-client.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import type { UnixPeer } from '../../sandbox/unix-peer.ts';
 import { startUnixPeer } from '../../sandbox/unix-peer.ts';
@@ -55,7 +56,7 @@ async function startServer(respond: Respond): Promise<FakeServer> {
 }
 
 function connect({ peer }: FakeServer, limits: OvsdbClientOptions['limits'] = {}): Ovsdb {
-  const client = createOvsdbClient({ socketPath: peer.path, limits });
+  const client = createOvsdbClient({ socketPath: peer.path, host: unixHost, limits });
   open.push(client);
   return client;
 }
@@ -205,7 +206,7 @@ test('a server without the database is named when a call gives up', async () => 
     });
   });
   open.push(peer);
-  const client = createOvsdbClient({ socketPath: peer.path, database: 'Other' });
+  const client = createOvsdbClient({ socketPath: peer.path, host: unixHost, database: 'Other' });
   open.push(client);
   await expect(client.transact([comment('x')], { timeoutMs: 200 })).rejects.toMatchObject({
     code: 'DEADLINE_EXCEEDED',

@@ -131,11 +131,11 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 export function recordingHost(host: StreamHost, api: ApiCatalog, frames: Frame[]): StreamHost {
   return {
     ...host,
-    openStream(events) {
+    openStream(socketPath, events) {
       const fromClient = createFrameSplitter();
       const fromVpp = createFrameSplitter();
       let isGreeted = false;
-      const stream: ByteStream = host.openStream({
+      const stream: ByteStream = host.openStream(socketPath, {
         ...events,
         onBytes(bytes) {
           for (const message of fromVpp.push(bytes)) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Vpp } from '../../../protocols/ports/vpp.ts';
 import type { VppFields } from '../../../protocols/vpp/values.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { loadApiFolder } from '../../../transports/vpp-api-client/api-folder.ts';
 import type { VppClientOptions } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
@@ -33,8 +34,11 @@ async function start(options: Omit<FakeVppOptions, 'modules'> = {}): Promise<Fak
   return fake;
 }
 
-function connect({ peer }: FakeVpp, options: Omit<VppClientOptions, 'socketPath'> = {}): Vpp {
-  const client = createVppClient({ socketPath: peer.path, ...options });
+function connect(
+  { peer }: FakeVpp,
+  options: Omit<VppClientOptions, 'socketPath' | 'host'> = {},
+): Vpp {
+  const client = createVppClient({ socketPath: peer.path, host: unixHost, ...options });
   open.push(client);
   return client;
 }

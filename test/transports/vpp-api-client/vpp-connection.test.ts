@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Vpp, VppEvent, VppSubscriptionEvent } from '../../../protocols/ports/vpp.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import type { VppClientOptions } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import type { ModuleJson } from '../../protocols/vpp/api-notation.ts';
@@ -34,7 +35,11 @@ async function start(options: Omit<FakeVppOptions, 'modules'> = {}): Promise<Fak
 }
 
 function connect({ peer }: FakeVpp, limits: VppClientOptions['limits'] = {}): Vpp {
-  const client = createVppClient({ socketPath: peer.path, limits: { ...quick, ...limits } });
+  const client = createVppClient({
+    socketPath: peer.path,
+    host: unixHost,
+    limits: { ...quick, ...limits },
+  });
   open.push(client);
   return client;
 }

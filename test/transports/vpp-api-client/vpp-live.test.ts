@@ -14,6 +14,8 @@ import { knownDumps, knownRequests } from '../../../protocols/vpp/messages/known
 import { sumOfThreads } from '../../../protocols/vpp/statistics-segment.ts';
 import type { VppFields } from '../../../protocols/vpp/values.ts';
 import { formatVppPrefix, vppAddress, vppPrefix } from '../../../protocols/vpp/vpp-address.ts';
+import { systemClock } from '../../../transports/process/system-clock.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { loadApiFolder } from '../../../transports/vpp-api-client/api-folder.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
@@ -33,8 +35,8 @@ describe.skipIf(reason !== undefined)('a real VPP', () => {
 
   beforeAll(async () => {
     vpp = await startVpp();
-    client = createVppClient({ socketPath: vpp.apiSocket, name: 'vwire-test' });
-    statistics = createVppStatistics({ socketPath: vpp.statisticsSocket });
+    client = createVppClient({ socketPath: vpp.apiSocket, host: unixHost, name: 'vwire-test' });
+    statistics = createVppStatistics({ socketPath: vpp.statisticsSocket, clock: systemClock });
     const { version } = await client.read('show_version', {}, budget);
     console.warn(`VPP ${version}`);
   });
@@ -63,7 +65,7 @@ describe.skipIf(reason !== undefined)('a real VPP', () => {
     'definitions from files serve as well as its own',
     async () => {
       const api = loadApiFolder(process.env['VWIRE_VPP_API_DIR'] ?? '');
-      const other = createVppClient({ socketPath: vpp.apiSocket, api });
+      const other = createVppClient({ socketPath: vpp.apiSocket, host: unixHost, api });
       expect(await other.dump('sw_interface_dump', {}, budget)).toEqual(
         await client.dump('sw_interface_dump', {}, budget),
       );
@@ -310,7 +312,7 @@ describe.skipIf(reason !== undefined)('a real VPP', () => {
     const descriptors = () => readdirSync('/proc/self/fd').length;
     const before = descriptors();
     for (let turn = 0; turn < 20; turn += 1) {
-      const other = createVppClient({ socketPath: vpp.apiSocket });
+      const other = createVppClient({ socketPath: vpp.apiSocket, host: unixHost });
       await other.read('control_ping', {}, budget);
       await other.close();
     }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createCatalog } from '../../../protocols/vpp/api-catalog.ts';
 import { createFrameSplitter, encodeFrame } from '../../../protocols/vpp/frames.ts';
-import { createUnixHost } from '../../../transports/vpp-api-client/unix-host.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { forwarderApi } from '../../protocols/vpp/known-apis.ts';
 import { startUnixPeer } from '../../sandbox/unix-peer.ts';
@@ -40,7 +40,7 @@ describe.each(files)('%s', (file) => {
         }
       });
     });
-    const client = createVppClient({ socketPath: peer.path, api });
+    const client = createVppClient({ socketPath: peer.path, host: unixHost, api });
     try {
       expect(await converse(client)).toEqual(recording.results);
     } finally {
@@ -53,9 +53,9 @@ describe.each(files)('%s', (file) => {
 test.skipIf(!isRecording)('a conversation is recorded', async () => {
   const vpp = await startVpp();
   const frames: Frame[] = [];
-  const asking = createVppClient({ socketPath: vpp.apiSocket });
-  const host = recordingHost(createUnixHost(vpp.apiSocket), api, frames);
-  const client = createVppClient({ socketPath: vpp.apiSocket, api, host });
+  const asking = createVppClient({ socketPath: vpp.apiSocket, host: unixHost });
+  const host = recordingHost(unixHost, api, frames);
+  const client = createVppClient({ socketPath: vpp.apiSocket, host, api });
   try {
     const { version } = await asking.read('show_version', {}, { timeoutMs: 20_000 });
     const results = await converse(client);

@@ -6,6 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, expect, test } from 'vitest';
 import type { VppStatistics } from '../../../protocols/ports/vpp.ts';
+import { systemClock } from '../../../transports/process/system-clock.ts';
 import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
 import { fakeSegment, headerAt, interfaceStatistics } from '../../protocols/vpp/fake-segment.ts';
 import { eventually } from '../../sandbox/eventually.ts';
@@ -23,7 +24,7 @@ function start(bytes = fakeSegment(interfaceStatistics)): {
   statistics: VppStatistics;
 } {
   const server = startStatisticsServer(bytes);
-  const statistics = createVppStatistics({ socketPath: server.path });
+  const statistics = createVppStatistics({ socketPath: server.path, clock: systemClock });
   open.push(server, statistics);
   return { server, statistics };
 }
@@ -86,12 +87,12 @@ test('a slow server is waited for up to the deadline, and until the call is canc
 
 test('no server, a server that gives nothing, too long a path, memory of another kind', async () => {
   const { server, statistics } = start(Buffer.from('something else entirely'));
-  const nobody = createVppStatistics({ socketPath: `${server.path}.nobody` });
+  const nobody = createVppStatistics({ socketPath: `${server.path}.nobody`, clock: systemClock });
   await expect(nobody.names(budget)).rejects.toMatchObject({
     code: 'UNAVAILABLE',
     details: { rule: 'connect', found: 'ENOENT' },
   });
-  const long = createVppStatistics({ socketPath: `/${'x'.repeat(107)}` });
+  const long = createVppStatistics({ socketPath: `/${'x'.repeat(107)}`, clock: systemClock });
   await expect(long.names(budget)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   server.isEmpty = true;
   await expect(statistics.names(budget)).rejects.toMatchObject({
@@ -121,14 +122,14 @@ test('nothing is left: no descriptor of readers that came and went, or were clos
   const descriptors = () => readdirSync('/proc/self/fd').length;
   const before = descriptors();
   for (let turn = 0; turn < 20; turn += 1) {
-    const statistics = createVppStatistics({ socketPath: server.path });
+    const statistics = createVppStatistics({ socketPath: server.path, clock: systemClock });
     const reads = await Promise.all([heartbeat(statistics), heartbeat(statistics)]);
     expect(reads).toHaveLength(2);
     statistics.close();
     await expect(statistics.names(budget)).rejects.toMatchObject({ details: { found: 'closed' } });
   }
   server.isSlow = true;
-  const waiting = createVppStatistics({ socketPath: server.path });
+  const waiting = createVppStatistics({ socketPath: server.path, clock: systemClock });
   const unanswered = waiting.names(budget).catch((error: unknown) => error);
   waiting.close();
   expect(await unanswered).toMatchObject({ code: 'UNAVAILABLE' });

@@ -1,4 +1,4 @@
-// The process that a client runs in: a unix stream socket, monotonic timers and jitter.
+// The process that the clients of local servers run in: unix stream sockets, monotonic timers and jitter.
 // Invariant: after `destroy` of a stream no event of it is reported, and its descriptor is closed.
 
 import { randomInt } from 'node:crypto';
@@ -7,25 +7,22 @@ import { connect } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import type { ByteStream, StreamEvents, StreamHost } from '../../protocols/ports/byte-stream.ts';
 
-/** `socketPath` is a path of at most 107 bytes, the limit of sockaddr_un. */
-export function createUnixHost(socketPath: string): StreamHost {
-  return {
-    clock: {
-      nowMs: () => performance.now(),
-      after: (delayMs, callback) => {
-        const handle = setTimeout(callback, delayMs);
-        return { cancel: () => clearTimeout(handle) };
-      },
+export const unixHost: StreamHost = {
+  clock: {
+    nowMs: () => performance.now(),
+    after: (delayMs, callback) => {
+      const handle = setTimeout(callback, delayMs);
+      return { cancel: () => clearTimeout(handle) };
     },
-    random: { integer: (exclusiveMax) => randomInt(exclusiveMax) },
-    openStream: (events) => openStream(socketPath, events),
-    listenForAbort: (signal, listener) => {
-      // One signal may stand for many calls; Node would warn of a leak from the eleventh on.
-      setMaxListeners(0, signal);
-      signal.addEventListener('abort', listener);
-    },
-  };
-}
+  },
+  random: { integer: (exclusiveMax) => randomInt(exclusiveMax) },
+  openStream,
+  listenForAbort: (signal, listener) => {
+    // One signal may stand for many calls; Node would warn of a leak from the eleventh on.
+    setMaxListeners(0, signal);
+    signal.addEventListener('abort', listener);
+  },
+};
 
 function openStream(path: string, events: StreamEvents): ByteStream {
   const socket = connect({ path });
