@@ -1,11 +1,12 @@
 // Makes an operation happen once, in order, although a bus may deliver it late or twice. One guard per listening
 // component. Per key it keeps the highest (incarnation, epoch) seen and refuses an older one; a repeated id is
 // answered from the pending or recorded answer. A key belongs to one sender (as a rule its connection id): the
-// incarnations of two senders cannot be compared. Bounded: beyond the bounds the entry unused for longest goes.
+// incarnations of two senders cannot be compared. Bounded: beyond the bounds the entries unused for longest go.
 
 import { NsmError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Operation } from '../ports/rpc.ts';
+import { LastUsed } from './last-used.ts';
 
 export interface OperationGuardOptions {
   readonly clock: Clock;
@@ -43,7 +44,7 @@ interface KeyEntry {
 
 interface AnswerEntry {
   readonly answer: Promise<unknown>;
-  settled: boolean;
+  /** Without end while it is executed. */
   keepUntilMs: number;
 }
 
@@ -60,19 +61,22 @@ const abandoned = Symbol('abandoned');
 class Guard implements OperationGuard {
   readonly #clock: Clock;
   readonly #keepKeyMs: number;
-  readonly #keysMax: number;
   readonly #keepAnswerMs: number;
-  readonly #answersMax: number;
-  // Both in order of last use, which a Map keeps when an entry is taken out and put back.
-  readonly #keys = new Map<string, KeyEntry>();
-  readonly #answers = new Map<string, AnswerEntry>();
+  readonly #keys: LastUsed<KeyEntry>;
+  readonly #answers: LastUsed<AnswerEntry>;
 
   constructor(options: OperationGuardOptions) {
     this.#clock = options.clock;
     this.#keepKeyMs = options.keepKeyMs ?? 600_000;
-    this.#keysMax = options.keysMax ?? 100_000;
     this.#keepAnswerMs = options.keepAnswerMs ?? 60_000;
-    this.#answersMax = options.answersMax ?? answersMaxDefault;
+    this.#keys = new LastUsed({
+      keepMs: this.#keepKeyMs,
+      entriesMax: options.keysMax ?? 100_000,
+    });
+    this.#answers = new LastUsed({
+      keepMs: this.#keepAnswerMs,
+      entriesMax: options.answersMax ?? answersMaxDefault,
+    });
   }
 
   get keyCount(): number {
@@ -91,8 +95,10 @@ class Guard implements OperationGuard {
   ): Promise<Answer> {
     const answerName = `${scope} ${operation.id}`;
     for (;;) {
-      this.#forgetOld();
-      const recorded = this.#answers.get(answerName);
+      const nowMs = this.#clock.nowMs();
+      this.#keys.forgetOld(nowMs);
+      this.#answers.forgetOld(nowMs);
+      const recorded = this.#answers.get(answerName, nowMs);
       if (recorded === undefined) break;
       try {
         return (await recorded.answer) as Answer;
@@ -110,17 +116,16 @@ class Guard implements OperationGuard {
   }
 
   #admit(name: string, operation: Operation): KeyEntry {
-    const seen = this.#keys.get(name);
+    const nowMs = this.#clock.nowMs();
+    const seen = this.#keys.get(name, nowMs);
     if (seen !== undefined) refuseOld(seen, operation);
-    const keepUntilMs = this.#clock.nowMs() + this.#keepKeyMs;
     const entry: KeyEntry = {
       incarnation: operation.incarnation,
       epoch: operation.epoch,
       lastId: operation.id,
-      keepUntilMs,
+      keepUntilMs: nowMs + this.#keepKeyMs,
     };
-    this.#keys.delete(name);
-    this.#keys.set(name, entry);
+    this.#keys.put(name, entry);
     return entry;
   }
 
@@ -138,8 +143,8 @@ class Guard implements OperationGuard {
     );
     // A duplicate may never come, so a failure here is not an unhandled one.
     shared.catch(() => {});
-    const entry: AnswerEntry = { answer: shared, settled: false, keepUntilMs: Infinity };
-    this.#answers.set(name, entry);
+    const entry: AnswerEntry = { answer: shared, keepUntilMs: Infinity };
+    this.#answers.put(name, entry);
     try {
       const answer = await running;
       this.#record(name, entry);
@@ -152,25 +157,10 @@ class Guard implements OperationGuard {
   }
 
   #record(name: string, entry: AnswerEntry): void {
-    if (this.#answers.get(name) !== entry) return;
-    entry.settled = true;
-    entry.keepUntilMs = this.#clock.nowMs() + this.#keepAnswerMs;
-    this.#answers.delete(name);
-    this.#answers.set(name, entry);
-  }
-
-  #forgetOld(): void {
     const nowMs = this.#clock.nowMs();
-    for (const [name, entry] of this.#keys) {
-      if (entry.keepUntilMs > nowMs && this.#keys.size <= this.#keysMax) break;
-      this.#keys.delete(name);
-    }
-    for (const [name, entry] of this.#answers) {
-      if (this.#answers.size <= this.#answersMax && (!entry.settled || entry.keepUntilMs > nowMs)) {
-        break;
-      }
-      this.#answers.delete(name);
-    }
+    if (this.#answers.get(name, nowMs) !== entry) return;
+    entry.keepUntilMs = nowMs + this.#keepAnswerMs;
+    this.#answers.put(name, entry);
   }
 }
 
