@@ -5,6 +5,7 @@
 import { createCipheriv, createDecipheriv, diffieHellman, hkdfSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Peer } from '../../protocols/ports/rpc.ts';
+import { ReplayWindow } from './replay-window.ts';
 
 /** A key of this process, for the life of one SVID. Never log it. */
 export interface OwnKey {
@@ -37,8 +38,6 @@ export interface Route {
 const cipherName = 'aes-256-gcm';
 const nonceBytes = 12;
 const tagBytes = 16;
-/** Messages that may overtake another on its way and still be taken. */
-const windowSize = 1024;
 
 export class Session {
   readonly own: OwnKey;
@@ -47,9 +46,7 @@ export class Session {
   readonly peer: Party['peer'];
   readonly #sendKey: Buffer;
   readonly #receiveKey: Buffer;
-  #highest = 0;
-  /** The count that was last taken, by its remainder. */
-  #taken: Float64Array | undefined;
+  readonly #window = new ReplayWindow();
 
   constructor(own: OwnKey, party: Party) {
     this.own = own;
@@ -76,29 +73,18 @@ export class Session {
 
   /** Undefined for a message that the party did not make for this route, and for one that was opened before. */
   open({ subject, reply }: Route, count: number, body: Uint8Array): Uint8Array | undefined {
-    if (body.length < tagBytes || this.#isTaken(count)) return undefined;
+    if (body.length < tagBytes || this.#window.isTaken(count)) return undefined;
     const decipher = createDecipheriv(cipherName, this.#receiveKey, nonceOf(count));
     decipher.setAAD(boundTo(subject, reply));
     decipher.setAuthTag(body.subarray(body.length - tagBytes));
     try {
       const start = decipher.update(body.subarray(0, body.length - tagBytes));
       const opened = Buffer.concat([start, decipher.final()]);
-      this.#take(count);
+      this.#window.take(count);
       return opened;
     } catch {
       return undefined;
     }
-  }
-
-  #isTaken(count: number): boolean {
-    if (count <= this.#highest - windowSize) return true;
-    return this.#taken?.[count % windowSize] === count;
-  }
-
-  #take(count: number): void {
-    this.#taken ??= new Float64Array(windowSize);
-    this.#taken[count % windowSize] = count;
-    this.#highest = Math.max(this.#highest, count);
   }
 }
 
