@@ -84,7 +84,6 @@ class OvsDataplane implements Dataplane {
     this.#suspicion = createSuspicion({
       owner: options,
       locks: this.#locks,
-      rows,
       inspect: (id) => this.#inspectLocked(id, restoreBudget),
       publish: (event) => this.#publish(event),
     });

@@ -1,42 +1,34 @@
-// From what others do to VPP to news about wires: a change that this driver did not make makes a wire suspect, and only
-// what a look confirms is told. VPP tells of interfaces that go or are set down, and of cross connects nothing: those
-// are looked at once a second.
-// Invariants: at most one look per wire waits; a wire is told to be damaged once, until it is ensured; one that the driver
-// has removed, or never knew, is no news.
+// Which wires are suspect by what is changed in VPP. It tells of interfaces that go or are set down, and of cross
+// connects nothing: those are looked at once a second.
 
 import type { Clock, Timer } from '../../protocols/ports/clock.ts';
-import type { Budget, DataplaneEvent } from '../../protocols/ports/dataplane.ts';
+import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
-import type { WireLocks } from '../../protocols/wire-locks.ts';
 import type { EndsEvent } from '../../protocols/ports/wire-ends.ts';
+import type { SuspectWiresSetup } from '../../protocols/suspect-wires.ts';
+import { SuspectWires } from '../../protocols/suspect-wires.ts';
 import type { Inventory } from './inventory.ts';
 import type { MemifWatch } from './memif-watch.ts';
 import type { Trunks } from './trunks.ts';
 
-export interface SuspicionSetup {
+export interface SuspicionSetup extends SuspectWiresSetup {
   readonly vpp: Vpp;
   readonly clock: Clock;
-  readonly locks: WireLocks;
   readonly inventory: Inventory;
   readonly trunks: Pick<Trunks, 'mend'>;
   readonly memifs: MemifWatch;
-  /** The wire's lock is held. */
-  readonly inspect: (id: string) => Promise<readonly string[]>;
-  readonly publish: (event: DataplaneEvent) => void;
 }
 
 const lookAgainAfterMs = 1_000;
 const lookBudget: Budget = { timeoutMs: 5_000 };
 
-export class Suspicion {
+export class Suspicion extends SuspectWires {
   readonly #setup: SuspicionSetup;
-  readonly #known = new Set<string>();
-  readonly #told = new Set<string>();
-  readonly #waiting = new Set<string>();
   #timer: Timer | undefined;
   #stop: (() => void) | undefined;
 
   constructor(setup: SuspicionSetup) {
+    super(setup);
     this.#setup = setup;
   }
 
@@ -62,49 +54,22 @@ export class Suspicion {
     this.#timer = this.#stop = undefined;
   }
 
-  ensured(id: string): void {
-    this.#known.add(id);
-    this.#told.delete(id);
-  }
-
-  listed(id: string, isComplete: boolean): void {
-    this.#known.add(id);
-    if (isComplete) this.#told.delete(id);
-  }
-
-  forget(id: string): void {
-    this.#known.delete(id);
-    this.#told.delete(id);
-  }
-
   /** VPP may have lost all of these wires. */
   allBut(others: { has(id: string): boolean }): void {
-    for (const id of this.#known) if (!others.has(id)) this.suspect(id);
+    for (const id of this.known) if (!others.has(id)) this.suspect(id);
   }
 
   /** News of the kernel's part. */
   told(event: EndsEvent): void {
     if (event.kind === 'changed') this.suspect(event.wireId);
-    else if (event.kind === 'damaged') this.#tell(event.wireId, event);
+    else if (event.kind === 'damaged') this.tell(event.wireId, event);
     else this.#setup.publish(event);
   }
 
-  suspect(id: string): void {
-    if (this.#waiting.has(id) || !this.#known.has(id)) return;
-    this.#waiting.add(id);
-    const look = this.#setup.locks.hold([id], () => {
-      this.#waiting.delete(id);
-      return this.#lookAt(id);
-    });
-    // What cannot be looked at now is found by the next operation, or the next pass over all.
-    look.catch(() => {});
-  }
-
-  /** What is changed under a wire's lock its holder has changed. A trunk is looked at once a second. */
+  /** A trunk is looked at once a second. */
   #interfaceChanged(index: number): void {
-    const { inventory, locks } = this.#setup;
-    const id = inventory.at(index)?.tag?.wireId;
-    if (id !== undefined && !locks.isHeld(id)) this.suspect(id);
+    const id = this.#setup.inventory.at(index)?.tag?.wireId;
+    if (id !== undefined) this.changed(id);
   }
 
   #lookLater(): void {
@@ -116,7 +81,7 @@ export class Suspicion {
   }
 
   async #lookAtJoints(): Promise<void> {
-    if (this.#known.size === 0) return;
+    if (this.known.size === 0) return;
     const { inventory, trunks, memifs } = this.#setup;
     memifs.look();
     try {
@@ -127,17 +92,5 @@ export class Suspicion {
     } catch {
       // VPP is away; when it is back everything is looked at.
     }
-  }
-
-  async #lookAt(id: string): Promise<void> {
-    const found = await this.#setup.inspect(id);
-    if (found.length === 0 || !this.#known.has(id)) return;
-    this.#tell(id, { kind: 'damaged', wireId: id, found });
-  }
-
-  #tell(id: string, event: DataplaneEvent): void {
-    if (this.#told.has(id)) return;
-    this.#told.add(id);
-    this.#setup.publish(event);
   }
 }
