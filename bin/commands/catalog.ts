@@ -74,10 +74,11 @@ const roles: readonly CatalogRow[] = [
     'NSM_REGISTRY_URL=tcp://127.0.0.1:5002 vwire nsmgr',
     'run a manager that uses that registry',
   ]),
-  role('forwarder', 'builds the wires in the kernel; needs CAP_NET_ADMIN and CAP_SYS_ADMIN', [
-    'NSM_TUNNEL_IP=10.0.0.1 vwire forwarder',
-    'run a forwarder whose tunnels start at 10.0.0.1',
-  ]),
+  role(
+    'forwarder',
+    'builds the wires, in the kernel, Open vSwitch or VPP; needs CAP_NET_ADMIN and CAP_SYS_ADMIN',
+    ['NSM_TUNNEL_IP=10.0.0.1 vwire forwarder', 'run a forwarder whose tunnels start at 10.0.0.1'],
+  ),
   role(
     'nse',
     'Endpoint that answers pings (icmp-responder), or passes on to the next (passthrough)',
