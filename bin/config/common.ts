@@ -1,16 +1,33 @@
 // Variables that every role knows: the reference's common ones and vwire's own. Defaults of `NSM_*` are those of the
 // reference.
 
-import { boolean, duration, logLevel, oneOf, text, texts, natsServerUrl } from './kinds.ts';
+import {
+  boolean,
+  duration,
+  logLevel,
+  oneOf,
+  registryPolicies,
+  text,
+  texts,
+  natsServerUrl,
+} from './kinds.ts';
 import { optionalVariable, variable } from './variables.ts';
 
 export const connectToDefault = 'unix:///var/lib/networkservicemesh/nsm.io.sock';
 
-/** Where the reference's images keep their authorization policies. */
-export const serverPolicies =
-  'etc/nsm/opa/common/.*.rego,etc/nsm/opa/registry/.*.rego,etc/nsm/opa/server/.*.rego';
-export const clientPolicies =
-  'etc/nsm/opa/common/.*.rego,etc/nsm/opa/registry/.*.rego,etc/nsm/opa/client/.*.rego';
+// The defaults are where the reference's images keep their authorization policies.
+export const registryServerPolicies = variable(
+  'NSM_REGISTRY_SERVER_POLICIES',
+  registryPolicies,
+  'etc/nsm/opa/common/.*.rego,etc/nsm/opa/registry/.*.rego,etc/nsm/opa/server/.*.rego',
+  'rules of the reference that registry calls must hold to; empty: none of them',
+);
+export const registryClientPolicies = variable(
+  'NSM_REGISTRY_CLIENT_POLICIES',
+  registryPolicies,
+  'etc/nsm/opa/common/.*.rego,etc/nsm/opa/registry/.*.rego,etc/nsm/opa/client/.*.rego',
+  'read, and refused where it names no rule; answers of a registry are not judged',
+);
 
 export const maxTokenLifetime = variable(
   'NSM_MAX_TOKEN_LIFETIME',

@@ -32,7 +32,6 @@ import {
 import {
   callToken,
   componentSubject,
-  decodeToken,
   methodSuffix,
   parseBusUrl,
 } from '../../protocols/messages/subjects.ts';
@@ -44,13 +43,15 @@ import type {
   ServedService,
 } from '../../protocols/ports/rpc.ts';
 import type { OnRefused } from '../../protocols/ports/refusal.ts';
-import {
-  asLibraryHeaders,
-  encodeHeaderBlock,
-  readHeaderBlock,
-  userHeaders,
-} from './header-block.ts';
+import { readHeaderBlock, userHeaders } from './header-block.ts';
 import type { BusSubscription } from './lasting-subscriptions.ts';
+import {
+  forgedSeal,
+  notACall,
+  readableSuffix,
+  tooNew,
+  unknownStream,
+} from './listener-refusals.ts';
 import type { NatsBus } from './nats-bus.ts';
 import type { BusSeals } from './bus-seals.ts';
 import type { Session } from './bus-session.ts';
@@ -66,6 +67,7 @@ import type {
 import { decodeRequest } from './nats-served-call.ts';
 import { serveBusStream } from './nats-served-stream.ts';
 import { serveBusUnary } from './nats-served-unary.ts';
+import { refuseSecond } from './one-listener.ts';
 import { StreamTicker } from './stream-ticker.ts';
 
 export interface NatsListenerOptions {
@@ -95,11 +97,6 @@ export function createNatsListener(bus: NatsBus, options: NatsListenerOptions = 
 
 /** How long `listen` waits for the server to have taken the subscription, so that no call meets nobody. */
 const subscribeTimeoutMs = 5000;
-
-/** A predecessor that has just ended may take the server a moment to forget. */
-const predecessorMs = 1000;
-const probeTimeoutMs = 500;
-const probePauseMs = 50;
 
 class Host implements BusHost {
   readonly bus: NatsBus;
@@ -139,7 +136,7 @@ class Host implements BusHost {
 
   async start(): Promise<void> {
     await this.bus.ready(subscribeTimeoutMs);
-    await this.#refuseSecond();
+    await refuseSecond(this.bus, this.#url, this.#instance);
     this.#subscription = this.bus.subscribe(`${this.#subject}.>`, {
       // While a connection replaces another, both are there, and one gets each message.
       queue: this.#instance,
@@ -197,38 +194,6 @@ class Host implements BusHost {
     else {
       const { headers, body } = this.#seals.seal(session, { subject, reply: '' }, message);
       this.bus.publish(subject, { headers: { ...greeting, ...headers }, body });
-    }
-  }
-
-  /** Two processes under one name would both execute every call, so the second one does not start. */
-  async #refuseSecond(): Promise<void> {
-    const { connection, clock } = this.bus;
-    const giveUpAtMs = clock.nowMs() + predecessorMs;
-    const line = encodeFrame({ kind: 'beat', count: 0, instance: this.#instance, sentAt: 0 });
-    const headers = asLibraryHeaders(encodeHeaderBlock({ [frameHeader]: line }));
-    // An answer to a beat of a stream that is not open shows that somebody serves the name; no responders and
-    // silence show that nobody does.
-    const isServed = (): Promise<boolean> =>
-      connection
-        .request(`${this.#subject}.${callToken}.probe`, noBody, {
-          timeout: probeTimeoutMs,
-          headers,
-        })
-        .then(
-          () => true,
-          () => false,
-        );
-    while (await isServed()) {
-      if (clock.nowMs() < giveUpAtMs) {
-        await new Promise<void>((resolve) => clock.after(probePauseMs, resolve));
-        continue;
-      }
-      throw new NsmError('ALREADY_EXISTS', 'another process serves this component', {
-        rule: 'component-name',
-        expected: 'one process per component',
-        found: this.#url,
-        remedy: 'end the other process or give this one another name',
-      });
     }
   }
 
@@ -374,44 +339,4 @@ function readOperation(line: string | undefined): Operation | undefined {
   const operation = decodeOperation(line);
   if (operation === undefined) throw notACall(operationHeader, line);
   return operation;
-}
-
-function forgedSeal(subject: string): NsmError {
-  return new NsmError('UNAUTHENTICATED', 'the sender has not made this message', {
-    rule: 'bus-seal',
-    expected: 'a message as its sender sealed it, once, for this subject and its reply subject',
-    found: `another one, or the same again, on ${readableSuffix(subject)}`,
-  });
-}
-
-function notACall(header: string, found: string | undefined): NsmError {
-  return new NsmError('INVALID_ARGUMENT', 'the message is no call', {
-    rule: header,
-    expected: `a well-formed header ${header}`,
-    found: found === undefined ? 'none' : JSON.stringify(found.slice(0, 200)),
-  });
-}
-
-function tooNew(version: number | undefined): NsmError {
-  return new NsmError('FAILED_PRECONDITION', 'the call was made by a newer version', {
-    rule: callHeader,
-    expected: `version ${formats.callEnvelope} or older`,
-    found: `version ${version}`,
-    remedy: 'start the newer component again, so that it asks anew which version is read here',
-  });
-}
-
-function unknownStream(): NsmError {
-  return new NsmError('UNAVAILABLE', 'the stream is not open here', {
-    rule: 'stream',
-    remedy: 'open the stream again and resync',
-  });
-}
-
-function readableSuffix(suffix: string): string {
-  return suffix
-    .slice(0, 200)
-    .split('.')
-    .map((token) => decodeToken(token) ?? token)
-    .join('/');
 }

@@ -5,7 +5,7 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import type { Readable } from 'node:stream';
 
@@ -21,6 +21,15 @@ export interface GuardedProgram {
   readonly hasEnded: boolean;
   /** With SIGKILL and SIGTERM it resolves once the process is gone. */
   signal(signal: NodeJS.Signals): Promise<void>;
+}
+
+export function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const startTimeoutMs = 10_000;

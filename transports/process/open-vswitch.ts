@@ -6,7 +6,13 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
-import { favour, type GuardedProgram, type Spawn, startGuarded } from './guarded-program.ts';
+import {
+  favour,
+  type GuardedProgram,
+  isExecutable,
+  type Spawn,
+  startGuarded,
+} from './guarded-program.ts';
 
 export interface OvsPrograms {
   readonly ovsdbTool: string;
@@ -78,15 +84,6 @@ export function whyNoTap(): string | undefined {
     return undefined;
   } catch {
     return '/dev/net/tun cannot be read and written, so a bridge cannot be made';
-  }
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }
 

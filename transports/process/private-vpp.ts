@@ -2,19 +2,16 @@
 // nothing installed. Its life is its own: whoever programs it may come and go.
 // Invariant: it ends, by force if it must, when whoever started it ends, however that ends.
 
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { NsmError } from '../../protocols/errors.ts';
-import { favour, type GuardedProgram, type Spawn, startGuarded } from './guarded-program.ts';
+import {
+  favour,
+  type GuardedProgram,
+  isExecutable,
+  type Spawn,
+  startGuarded,
+} from './guarded-program.ts';
 
 export interface VppPrograms {
   readonly vpp: string;
@@ -69,15 +66,6 @@ function pluginFolderOf(vpp: string): string | undefined {
   return [library, ...readdirSync(library).map((name) => join(library, name))]
     .map((folder) => join(folder, 'vpp_plugins'))
     .find((folder) => existsSync(folder));
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Nothing runs yet. */

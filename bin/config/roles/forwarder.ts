@@ -2,7 +2,7 @@
 // forwarder-ovs that have a meaning there. The others are accepted silently, so that a manifest written for either works
 // unchanged.
 
-import { clientPolicies, commonVariables, expiry, maxTokenLifetime } from '../common.ts';
+import { registryClientPolicies, commonVariables, expiry, maxTokenLifetime } from '../common.ts';
 import {
   duration,
   integer,
@@ -11,7 +11,6 @@ import {
   mechanismTypes,
   oneOf,
   portRange,
-  registryPolicies,
   text,
   url,
 } from '../kinds.ts';
@@ -40,12 +39,7 @@ export const forwarderVariables = {
   listenOn: variable('NSM_LISTEN_ON', url, 'unix:///listen.on.socket', 'where it serves'),
   maxTokenLifetimeMs: maxTokenLifetime,
   expiry,
-  registryClientPolicies: variable(
-    'NSM_REGISTRY_CLIENT_POLICIES',
-    registryPolicies,
-    clientPolicies,
-    'read, and refused where it names no rule; answers of a registry are not judged',
-  ),
+  registryClientPolicies,
   dialTimeoutMs: variable('NSM_DIAL_TIMEOUT', duration, '750ms', 'time to reach the next hop'),
   tunnelIp: optionalVariable(
     'NSM_TUNNEL_IP',

@@ -1,7 +1,7 @@
 // Configuration of the icmp-responder Endpoint, with the reference's names and defaults.
 
 import {
-  clientPolicies,
+  registryClientPolicies,
   commonVariables,
   connectToDefault,
   expiry,
@@ -15,7 +15,6 @@ import {
   labels,
   oneOf,
   text,
-  registryPolicies,
   texts,
   url,
 } from '../kinds.ts';
@@ -27,12 +26,7 @@ export const nseVariables = {
   connectTo: variable('NSM_CONNECT_TO', url, connectToDefault, 'the manager of its node'),
   maxTokenLifetimeMs: maxTokenLifetime,
   expiry,
-  registryClientPolicies: variable(
-    'NSM_REGISTRY_CLIENT_POLICIES',
-    registryPolicies,
-    clientPolicies,
-    'read, and refused where it names no rule; answers of a registry are not judged',
-  ),
+  registryClientPolicies,
   ipamPolicy: variable(
     'NSM_IPAM_POLICY',
     oneOf('polite', 'strict'),

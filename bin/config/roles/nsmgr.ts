@@ -2,14 +2,14 @@
 
 import { forwarderPolicies } from '../../../actors/manager/forwarder-order.ts';
 import {
-  clientPolicies,
+  registryClientPolicies,
   commonVariables,
   connectToDefault,
   expiry,
   maxTokenLifetime,
-  serverPolicies,
+  registryServerPolicies,
 } from '../common.ts';
-import { duration, durationBetween, oneOf, registryPolicies, text, url, urls } from '../kinds.ts';
+import { duration, durationBetween, oneOf, text, url, urls } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const nsmgrVariables = {
@@ -28,18 +28,8 @@ export const nsmgrVariables = {
   ),
   maxTokenLifetimeMs: maxTokenLifetime,
   expiry,
-  registryServerPolicies: variable(
-    'NSM_REGISTRY_SERVER_POLICIES',
-    registryPolicies,
-    serverPolicies,
-    'rules of the reference that registry calls must hold to; empty: none of them',
-  ),
-  registryClientPolicies: variable(
-    'NSM_REGISTRY_CLIENT_POLICIES',
-    registryPolicies,
-    clientPolicies,
-    'read, and refused where it names no rule; answers of a registry are not judged',
-  ),
+  registryServerPolicies,
+  registryClientPolicies,
   dialTimeoutMs: variable('NSM_DIAL_TIMEOUT', duration, '750ms', 'time to reach the next hop'),
   forwarderNetworkServiceName: variable(
     'NSM_FORWARDER_NETWORK_SERVICE_NAME',

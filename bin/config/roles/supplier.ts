@@ -1,19 +1,19 @@
 // Configuration of the supplier, with the names and defaults of the reference's nse-supplier-k8s where it has them.
 
-import { clientPolicies, commonVariables, connectToDefault, maxTokenLifetime } from '../common.ts';
-import { integer, labels, oneOf, registryPolicies, text, url } from '../kinds.ts';
+import {
+  registryClientPolicies,
+  commonVariables,
+  connectToDefault,
+  maxTokenLifetime,
+} from '../common.ts';
+import { integer, labels, oneOf, text, url } from '../kinds.ts';
 import { type ConfigOf, variable } from '../variables.ts';
 
 export const supplierVariables = {
   name: variable('NSM_NAME', text, 'nse-supplier-k8s', 'name of the supplier'),
   connectTo: variable('NSM_CONNECT_TO', url, connectToDefault, 'the manager of its node'),
   maxTokenLifetimeMs: maxTokenLifetime,
-  registryClientPolicies: variable(
-    'NSM_REGISTRY_CLIENT_POLICIES',
-    registryPolicies,
-    clientPolicies,
-    'read, and refused where it names no rule; answers of a registry are not judged',
-  ),
+  registryClientPolicies,
   serviceName: variable(
     'NSM_SERVICE_NAME',
     text,
