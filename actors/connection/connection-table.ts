@@ -104,6 +104,9 @@ function encodeIntent(intent: Intent, bootId: string): Uint8Array {
   const memory: Record<string, string> = {};
   if (intent.memory.nextUrl !== undefined) memory['nextUrl'] = intent.memory.nextUrl;
   if (intent.memory.nextName !== undefined) memory['nextName'] = intent.memory.nextName;
+  const { client, endpoint } = intent.memory.namespaces ?? {};
+  if (client !== undefined) memory['clientNamespace'] = client;
+  if (endpoint !== undefined) memory['endpointNamespace'] = endpoint;
   const record = create(ConnectionRecordSchema, {
     version: formats.connectionRecord,
     memory,
@@ -177,7 +180,7 @@ function intentFromRecord(
   connection: Connection,
   setup: ConnectionTableSetup,
 ): Intent {
-  const { nextUrl, nextName } = record.memory;
+  const { nextUrl, nextName, clientNamespace, endpointNamespace } = record.memory;
   const { leaving: left } = record;
   const keeping = keepingOf(record);
   const sameBoot = record.bootId === setup.bootId;
@@ -187,6 +190,7 @@ function intentFromRecord(
     memory: {
       ...(nextUrl === undefined ? {} : { nextUrl }),
       ...(nextName === undefined ? {} : { nextName }),
+      ...namespacesOf(clientNamespace, endpointNamespace),
       ...(record.onwardMechanism === undefined ? {} : { onwardMechanism: record.onwardMechanism }),
       ...(left?.connection === undefined
         ? {}
@@ -195,5 +199,15 @@ function intentFromRecord(
     closeAtMs: sameBoot ? Number(record.closeAtMs) : setup.clock.nowMs() + setup.lifetimeMsMax,
     ...(keeping && { keeping }),
     established: record.established,
+  };
+}
+
+function namespacesOf(client: string | undefined, endpoint: string | undefined) {
+  if (client === undefined && endpoint === undefined) return {};
+  return {
+    namespaces: {
+      ...(client === undefined ? {} : { client }),
+      ...(endpoint === undefined ? {} : { endpoint }),
+    },
   };
 }

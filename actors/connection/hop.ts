@@ -36,8 +36,16 @@ export interface HopMemory {
   readonly nextName?: string;
   /** The mechanism agreed with the next hop, where it is not the caller's. */
   readonly onwardMechanism?: Mechanism;
+  /** In whose namespaces interfaces were made. Absent where this hop makes none, or cannot tell. */
+  readonly namespaces?: NamespaceIdentities;
   /** While a reselect is under way: whom the next life has to leave, should this one be killed. */
   readonly leaving?: LeftHop;
+}
+
+/** As `Namespaces.identityOf`, of the workload at each end of a wire. */
+export interface NamespaceIdentities {
+  readonly client?: string;
+  readonly endpoint?: string;
 }
 
 /** A hop that may hold a connection which leads past it. */

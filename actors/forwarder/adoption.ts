@@ -13,6 +13,7 @@ import type { Log } from '../../protocols/ports/log.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import type { ConnectionTable, Intent } from '../connection/connection-table.ts';
 import type { HopMemory } from '../connection/hop.ts';
+import { type Completion, notHeldRule } from './completion.ts';
 import type { Quarantine } from './quarantine.ts';
 import { ownKeyName } from './tunnel-ends.ts';
 import type { TunnelPorts } from './tunnel-ports.ts';
@@ -23,6 +24,7 @@ export interface AdoptionSetup {
   readonly name: string;
   readonly table: ConnectionTable;
   readonly dataplane: Dataplane;
+  readonly completion: Pick<Completion, 'complete'>;
   readonly vnis: VniTable;
   readonly tunnelPorts: TunnelPorts;
   /** Absent where the data plane makes no tunnels that need any. */
@@ -36,12 +38,16 @@ export interface AdoptionSetup {
   readonly keepsExpired: boolean;
 }
 
+export interface Adopted {
+  /** To be taken up: established connections, and those that are still to be closed behind this hop. */
+  readonly intents: readonly Intent[];
+  /** Ids of those established whose wires are not whole yet. */
+  readonly incomplete: readonly string[];
+}
+
 export interface Adoption {
-  /**
-   * Once every wire has been seen to, with what is to be taken up: established connections, and those that are still to
-   * be closed behind this hop. Until then no Request may reach them. Never rejects.
-   */
-  readonly finished: Promise<readonly Intent[]>;
+  /** Once every wire has been seen to; until then no Request may reach one. Never rejects. */
+  readonly finished: Promise<Adopted>;
   /** Leaves the rest as it is. */
   close(): void;
 }
@@ -65,22 +71,25 @@ async function settleAll(
   setup: AdoptionSetup,
   intents: readonly Intent[],
   signal: AbortSignal,
-): Promise<readonly Intent[]> {
+): Promise<Adopted> {
   const { clock, log, table, keepsExpired } = setup;
   const over: Intent[] = [];
+  const incomplete: string[] = [];
   const queue = intents.values();
   const work = async (): Promise<void> => {
     for (const intent of queue) {
       if (signal.aborted) return;
       const mayLive = keepsExpired || intent.closeAtMs > clock.nowMs();
-      if (mayLive && intent.established && (await isAdopted(setup, intent, signal))) continue;
-      over.push(intent);
+      const state =
+        mayLive && intent.established ? await adopt(setup, intent, signal) : 'of no use';
+      if (state === 'of no use') over.push(intent);
+      if (state === 'incomplete') incomplete.push(intent.connection.id);
     }
   };
   await Promise.all(Array.from({ length: parallelMax }, work));
   if (over.length > 0) await removeOver(setup, over);
   log.info('adopted', { wires: intents.length - over.length, removed: over.length });
-  return [...table.all()];
+  return { intents: [...table.all()], incomplete };
 }
 
 async function removeOver(setup: AdoptionSetup, over: readonly Intent[]): Promise<void> {
@@ -124,20 +133,21 @@ function policyNamespaces(over: readonly Intent[]): ReadonlyMap<string, string> 
 }
 
 /**
- * Another forwarder has taken the wire over, or a namespace is gone. Where it is only the Endpoint's, the client keeps its
- * interface, finds another Endpoint and has the wire led there.
+ * Another forwarder has taken the wire over, its manager has closed it meanwhile, or a namespace is gone. Where it is only the
+ * Endpoint's, the client keeps its interface, finds another Endpoint and has the wire led there.
  */
 function isOfNoUse({ mechanism }: Connection, { code, details }: NsmError): boolean {
   if (details.rule === takenOverRule) return true;
+  if (details.rule === notHeldRule) return code === 'NOT_FOUND';
   const holdsClient = isWorkloadEnd(mechanism);
   return code === 'NOT_FOUND' && !(holdsClient && details.rule === namespaceRules.endpoint);
 }
 
-async function isAdopted(
+async function adopt(
   setup: AdoptionSetup,
   intent: Intent,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<'whole' | 'incomplete' | 'of no use'> {
   const { connection, memory } = intent;
   try {
     takePorts(setup.tunnelPorts, connection, memory);
@@ -152,8 +162,9 @@ async function isAdopted(
     if (connection.mechanism?.type === mechanismType.vxlan) {
       setup.vnis.take(connection.id, readVxlan(connection.mechanism).vni);
     }
-    await setup.dataplane.ensure(wire, { timeoutMs: setup.wireTimeoutMs, signal });
-    return true;
+    const budget = { timeoutMs: setup.wireTimeoutMs, signal };
+    await setup.completion.complete(wire, memory.namespaces, budget);
+    return 'whole';
   } catch (error) {
     const isGone = isOfNoUse(connection, asNsmError(error));
     setup.log.warn('a journaled wire could not be completed', {
@@ -165,7 +176,7 @@ async function isAdopted(
       setup.vnis.release(connection.id);
       setup.tunnelPorts.release(connection.id);
     }
-    return !isGone;
+    return isGone ? 'of no use' : 'incomplete';
   }
 }
 

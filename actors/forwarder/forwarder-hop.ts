@@ -24,6 +24,7 @@ import type {
   NextHop,
 } from '../connection/hop.ts';
 import type { Discovery } from '../discovery/discovery.ts';
+import type { Completion } from './completion.ts';
 import { agreeWithClient, type MechanismSetup, onwardOffer } from './mechanisms.ts';
 import {
   endpointCandidates,
@@ -37,6 +38,7 @@ export interface ForwarderHopSetup extends MechanismSetup, SelectionSetup {
   readonly clock: Clock;
   readonly nextHop: NextHop;
   readonly dataplane: Dataplane;
+  readonly completion: Completion;
   readonly discovery: Discovery;
   readonly log: Log;
   /** Time for undoing on this hop's own account. */
@@ -153,7 +155,7 @@ async function connectOnce(
   if (answer.mechanism?.type !== mechanismType.wireguard) {
     setup.tunnelPorts.drop(connection.id, ownKeyName(connection.id, 'endpoint', endpoint.name));
   }
-  const memory: HopMemory = {
+  const agreed: HopMemory = {
     ...next,
     ...(answer.mechanism === undefined ? {} : { onwardMechanism: answer.mechanism }),
   };
@@ -164,13 +166,15 @@ async function connectOnce(
       ...wireOf({ answer, ...ends, keys: setup.tunnelKeys, hop: setup.name }),
       ...(replaces && { replaces: { forwarder: replaces.name, id: replaces.id } }),
     };
+    const memory: HopMemory = { ...agreed, namespaces: setup.completion.identify(wire) };
     await request.recordIntent(left === undefined ? memory : { ...memory, leaving: left });
     await setup.dataplane.ensure(wire, { timeoutMs: timeLeft(setup, call), signal: call.signal });
+    setup.completion.settled(wire.id);
     return { connection: withMtu(withClientMechanism(answer, client), wire.mtu), memory };
   } catch (error) {
     // What held before this Request goes on; a next hop that is new must not be left with a connection.
     if (previous === undefined || left !== undefined) {
-      await setup.nextHop.leave(endpoint.url, onwardView(answer, memory), call.deadlineMs);
+      await setup.nextHop.leave(endpoint.url, onwardView(answer, agreed), call.deadlineMs);
     }
     throw error;
   }
@@ -220,6 +224,7 @@ async function close(
     closeOnward(setup, connection, memory, call),
   ]);
   if (removed.status === 'rejected') throw notRemoved(setup, connection, removed.reason);
+  setup.completion.settled(connection.id);
   // Not before: while the tunnel is there nobody else may have its VNI, or its port.
   releaseNumbers(setup, connection.id);
   if (told.status === 'rejected') throw told.reason;
@@ -235,10 +240,10 @@ async function repair(
   const budget = () => ({ timeoutMs: timeLeft(setup, call), signal });
   const missing = await setup.dataplane.inspect(connection.id, budget());
   if (missing.length === 0) return missing;
-  const { onwardMechanism: onward, nextName } = memory;
+  const { onwardMechanism: onward, nextName, namespaces } = memory;
   const ends = { client: connection.mechanism, onward, nextName };
   const wire = wireOf({ answer: connection, ...ends, keys: setup.tunnelKeys, hop: setup.name });
-  await setup.dataplane.ensure(wire, budget());
+  await setup.completion.complete(wire, namespaces, budget());
   return missing;
 }
 

@@ -14,6 +14,7 @@ import {
 import type { Log } from '../../protocols/ports/log.ts';
 import type { Random } from '../../protocols/ports/random.ts';
 import type { ConnectionTable } from '../connection/connection-table.ts';
+import { type Completion, notHeldRule } from './completion.ts';
 import type { Quarantine } from './quarantine.ts';
 import { type RepairOutcome, RepairQueue } from './repair-queue.ts';
 
@@ -32,9 +33,10 @@ export interface ReconcilerSetup {
   readonly lookTimeoutMs: number;
   /** Has the wire's connection put back what is missing; resolves with what was. */
   readonly repair: (id: string) => Promise<readonly string[]>;
+  readonly completion: Pick<Completion, 'review'>;
   readonly onNamespaceGone: (id: string, side: Side) => void;
-  /** Another forwarder carries the wire now. */
-  readonly onTakenOver: (id: string) => void;
+  /** Another forwarder carries the wire now, or its manager holds it no more. */
+  readonly onOver: (id: string, reason: string) => void;
 }
 
 /** What has been repaired since the start. */
@@ -111,7 +113,7 @@ class ForwarderReconciler implements Reconciler {
   }
 
   async #lookOver(): Promise<void> {
-    const { dataplane, table, quarantine, log, lookTimeoutMs } = this.#setup;
+    const { dataplane, table, quarantine, log, lookTimeoutMs, completion, onOver } = this.#setup;
     let observed: readonly ObservedWire[];
     try {
       observed = await dataplane.list({ timeoutMs: lookTimeoutMs });
@@ -130,6 +132,7 @@ class ForwarderReconciler implements Reconciler {
     }
     const harmed = [...found.values()].filter(({ complete }) => !complete).length;
     log.debug('looked over all wires', { wires: observed.length, notWhole: harmed });
+    for (const id of await completion.review()) onOver(id, notHeldNow);
     quarantine.review(observed.filter(({ id }) => table.get(id) === undefined));
     this.#queue.prune();
   }
@@ -156,9 +159,13 @@ class ForwarderReconciler implements Reconciler {
   }
 
   #failed(id: string, error: NsmError): RepairOutcome {
-    const { log, onNamespaceGone, onTakenOver } = this.#setup;
+    const { log, onNamespaceGone, onOver } = this.#setup;
     if (error.details.rule === takenOverRule) {
-      onTakenOver(id);
+      onOver(id, 'another forwarder carries it');
+      return 'gone';
+    }
+    if (error.details.rule === notHeldRule && error.code === 'NOT_FOUND') {
+      onOver(id, notHeldNow);
       return 'gone';
     }
     const side = sideWithoutNamespace(error);
@@ -174,6 +181,8 @@ class ForwarderReconciler implements Reconciler {
     return 'failed';
   }
 }
+
+const notHeldNow = 'its manager holds it no more';
 
 function sideWithoutNamespace({ code, details }: NsmError): Side | undefined {
   if (code !== 'NOT_FOUND') return undefined;

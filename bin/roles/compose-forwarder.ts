@@ -3,13 +3,16 @@
 
 import { create } from '@bufbuild/protobuf';
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
+import { askHeld } from '../../actors/connection/held-behind.ts';
 import { holdingHop } from '../../actors/connection/holding-hop.ts';
+import type { Call } from '../../actors/connection/hop.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery } from '../../actors/discovery/discovery.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { type RegistryClients, registryClients } from '../../actors/registry/registry-clients.ts';
 import { packetsThrough } from '../../actors/forwarder/packets-through.ts';
+import { createCompletion } from '../../actors/forwarder/completion.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
@@ -26,6 +29,7 @@ import type {
   PortRange,
 } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
+import type { Namespaces } from '../../protocols/ports/namespaces.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
@@ -61,6 +65,8 @@ export interface ForwarderOptions {
   /** Where the data plane makes tunnels that need keys: those of which it holds the secrets. */
   readonly tunnelKeys?: TunnelKeys | undefined;
   readonly journal?: Journal;
+  /** Absent: no namespace is known to be the one that it was, and where the manager is away no interface is made again. */
+  readonly namespaces?: Namespaces;
   /** Pause between two looks over all wires, beside what the data plane tells at once. */
   readonly reconcileIntervalMs?: number;
   /** UDP ports that WireGuard tunnels listen on. */
@@ -94,17 +100,22 @@ export async function composeForwarder(
   const table = withAges(counted, clock);
   const decisions = createDecisions({ wallClock, random });
   const own = { vnis: createVniTable(), tunnelPorts: createTunnelPorts(options.wireguardPorts) };
+  const { connectTo, namespaces } = options;
+  const asking = askHeld({ name, dialer, clock });
+  const isHeld = (id: string, call: Call): Promise<boolean> => asking(connectTo, id, call);
+  const completion = createCompletion({ dataplane, clock, log, namespaces, isHeld });
   const wires = await findWires(platform, {
     name,
     table,
     dataplane,
+    completion,
     ...own,
     tunnelKeys: options.tunnelKeys,
     quarantineMs: maxTokenLifetimeMs,
     reconcileIntervalMs: options.reconcileIntervalMs ?? reconcileIntervalMsDefault,
     keepsExpired: keepsWhileAlive,
   });
-  const clients = registryClients(dialer.dial(options.connectTo));
+  const clients = registryClients(dialer.dial(connectTo));
   const { nextHop, nextHopMonitors, behind } = nextHopsOf(platform, name);
   const onNodeAway = (managerUrl: string): void => nextHopMonitors.lost(managerUrl);
   const discovery = createDiscovery({ clients, clock, wallClock, random, log, onNodeAway });
@@ -114,6 +125,7 @@ export async function composeForwarder(
     log,
     random,
     ...own,
+    completion,
     discovery,
     decisions,
     loadOf: (endpointName) => counted.loadOf(endpointName),

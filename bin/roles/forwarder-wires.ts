@@ -3,6 +3,7 @@
 // Invariant: what happens to a wire before its connection is there is told to it then.
 
 import { type Adoption, adoptWires } from '../../actors/forwarder/adoption.ts';
+import type { Completion } from '../../actors/forwarder/completion.ts';
 import { createQuarantine, type Quarantine } from '../../actors/forwarder/quarantine.ts';
 import {
   createReconciler,
@@ -23,6 +24,7 @@ export interface WiresSetup {
   readonly name: string;
   readonly table: ConnectionTable;
   readonly dataplane: Dataplane;
+  readonly completion: Completion;
   readonly vnis: VniTable;
   readonly tunnelPorts: TunnelPorts;
   readonly tunnelKeys: TunnelKeys | undefined;
@@ -48,13 +50,14 @@ const wireTimeoutMs = 10_000;
 /** Resolves as soon as it is known what there is. */
 export async function findWires(platform: Platform, setup: WiresSetup): Promise<ForwarderWires> {
   const { clock, log } = platform;
-  const { name, table, dataplane, vnis, tunnelPorts, tunnelKeys, quarantineMs, keepsExpired } =
-    setup;
+  const { name, table, dataplane, quarantineMs, keepsExpired } = setup;
+  const { completion, vnis, tunnelPorts, tunnelKeys } = setup;
   const shared = { table, dataplane, clock, log, wireTimeoutMs };
   const quarantine = createQuarantine({ ...shared, quarantineMs });
   const adoption = await adoptWires({
     ...shared,
     name,
+    completion,
     vnis,
     tunnelPorts,
     tunnelKeys,
@@ -87,9 +90,10 @@ class Wires implements ForwarderWires {
     this.#setup = setup;
     this.#found = found;
     const { clock, log, random } = platform;
-    const { table, dataplane, reconcileIntervalMs } = setup;
+    const { table, dataplane, completion, reconcileIntervalMs } = setup;
     this.#reconciler = createReconciler({
       table,
+      completion,
       dataplane,
       clock,
       log,
@@ -103,8 +107,7 @@ class Wires implements ForwarderWires {
         return (await this.#directory?.repair(id, call)) ?? [];
       },
       onNamespaceGone: (id, side) => this.#onNamespaceGone({ id, side }),
-      onTakenOver: (id) =>
-        this.#directory?.tell(id, { type: 'wireGone', reason: 'another forwarder carries it' }),
+      onOver: (id, reason) => this.#directory?.tell(id, { type: 'wireGone', reason }),
     });
     this.unwatch = dataplane.watch((event) => {
       if (event.kind === 'damaged') this.#reconciler.onDamaged(event.wireId);
@@ -115,11 +118,13 @@ class Wires implements ForwarderWires {
   }
 
   async takeUp(directory: ConnectionDirectory): Promise<void> {
-    directory.adopt(await this.#found.adoption.finished);
+    const { intents, incomplete } = await this.#found.adoption.finished;
+    directory.adopt(intents);
     this.#directory = directory;
     const missed = this.#early;
     this.#early = [];
     for (const end of missed) this.#onNamespaceGone(end);
+    for (const id of incomplete) this.#reconciler.onDamaged(id);
     this.#reconciler.start();
   }
 

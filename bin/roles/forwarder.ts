@@ -2,6 +2,7 @@
 // CAP_NET_ADMIN and CAP_SYS_ADMIN.
 
 import { openJournal } from '../../transports/journal/journal.ts';
+import { createNamespaces } from '../../transports/netlink/namespace-identity.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { loadForwarderConfig } from '../config/load.ts';
 import { composeForwarder } from './compose-forwarder.ts';
@@ -62,6 +63,7 @@ export async function run(): Promise<number> {
             vxlanPort: config.vxlanPort,
             underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
             dataplane,
+            namespaces: createNamespaces(platform().bootId),
             capabilities,
             mechanismPriority: config.mechanismPriority,
             tunnelKeys: opened.tunnelKeys,

@@ -3,6 +3,7 @@
 
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { openJournal } from '../../transports/journal/journal.ts';
+import { createNamespaces } from '../../transports/netlink/namespace-identity.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
 import { endpointVariable } from '../../transports/spiffe-ts/spiffe.ts';
 import { createMemoryRegistryStore } from '../../transports/memory/registry-store.ts';
@@ -134,6 +135,7 @@ function forwarderPhase(setup: UpSetup, platform: () => Platform): Phase {
         vxlanPort: config.vxlanPort,
         underlayMtu: await underlayMtu(netlink, config.tunnelIp, log),
         dataplane,
+        namespaces: createNamespaces(platform().bootId),
         capabilities: await dataplane.probe({ timeoutMs: probeTimeoutMs }),
         mechanismPriority: config.mechanismPriority,
         closesAtStop: true,

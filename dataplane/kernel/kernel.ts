@@ -17,7 +17,7 @@ import type {
 } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkFailure } from '../../protocols/ports/netlink.ts';
 import type { Joined, Joining, ObservedEnds } from '../../protocols/ports/wire-ends.ts';
-import { checkWire } from '../../protocols/netlink/check-wire.ts';
+import { checkInterfaces, checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import { bridgeCrossConnect, redirectCrossConnect } from './cross-connect.ts';
 import { createFilterUse } from './filter-use.ts';
@@ -274,7 +274,8 @@ class KernelDataplane implements Dataplane {
   ): Promise<void> {
     let current = start;
     for (let attempt = 1; ; attempt++) {
-      current ??= await this.#looks.at(wire, budget);
+      const found = (current ??= await this.#looks.at(wire, budget));
+      checkInterfaces(wire, (side) => found[side] !== undefined);
       const failure = await this.#converge(wire, making, current, budget);
       if (failure === undefined) return;
       if (isInTheWay(failure) && current.hasForeignFilters !== true) {

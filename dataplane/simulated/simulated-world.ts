@@ -71,6 +71,8 @@ export class SimulatedWorld {
   /** What one end alone may have: VNIs, key pairs, memif sockets. */
   readonly #taken = new Set<string>();
   readonly #gone = new Set<string>();
+  /** How many have had the URL before, by URL. */
+  readonly #strangers = new Map<string, number>();
   readonly #listeners = new Set<(event: WorldEvent) => void>();
   #lastIndex = 1;
 
@@ -124,11 +126,7 @@ export class SimulatedWorld {
   /** Makes one end. Errors as the port's: NOT_FOUND, ALREADY_EXISTS (with rule `vni` for VXLAN). */
   makeEnd(end: MadeEnd, mtu: number): SimulatedEnd {
     const netns = namespaceOf(end);
-    if (netns !== undefined && this.#gone.has(netns)) {
-      throw new NsmError('NOT_FOUND', `network namespace ${netns} is not there`, {
-        rule: 'namespace URL',
-      });
-    }
+    if (netns !== undefined && this.#gone.has(netns)) throw nowhere(netns);
     if (end.kind !== 'kernel') {
       const { rule, key, what } = takes(end);
       if (this.#taken.has(key)) throw taken(rule, `${what} is taken on this node`);
@@ -180,6 +178,18 @@ export class SimulatedWorld {
       this.wiresOf(owner).set(wireId, { ...rest, isJoined: false });
       this.#publish({ kind: 'namespaceGone', owner, wireId, side });
     });
+  }
+
+  /** Another one is made, and gets the number of the one that was removed. */
+  reuseNamespace(url: string): void {
+    this.#gone.delete(url);
+    this.#strangers.set(url, (this.#strangers.get(url) ?? 0) + 1);
+  }
+
+  /** As `Namespaces.identityOf`, within this world. */
+  identityOf(url: string): string {
+    if (this.#gone.has(url)) throw nowhere(url);
+    return `${this.#strangers.get(url) ?? 0} ${url}`;
   }
 
   /** The workload sets its own interface up or down. */
@@ -284,6 +294,11 @@ function describe(
 function namespaceOf(end: MadeEnd): string | undefined {
   if (end.kind === 'kernel') return end.netns;
   return end.kind === 'memif' && end.socket.kind === 'abstract' ? end.socket.netns : undefined;
+}
+
+function nowhere(url: string): NsmError {
+  const details = { rule: 'namespace URL' };
+  return new NsmError('NOT_FOUND', `network namespace ${url} is not there`, details);
 }
 
 /** What nobody else may have while the end is there. */

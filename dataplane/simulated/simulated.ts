@@ -16,7 +16,7 @@ import {
   type Wire,
   type WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
-import { checkWire } from '../../protocols/netlink/check-wire.ts';
+import { checkInterfaces, checkWire } from '../../protocols/netlink/check-wire.ts';
 import type {
   MadeEnd,
   SimulatedEnd,
@@ -90,6 +90,10 @@ class SimulatedDataplane implements Dataplane {
     }
     const before = wires.get(wire.id) ?? nothing;
     if (!this.#isReadable(before)) throw laterVersion(wire.id);
+    const there = (side: SimulatedSide) => [before[side], ...before.replaced];
+    checkInterfaces(wire, (side) =>
+      there(side).some((each) => each && isSameDevice(each.end, madeEndOf(wire, side))),
+    );
     const set = (change: Partial<SimulatedWire>) => {
       wires.set(wire.id, { ...(wires.get(wire.id) ?? before), ...change });
     };

@@ -3,16 +3,17 @@
 import { NsmError } from '../errors.ts';
 import { family } from './constants.ts';
 import { parseIp, parseMac, parsePrefix } from './ip-address.ts';
-import type {
-  IpsecEnd,
-  KernelEnd,
-  MemifEnd,
-  PortRange,
-  VxlanEnd,
-  WireEnd,
-  WireguardEnd,
-  Wire,
-  WirePolicy,
+import {
+  interfaceGoneRule,
+  type IpsecEnd,
+  type KernelEnd,
+  type MemifEnd,
+  type PortRange,
+  type VxlanEnd,
+  type WireEnd,
+  type WireguardEnd,
+  type Wire,
+  type WirePolicy,
 } from '../ports/dataplane.ts';
 
 /** IFNAMSIZ of linux/if.h less the closing NUL. */
@@ -57,6 +58,24 @@ export function checkWire(wire: Wire, can: DriverReach = {}): void {
   }
   checkEnd(wire.client, can);
   checkEnd(wire.endpoint, can);
+}
+
+/** Throws FAILED_PRECONDITION where an interface of a workload is not there and the wire says that none is made. */
+export function checkInterfaces(
+  { id, makesInterfaces = true, ...wire }: Wire,
+  isThere: (side: 'client' | 'endpoint') => boolean,
+): void {
+  if (makesInterfaces) return;
+  for (const side of ['client', 'endpoint'] as const) {
+    const end = wire[side];
+    if (end.kind !== 'kernel' || isThere(side)) continue;
+    throw new NsmError('FAILED_PRECONDITION', 'an interface of the wire is gone', {
+      rule: interfaceGoneRule,
+      expected: `${end.interfaceName} in ${end.netns}`,
+      found: 'no link of this wire that leads there',
+      connectionId: id,
+    });
+  }
 }
 
 function hasIpv6(end: WireEnd): boolean {

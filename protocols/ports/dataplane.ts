@@ -129,6 +129,11 @@ export interface Wire {
   readonly endpoint: WireEnd;
   /** Whose wire this one takes the place of: what is there of it is taken over where its client's end is the same. */
   readonly replaces?: ReplacedWire;
+  /**
+   * False: no interface is made in a workload's namespace. What is missing beside is put back; where one of those is,
+   * `ensure` changes nothing and throws FAILED_PRECONDITION with `interfaceGoneRule`. Default true.
+   */
+  readonly makesInterfaces?: boolean;
 }
 
 /** Made by another forwarder of the same installation. */
@@ -201,13 +206,16 @@ export const namespaceRules = {
 /** `details.rule` of ALREADY_EXISTS where another forwarder of this installation has taken the wire over. */
 export const takenOverRule = 'taken over';
 
+/** `details.rule` where `ensure` would have to make the interface of a workload, and may not. */
+export const interfaceGoneRule = 'interface of a workload';
+
 export interface Dataplane {
   readonly kind: 'kernel' | 'ovs' | 'vpp' | 'simulated';
   probe(budget: Budget): Promise<DataplaneCapabilities>;
   /**
    * Creates, completes, repairs or retargets the wire. Errors: NOT_FOUND (namespace, with a rule of `namespaceRules`),
    * INVALID_ARGUMENT (name, address), ALREADY_EXISTS (interface name taken, or VNI taken with `rule: 'vni'`),
-   * UNIMPLEMENTED (mechanism), FAILED_PRECONDITION (a later version of vwire made it).
+   * UNIMPLEMENTED (mechanism), FAILED_PRECONDITION (a later version of vwire made it; as `makesInterfaces` says).
    */
   ensure(wire: Wire, budget: Budget): Promise<void>;
   /**

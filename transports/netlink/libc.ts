@@ -22,6 +22,13 @@ interface Calls {
     value: Uint8Array,
     length: number,
   ): number;
+  getsockopt(
+    socket: Descriptor,
+    level: number,
+    name: number,
+    value: BigUint64Array,
+    length: Uint32Array,
+  ): number;
   send(socket: Descriptor, bytes: Uint8Array, length: number, flags: number): number;
   recv(socket: Descriptor, bytes: Uint8Array, length: number, flags: number): number;
   getsockname(socket: Descriptor, address: Uint8Array, length: Uint8Array): number;
@@ -44,6 +51,7 @@ const prototypes: Record<keyof Calls, string> = {
   socket: 'int socket(int, int, int)',
   bind: 'int bind(int, const void *, uint32_t)',
   setsockopt: 'int setsockopt(int, int, int, const void *, uint32_t)',
+  getsockopt: 'int getsockopt(int, int, int, void *, void *)',
   send: 'intptr_t send(int, const void *, size_t, int)',
   recv: 'intptr_t recv(int, void *, size_t, int)',
   getsockname: 'int getsockname(int, void *, void *)',
@@ -67,7 +75,7 @@ export const libc = Object.fromEntries(
 
 /** CLONE_NEWNET. */
 export const networkNamespace = 0x40000000;
-export const socketFamily = { inet: 2, inet6: 10, netlink: 16 } as const;
+export const socketFamily = { unix: 1, inet: 2, inet6: 10, netlink: 16 } as const;
 /** SOCK_CLOEXEC and MSG_DONTWAIT (Linux, all architectures that Node runs on). */
 export const closeOnExec = 0o2000000;
 export const dontWait = 0x40;

@@ -9,12 +9,14 @@ import {
   type Intent,
 } from '../../../actors/connection/connection-table.ts';
 import { adoptWires } from '../../../actors/forwarder/adoption.ts';
+import { type Completion, createCompletion } from '../../../actors/forwarder/completion.ts';
 import { createQuarantine } from '../../../actors/forwarder/quarantine.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
 import { ownKeyName } from '../../../actors/forwarder/tunnel-ends.ts';
 import { createTunnelPorts, type TunnelPorts } from '../../../actors/forwarder/tunnel-ports.ts';
 import { createSimulatedDataplane } from '../../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../../dataplane/simulated/simulated-world.ts';
+import { NsmError } from '../../../protocols/errors.ts';
 import { ConnectionContextSchema } from '../../../protocols/nsm/gen/connectioncontext_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
@@ -37,6 +39,8 @@ let table: ConnectionTable;
 let dataplane: Dataplane;
 let journal: ReturnType<typeof createMemoryJournal>;
 let keepsExpired: boolean;
+/** What the manager says; undefined: it cannot be asked. */
+let isHeld: boolean | undefined;
 
 beforeEach(() => {
   clock = createManualClock();
@@ -45,6 +49,7 @@ beforeEach(() => {
   tunnelPorts = createTunnelPorts({ first: 61_000, last: 61_003 });
   journal = createMemoryJournal();
   keepsExpired = false;
+  isHeld = true;
   table = newTable();
   dataplane = newDataplane();
 });
@@ -74,8 +79,10 @@ function intent(id: string, change: Partial<Intent> = {}): Intent {
 /** As an earlier life left it: recorded, and in the data plane. */
 async function leave(left: Intent, parts: { recorded?: boolean; made?: boolean } = {}) {
   const { recorded = true, made = true } = parts;
-  if (made) await dataplane.ensure(wireIn(left), budget);
-  if (recorded) await table.put(left);
+  const wire = wireIn(left);
+  const namespaces = completionOf(dataplane).identify(wire);
+  if (made) await dataplane.ensure(wire, budget);
+  if (recorded) await table.put({ ...left, memory: { ...left.memory, namespaces } });
 }
 
 function wireIn({ connection, memory }: Intent): Wire {
@@ -86,7 +93,21 @@ function wireIn({ connection, memory }: Intent): Wire {
 function setupOf(plane: Dataplane) {
   const shared = { table, dataplane: plane, clock, log: silentLog, wireTimeoutMs: 1_000 };
   const quarantine = createQuarantine({ ...shared, quarantineMs });
-  return { ...shared, name: 'f', vnis, tunnelPorts, quarantine, keepsExpired };
+  const completion = completionOf(plane);
+  return { ...shared, name: 'f', completion, vnis, tunnelPorts, quarantine, keepsExpired };
+}
+
+function completionOf(plane: Dataplane): Completion {
+  return createCompletion({
+    dataplane: plane,
+    clock,
+    log: silentLog,
+    namespaces: world,
+    isHeld: async () => {
+      if (isHeld === undefined) throw new NsmError('UNAVAILABLE', 'the manager is away');
+      return isHeld;
+    },
+  });
 }
 
 async function adopt() {
@@ -95,8 +116,10 @@ async function adopt() {
   const setup = setupOf(dataplane);
   const adoption = await adoptWires(setup);
   const { quarantine } = setup;
+  const { intents, incomplete } = await adoption.finished;
   return {
-    adopted: await adoption.finished,
+    adopted: intents,
+    incomplete,
     quarantine,
     quarantined: () => quarantine.ids(),
     close() {
@@ -121,10 +144,61 @@ describe('adoption', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('makes what is intended and missing', async () => {
+  it('makes what is intended and missing, where the manager holds it', async () => {
     await leave(intent('a'), { made: false });
     expect(adoptedIds(await adopt())).toEqual([['a', true]]);
     expect(world.objectCount()).toBe(2);
+  });
+
+  it('makes nothing that is missing and that the manager does not hold, and closes behind it', async () => {
+    isHeld = false;
+    await leave(intent('a'), { made: false });
+    expect(adoptedIds(await adopt())).toEqual([['a', false]]);
+    expect(world.objectCount()).toBe(0);
+  });
+
+  it('keeps what stands, whatever the manager says: one that has lost its memory denies what lives', async () => {
+    isHeld = false;
+    await leave(intent('a'));
+    const index = world.interfaceIn(netnsOf('a'), 'nsm-1')?.index;
+    expect(adoptedIds(await adopt())).toEqual([['a', true]]);
+    expect(world.interfaceIn(netnsOf('a'), 'nsm-1')?.index).toBe(index);
+  });
+
+  it('makes what is missing for the same workloads while the manager is away', async () => {
+    isHeld = undefined;
+    await leave(intent('a'), { made: false });
+    const adoption = await adopt();
+    expect([adoptedIds(adoption), adoption.incomplete]).toEqual([[['a', true]], []]);
+    expect(world.objectCount()).toBe(2);
+  });
+
+  it('waits with what it cannot know: workloads of which its journal says too little', async () => {
+    isHeld = undefined;
+    await table.put(intent('a'));
+    const adoption = await adopt();
+    expect([adoptedIds(adoption), adoption.incomplete]).toEqual([[['a', true]], ['a']]);
+    expect(world.objectCount()).toBe(0);
+  });
+
+  it.each([true, undefined])(
+    'makes nothing for a stranger at the old number, held %s',
+    async (held) => {
+      isHeld = held;
+      await leave(intent('a'));
+      world.removeNamespace(netnsOf('a'));
+      world.reuseNamespace(netnsOf('a'));
+      expect(adoptedIds(await adopt())).toEqual([['a', false]]);
+      expect(world.objectCount()).toBe(0);
+      expect(world.interfaceIn(netnsOf('a'), 'nsm-1')).toBeUndefined();
+    },
+  );
+
+  it('finds out that a namespace is gone while the manager is away', async () => {
+    isHeld = undefined;
+    await leave(intent('a'));
+    world.removeNamespace(netnsOf('a'));
+    expect(adoptedIds(await adopt())).toEqual([['a', false]]);
   });
 
   it('removes what expired meanwhile, and forgets it', async () => {
@@ -201,7 +275,7 @@ describe('adoption', () => {
     };
     const adoption = await adoptWires(setupOf(slow));
     release();
-    expect(await adoption.finished).toHaveLength(100);
+    expect((await adoption.finished).intents).toHaveLength(100);
     expect(atWorkMost).toBeGreaterThan(8);
     expect(atWorkMost).toBeLessThan(65);
   });
@@ -218,7 +292,7 @@ describe('adoption', () => {
       remove: () => Promise.reject(new Error('no buffer space')),
     };
     const adoption = await adoptWires(setupOf(failing));
-    expect(adoptedIds({ adopted: await adoption.finished })).toEqual([['a', false]]);
+    expect(adoptedIds({ adopted: (await adoption.finished).intents })).toEqual([['a', false]]);
     expect((await journal.load()).size).toBe(1);
   });
 
@@ -272,7 +346,7 @@ describe('adoption', () => {
       connection: { ...connection, mechanism },
       memory: { ...memory, nextName: 'nse', onwardMechanism },
     };
-    await leave(left, { made: false });
+    await table.put(left);
     await adopt();
     expect(tunnelPorts.of('a', ownKeyName('a', 'client'))).toBe(61_002);
     expect(tunnelPorts.of('a', ownKeyName('a', 'endpoint', 'nse'))).toBe(61_001);

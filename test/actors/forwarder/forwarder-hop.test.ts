@@ -5,6 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Hop, HopMemory } from '../../../actors/connection/hop.ts';
 import type { Discovery } from '../../../actors/discovery/discovery.ts';
+import { createCompletion } from '../../../actors/forwarder/completion.ts';
 import { forwarderHop } from '../../../actors/forwarder/forwarder-hop.ts';
 import { createVniTable, type VniTable } from '../../../actors/forwarder/vni-table.ts';
 import { createTunnelPorts } from '../../../actors/forwarder/tunnel-ports.ts';
@@ -44,6 +45,8 @@ let fault: SimulatedFault | undefined;
 /** Endpoints of the service, in the order in which they are tried. */
 let registered: { name: string; url: string }[];
 let registryError: NsmError | undefined;
+/** What the manager says of a wire whose interface is gone. */
+let isHeld: boolean;
 
 beforeEach(() => {
   world = new SimulatedWorld();
@@ -70,8 +73,23 @@ beforeEach(() => {
     },
     choose: () => ({ candidates: registered.map(entry), by: undefined, turn: 1, passedOver: [] }),
   };
+  const dataplane = createSimulatedDataplane({
+    world,
+    clock,
+    installation: 'test',
+    forwarder: 'forwarder',
+    fault: (operation) => (operation === 'ensure' ? fault : undefined),
+  });
+  isHeld = true;
   hop = forwarderHop({
     name: 'forwarder',
+    completion: createCompletion({
+      dataplane,
+      clock,
+      log: silentLog,
+      namespaces: world,
+      isHeld: async () => isHeld,
+    }),
     discovery: discovery as Discovery,
     decisions: createDecisions({ wallClock: clock, random: seededRandom(1) }),
     loadOf: () => 0,
@@ -87,13 +105,7 @@ beforeEach(() => {
     underlayMtu: 1500,
     undoTimeoutMs: 1_000,
     capabilities: simulatedCapabilities(),
-    dataplane: createSimulatedDataplane({
-      world,
-      clock,
-      installation: 'test',
-      forwarder: 'forwarder',
-      fault: (operation) => (operation === 'ensure' ? fault : undefined),
-    }),
+    dataplane,
   });
 });
 

@@ -7,6 +7,7 @@ import {
   type ConnectionTable,
   createConnectionTable,
 } from '../../../actors/connection/connection-table.ts';
+import { notHeldRule } from '../../../actors/forwarder/completion.ts';
 import { createQuarantine, type Quarantine } from '../../../actors/forwarder/quarantine.ts';
 import { createReconciler, type Reconciler } from '../../../actors/forwarder/reconciler.ts';
 import { NsmError } from '../../../protocols/errors.ts';
@@ -31,6 +32,7 @@ let repaired: string[];
 let behave: (id: string) => readonly string[];
 let gone: string[];
 let taken: string[];
+let denied: readonly string[];
 let quarantine: Quarantine;
 let reconciler: Reconciler;
 
@@ -42,6 +44,7 @@ beforeEach(() => {
   looks = 0;
   repaired = [];
   [gone, taken] = [[], []];
+  denied = [];
   behave = () => ['something'];
   const dataplane: Pick<Dataplane, 'list' | 'remove'> = {
     list: () => {
@@ -62,7 +65,8 @@ beforeEach(() => {
       repaired.push(id);
       return behave(id);
     },
-    onTakenOver: (id) => taken.push(id),
+    completion: { review: async () => denied },
+    onOver: (id) => taken.push(id),
     onNamespaceGone: (id, side) => gone.push(`${id} ${side}`),
   });
 });
@@ -143,6 +147,29 @@ describe('damage that is told', () => {
     },
   );
 
+  it('of a wire that its manager holds no more is told, and the wire ends', async () => {
+    await intend('a');
+    behave = () => {
+      throw new NsmError('NOT_FOUND', 'not held', { rule: notHeldRule });
+    };
+    reconciler.start();
+    reconciler.onDamaged('a');
+    await clock.advance(1_000);
+    expect([repaired, taken]).toEqual([['a'], ['a']]);
+  });
+
+  it('is tried again where nobody can say whether the wire is wanted', async () => {
+    await intend('a');
+    behave = () => {
+      throw new NsmError('UNAVAILABLE', 'nobody knows', { rule: notHeldRule });
+    };
+    reconciler.start();
+    reconciler.onDamaged('a');
+    await clock.advance(1_000);
+    expect(repaired.length).toBeGreaterThan(1);
+    expect(taken).toEqual([]);
+  });
+
   it('of a wire that another forwarder has taken over is told and left to that one', async () => {
     await intend('a');
     behave = () => {
@@ -203,5 +230,13 @@ describe('a look over all wires', () => {
     await clock.advance(1.2 * intervalMs);
     expect(quarantine.ids()).toEqual(['stray']);
     quarantine.close();
+  });
+
+  it('ends what its manager has denied', async () => {
+    denied = ['a'];
+    reconciler.start();
+    await clock.advance(1.2 * intervalMs);
+    expect(taken).toEqual(['a']);
+    reconciler.close();
   });
 });
