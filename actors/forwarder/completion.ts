@@ -52,7 +52,9 @@ export const notHeldRule = 'held by the manager';
 /** Time for the manager's answer. */
 const askTimeoutMs = 1_000;
 /** A manager that did not answer is not asked again before that: many wires are completed at a time. */
-const awayMs = 1_000;
+const awayMs = 500;
+/** How long a manager may be away before wires are made without its word. */
+const patienceMs = 1_000;
 
 type Word = 'held' | 'not held' | 'unknown';
 
@@ -68,6 +70,8 @@ class WireCompletion implements Completion {
   /** Made without the manager's word, and whether the last review was denied. */
   readonly #unconfirmed = new Map<string, boolean>();
   #awayUntilMs = Number.NEGATIVE_INFINITY;
+  /** Since when the manager cannot be asked. */
+  #awaySinceMs: number | undefined;
 
   constructor(setup: CompletionSetup) {
     this.#setup = setup;
@@ -88,7 +92,7 @@ class WireCompletion implements Completion {
     const isSame = this.#areSame(wire, known);
     const word = await this.#ask(wire.id, budget);
     if (word === 'not held') throw notHeld(wire.id);
-    if (word === 'unknown' && !isSame) throw nobodyKnows(wire.id);
+    if (word === 'unknown' && !(isSame && this.#hasWaited)) throw nobodyKnows(wire.id);
     await dataplane.ensure(wire, budget);
     if (word === 'held') return;
     this.#unconfirmed.set(wire.id, false);
@@ -156,14 +160,23 @@ class WireCompletion implements Completion {
     return end.kind === 'kernel' ? this.#setup.namespaces?.identityOf(end.netns) : undefined;
   }
 
+  /** A manager that starts together with this forwarder knows better. */
+  get #hasWaited(): boolean {
+    const { clock } = this.#setup;
+    return this.#awaySinceMs !== undefined && clock.nowMs() - this.#awaySinceMs >= patienceMs;
+  }
+
   async #ask(id: string, { timeoutMs, signal = never }: Budget): Promise<Word> {
     const { clock, log, isHeld } = this.#setup;
     const nowMs = clock.nowMs();
     if (nowMs < this.#awayUntilMs) return 'unknown';
     const deadlineMs = nowMs + Math.min(timeoutMs, askTimeoutMs);
     try {
-      return (await isHeld(id, { deadlineMs, signal, headers: {} })) ? 'held' : 'not held';
+      const isHeldThere = await isHeld(id, { deadlineMs, signal, headers: {} });
+      this.#awaySinceMs = undefined;
+      return isHeldThere ? 'held' : 'not held';
     } catch (error) {
+      this.#awaySinceMs ??= nowMs;
       this.#awayUntilMs = clock.nowMs() + awayMs;
       log.info('the manager cannot be asked about a wire', {
         connectionId: id,

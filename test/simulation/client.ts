@@ -23,6 +23,9 @@ const echoes = { intervalMs: 250, missedMax: 4, firstAnswerMs: 1_000 };
 /** A try ends by its deadline, after the recovery's; then comes the longest pause. */
 const quietMsMax = requestTimeoutMs + 2_000 + 5_000 + 5_000;
 
+/** Until then a Request that it has given up may still be on its way. */
+const lateMsMax = 25_000;
+
 export interface ClientOptions {
   readonly name: string;
   readonly service: string;
@@ -49,6 +52,8 @@ export class SimulatedClient {
   established: Connection | undefined;
   establishedAtMs = Number.NEGATIVE_INFINITY;
   statusAtMs = 0;
+  /** Since when it wants no wire any more. */
+  #leftAtMs = Number.POSITIVE_INFINITY;
   #first: SimulatedInterface | undefined;
   readonly #ground: Ground;
   readonly #options: ClientOptions;
@@ -69,6 +74,7 @@ export class SimulatedClient {
 
   start(): void {
     this.wantsWire = true;
+    this.#leftAtMs = Number.POSITIVE_INFINITY;
     this.part.start();
   }
 
@@ -78,6 +84,7 @@ export class SimulatedClient {
     // What it gives back may be given to others.
     this.#first = undefined;
     this.established = undefined;
+    this.#leftAtMs = this.#ground.time.nowMs();
     this.part.stop(onStopped);
   }
 
@@ -102,6 +109,15 @@ export class SimulatedClient {
 
   get interface(): SimulatedInterface | undefined {
     return this.node.world.interfaceIn(this.netns, this.interfaceName);
+  }
+
+  onInterfaceMade(): void {
+    const { time } = this.#ground;
+    if (time.nowMs() - this.#leftAtMs < lateMsMax) return;
+    // A forwarder that cannot ask makes it for the same workload, and takes it away when it can.
+    if (!this.node.manager.isServing) return;
+    const what = `${this.name} left at ${this.#leftAtMs}`;
+    this.#ground.fail('nothing is made for a client that has left', what);
   }
 
   onInterfaceRemoved(found: SimulatedInterface): void {

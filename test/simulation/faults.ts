@@ -51,9 +51,9 @@ export class Faults {
     this.#takeBack.clear();
     const { registry, nodes, endpoints, clients } = this.#mesh;
     registry.start();
-    for (const { manager, forwarder } of nodes) {
+    for (const { manager, forwarders } of nodes) {
       manager.start();
-      forwarder.start();
+      for (const { part } of forwarders) part.start();
     }
     for (const endpoint of endpoints) if (endpoint.isPodAlive) endpoint.part.start();
     for (const client of clients) if (client.wantsWire) client.part.start();
@@ -127,11 +127,12 @@ export class Faults {
   }
 
   #harm({ node: index, part }: Of<'harm'>): void {
-    const { world, forwarder } = this.#node(index);
-    const owner = ownerOf(forwarder.name);
-    for (const id of world.wiresOf(owner).keys()) {
-      if (part === 'joint') world.unjoin(owner, id);
-      else world.deleteEnd(owner, id, 'endpoint');
+    const { world, forwarders } = this.#node(index);
+    for (const owner of forwarders.map((each) => ownerOf(each.part.name))) {
+      for (const id of world.wiresOf(owner).keys()) {
+        if (part === 'joint') world.unjoin(owner, id);
+        else world.deleteEnd(owner, id, 'endpoint');
+      }
     }
   }
 
@@ -154,15 +155,15 @@ export class Faults {
     const { ground, endpoints, clients } = this.#mesh;
     const pods = [...endpoints, ...clients].filter((each) => each.node === node);
     for (const { part } of pods) part.life?.kill('silent');
-    node.manager.kill('silent');
-    node.forwarder.kill('silent');
+    const own = [node.manager, ...node.forwarders.map(({ part }) => part)];
+    for (const part of own) part.kill('silent');
     this.#mesh.reboot(node);
     for (const pod of pods) pod.onReboot();
     const place = ground.place(node.name);
     place.boot += 1;
     place.originMs = 1_000 - ground.time.nowMs();
     this.#for(downMs, () => {
-      for (const part of [node.manager, node.forwarder]) part.start();
+      for (const part of own) part.start();
       for (const { part } of pods) this.#startAgain(part);
     });
   }
@@ -209,17 +210,20 @@ export class Faults {
     }
     node.dataplaneFault = () => {
       if (!random.chance(chance)) return undefined;
-      if (fault === 'crash') this.#for(1_000, () => this.#startAgain(node.forwarder));
+      if (fault === 'crash')
+        this.#for(1_000, () => node.forwarders.forEach(({ part }) => this.#startAgain(part)));
       return fault;
     };
     this.#for(forMs, () => void (node.dataplaneFault = () => undefined));
   }
 
   #diskFull({ node, of, forMs }: Of<'diskFull'>): void {
-    const { managerDisk, forwarderDisk } = this.#node(node);
-    const disk = of === 'manager' ? managerDisk : forwarderDisk;
-    disk.fullUntilMs = this.#mesh.ground.time.nowMs() + forMs;
-    this.#for(forMs, () => void (disk.fullUntilMs = Number.NEGATIVE_INFINITY));
+    const { managerDisk, forwarders } = this.#node(node);
+    const disks = of === 'manager' ? [managerDisk] : forwarders.map(({ disk }) => disk);
+    for (const disk of disks) {
+      disk.fullUntilMs = this.#mesh.ground.time.nowMs() + forMs;
+      this.#for(forMs, () => void (disk.fullUntilMs = Number.NEGATIVE_INFINITY));
+    }
   }
 
   #part(which: Which): Part | undefined {
@@ -228,8 +232,14 @@ export class Faults {
       case 'registry':
         return registry;
       case 'manager':
-      case 'forwarder':
-        return at(nodes, which.index)?.[which.kind];
+        return at(nodes, which.index)?.manager;
+      case 'forwarder': {
+        // The first of each node, then the second ones.
+        const each = [0, 1].flatMap((rank) =>
+          nodes.flatMap(({ forwarders }) => forwarders[rank] ?? []),
+        );
+        return at(each, which.index)?.part;
+      }
       case 'endpoint':
         return at(endpoints, which.index)?.part;
       case 'client':

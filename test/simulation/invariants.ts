@@ -55,15 +55,24 @@ function checkActors({ ground, parts }: SimulatedMesh): void {
   }
 }
 
+/** The clients have left, and everybody is there to hear it: no expiry is needed for their interfaces. */
+export function checkGone({ ground, clients }: SimulatedMesh): void {
+  for (const { name, interface: left } of clients) {
+    if (left !== undefined)
+      ground.fail('no interface outlives its client', `${name}: ${left.name}`);
+  }
+}
+
 /** The clients have left, and the last expiry that anything of them may have had has passed. */
 export function checkEmpty(mesh: SimulatedMesh): void {
   const { ground, nodes, endpoints, bucket } = mesh;
   checkActors(mesh);
-  for (const { name, world, managerDisk, forwarderDisk } of nodes) {
+  for (const { name, world, managerDisk, forwarders } of nodes) {
     const ends = world.objectCount();
     if (ends > 0) ground.fail('no end of a wire is left', `${ends} on ${name}`);
     if (world.takenCount > 0) ground.fail('no VNI is left', `${world.takenCount} on ${name}`);
-    const records = [...managerDisk.values.keys(), ...forwarderDisk.values.keys()];
+    const disks = [managerDisk, ...forwarders.map(({ disk }) => disk)];
+    const records = disks.flatMap(({ values }) => [...values.keys()]);
     if (records.length > 0) ground.fail('no journal record is left', `${name}: ${records.join()}`);
   }
   for (const { name, isPodAlive, disk } of endpoints) {

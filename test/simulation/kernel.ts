@@ -2,12 +2,14 @@
 
 import type { KernelEnd, VxlanEnd } from '../../protocols/ports/dataplane.ts';
 import {
+  type MadeEnd,
   type SimulatedEnd,
   type SimulatedInterface,
   SimulatedWorld,
 } from '../../dataplane/simulated/simulated-world.ts';
 
 export interface KernelWatcher {
+  onMade(end: KernelEnd): void;
   onRemoved(end: KernelEnd, found: SimulatedInterface): void;
   onChanged(end: KernelEnd, before: SimulatedInterface, after: SimulatedInterface): void;
 }
@@ -18,6 +20,12 @@ export class WatchedWorld extends SimulatedWorld {
   constructor(watcher: KernelWatcher) {
     super();
     this.#watcher = watcher;
+  }
+
+  override makeEnd(end: MadeEnd, mtu: number): SimulatedEnd {
+    const made = super.makeEnd(end, mtu);
+    if (end.kind === 'kernel') this.#watcher.onMade(end);
+    return made;
   }
 
   override adjustEnd(old: SimulatedEnd, end: KernelEnd | VxlanEnd, mtu: number): SimulatedEnd {

@@ -29,6 +29,11 @@ const installation = 'simulation';
 export const ownerOf = (forwarder: string): string => `${installation} ${forwarder}`;
 const registryUrl = 'memory:registry';
 
+export interface SimulatedForwarder {
+  readonly part: Part;
+  readonly disk: Disk;
+}
+
 export interface Node {
   readonly name: string;
   readonly managerUrl: string;
@@ -36,9 +41,9 @@ export interface Node {
   /** A new one after each reboot. */
   world: WatchedWorld;
   readonly manager: Part;
-  readonly forwarder: Part;
   readonly managerDisk: Disk;
-  readonly forwarderDisk: Disk;
+  /** One, or two. */
+  readonly forwarders: readonly SimulatedForwarder[];
   /** What the kernel does at a step of an operation. */
   dataplaneFault: () => SimulatedFault | undefined;
   dataplaneDelayMs: () => number;
@@ -50,6 +55,7 @@ export interface MeshOptions {
   readonly probes?: boolean;
   readonly nodeLeaseMs?: number;
   readonly keeps?: boolean;
+  readonly twins?: boolean;
 }
 
 export class SimulatedMesh {
@@ -81,7 +87,10 @@ export class SimulatedMesh {
   get parts(): readonly Part[] {
     return [
       this.registry,
-      ...this.nodes.flatMap(({ manager, forwarder }) => [manager, forwarder]),
+      ...this.nodes.flatMap(({ manager, forwarders }) => [
+        manager,
+        ...forwarders.map(({ part }) => part),
+      ]),
       ...this.endpoints.map(({ part }) => part),
       ...this.clients.map(({ part }) => part),
     ];
@@ -126,6 +135,7 @@ export class SimulatedMesh {
 
   #newWorld(): WatchedWorld {
     return new WatchedWorld({
+      onMade: (end) => this.#clientAt(end.netns)?.onInterfaceMade(),
       onRemoved: (end, found) => this.#clientAt(end.netns)?.onInterfaceRemoved(found),
       onChanged: (end, before, after) =>
         this.#clientAt(end.netns)?.onInterfaceChanged(before, after),
@@ -155,15 +165,14 @@ export class SimulatedMesh {
 
   #node(number: number): Node {
     const name = `node-${number}`;
-    const managerDisk = new Disk();
-    const forwarderDisk = new Disk();
+    const names = this.#options.twins === true ? ['forwarder', 'forwarder-b'] : ['forwarder'];
     const node: Node = {
       name,
       managerUrl: `memory:${name}/nsmgr`,
       tunnelIp: `10.0.${number}.1`,
       world: this.#newWorld(),
-      managerDisk,
-      forwarderDisk,
+      managerDisk: new Disk(),
+      forwarders: names.map((component) => this.#forwarder(component, name, () => node)),
       dataplaneFault: () => undefined,
       dataplaneDelayMs: () => 0,
       manager: new Part(this.ground, {
@@ -171,13 +180,18 @@ export class SimulatedMesh {
         place: name,
         compose: (life) => this.#composeManager(node, life),
       }),
-      forwarder: new Part(this.ground, {
-        name: `forwarder-${name}`,
-        place: name,
-        compose: (life) => this.#composeForwarder(node, life),
-      }),
     };
     return node;
+  }
+
+  #forwarder(component: string, place: string, node: () => Node): SimulatedForwarder {
+    const disk = new Disk();
+    const part = new Part(this.ground, {
+      name: `${component}-${place}`,
+      place,
+      compose: (life) => this.#composeForwarder(node(), life, { component, disk }),
+    });
+    return { part, disk };
   }
 
   #composeManager(node: Node, life: Life) {
@@ -198,7 +212,11 @@ export class SimulatedMesh {
     });
   }
 
-  #composeForwarder(node: Node, life: Life) {
+  #composeForwarder(
+    node: Node,
+    life: Life,
+    { component, disk }: { readonly component: string; readonly disk: Disk },
+  ) {
     return composeForwarder(life.platform, {
       name: life.name,
       domain: 'simulation',
@@ -206,7 +224,7 @@ export class SimulatedMesh {
       networkServiceName: 'forwarder',
       labels: { p2p: 'true' },
       connectTo: node.managerUrl,
-      listenOn: `memory:${node.name}/forwarder`,
+      listenOn: `memory:${node.name}/${component}`,
       maxTokenLifetimeMs: this.#options.lifetimeMs,
       keepsWhileAlive: this.#options.keeps === true,
       tunnelIp: node.tunnelIp,
@@ -214,7 +232,10 @@ export class SimulatedMesh {
       underlayMtu: 1500,
       capabilities: simulatedCapabilities(),
       dataplane: this.#dataplaneOf(node, life),
-      journal: node.forwarderDisk.journalOf(life, () => this.ground.time.nowMs()),
+      journal: disk.journalOf(life, () => this.ground.time.nowMs()),
+      namespaces: {
+        identityOf: (url) => `${life.platform.bootId} ${node.world.identityOf(url)}`,
+      },
     });
   }
 

@@ -14,6 +14,8 @@ export interface Shape {
   readonly probes?: boolean;
   /** Managers, forwarders and Endpoints keep what nobody refreshes while it is alive. */
   readonly keeps?: boolean;
+  /** Each node has two forwarders. */
+  readonly twins?: boolean;
   /** Per service: the nodes of its Endpoints, by index. */
   readonly services: Readonly<Record<string, readonly number[]>>;
   /** Node and service of each client. */
@@ -96,7 +98,9 @@ export function planOf(seed: number): Plan {
   const random = randomOf(seed, 'plan');
   // A stream of its own, so that it changes nothing else of a seed.
   const keeps = randomOf(seed, 'expiry').chance(1 / 8);
-  const shape = { ...shapeOf(random), ...(keeps && { keeps }) };
+  const pair = randomOf(seed, 'forwarders');
+  const twins = pair.chance(1 / 4);
+  const shape = { ...shapeOf(random), ...(keeps && { keeps }), ...(twins && { twins }) };
   const count = 2 + random.integer(11);
   const operations: Operation[] = [];
   let lastMs = 0;
@@ -108,7 +112,46 @@ export function planOf(seed: number): Plan {
     lastMs = atMs;
     operations.push(operationAt(random, shape, Math.round(atMs * 100) / 100));
   }
+  if (twins) {
+    const gentle = operations.filter(mayMeetTakingOver);
+    operations.splice(0, operations.length, ...gentle, ...absence(pair));
+  }
   return { seed, shape, operations: operations.toSorted((left, right) => left.atMs - right.atMs) };
+}
+
+/**
+ * A forwarder or a manager that ends in the middle of a taking over has the interface made anew (decision 34), which is no
+ * failure, and would hide others.
+ */
+function mayMeetTakingOver(operation: Operation): boolean {
+  return operation.do !== 'dataplane' && !(operation.do === 'kill' && operation.steps > 0);
+}
+
+/** A forwarder is away for so long that its wires move, and comes back when some of their clients may have left. */
+function absence(random: SeededRandom): readonly Operation[] {
+  const index = random.integer(6);
+  const atMs = Math.round(random.between(2_000, 6_000));
+  const leave = (): Operation => ({
+    atMs: atMs + Math.round(random.between(6_000, 18_000)),
+    do: 'closeClient',
+    index: random.integer(4),
+    backAfterMs: faultyMs,
+  });
+  const downMs = Math.round(random.between(20_000, 52_000));
+  const kind = random.pick(['manager', 'manager', 'client'] as const);
+  return [
+    { atMs, do: 'kill', which: { kind: 'forwarder', index }, steps: 0, ending: 'silent', downMs },
+    leave(),
+    leave(),
+    {
+      atMs: atMs + Math.round(random.between(12_000, 50_000)),
+      do: 'kill',
+      which: { kind, index: random.integer(6) },
+      steps: 0,
+      ending: 'reset',
+      downMs: Math.round(random.between(100, 4_000)),
+    },
+  ];
 }
 
 function shapeOf(random: SeededRandom): Shape {

@@ -4,7 +4,13 @@
 import { describeError } from '../../protocols/errors.ts';
 import { Faults } from './faults.ts';
 import { type Failure, Ground, type GroundOptions } from './ground.ts';
-import { checkConverged, checkEmpty, checkShared, whyNotConverged } from './invariants.ts';
+import {
+  checkConverged,
+  checkEmpty,
+  checkGone,
+  checkShared,
+  whyNotConverged,
+} from './invariants.ts';
 import { SimulatedMesh } from './mesh.ts';
 import { type Part, stopMsMax } from './part.ts';
 import { faultyMs, type Plan } from './plan.ts';
@@ -89,9 +95,9 @@ async function run(ground: Ground, { shape, operations }: Plan): Promise<number>
 function begin(mesh: SimulatedMesh, { services, clients }: Plan['shape']): void {
   const { time, random } = mesh.ground;
   mesh.registry.start();
-  for (const { manager, forwarder } of mesh.nodes) {
+  for (const { manager, forwarders } of mesh.nodes) {
     time.after(random.between(0, 20), () => manager.start());
-    time.after(random.between(0, 40), () => forwarder.start());
+    for (const { part } of forwarders) time.after(random.between(0, 40), () => part.start());
   }
   for (const [service, nodes] of Object.entries(services)) {
     for (const node of nodes) {
@@ -112,12 +118,18 @@ function begin(mesh: SimulatedMesh, { services, clients }: Plan['shape']): void 
 /** Its life, and at the most: a look that could not tell, the first count, and one that finds no packet. */
 const keptLives = 4;
 
+/** Whoever hears late of an end has heard by then. */
+const toldMsMax = 100_000;
+
 /** Everybody leaves, clients first; after the longest expiry nothing may be left. */
 async function end(ground: Ground, mesh: SimulatedMesh, lifetimeMs: number): Promise<void> {
   const { time } = ground;
   const hasFailed = (): boolean => ground.failure !== undefined;
   if (hasFailed()) return;
   for (const client of mesh.clients) client.close(() => {});
+  await time.advanceTo(time.nowMs() + toldMsMax, hasFailed);
+  if (hasFailed()) return;
+  checkGone(mesh);
   await time.advanceTo(time.nowMs() + lifetimeMs + 60_000, hasFailed);
   if (hasFailed()) return;
   checkEmpty(mesh);
@@ -127,7 +139,7 @@ async function end(ground: Ground, mesh: SimulatedMesh, lifetimeMs: number): Pro
   );
   await stopAll(
     ground,
-    mesh.nodes.map(({ forwarder }) => forwarder),
+    mesh.nodes.flatMap(({ forwarders }) => forwarders.map(({ part }) => part)),
   );
   await stopAll(
     ground,

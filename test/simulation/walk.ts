@@ -92,9 +92,9 @@ function describe({ vni, localIp, localPort, remoteIp, remotePort }: VxlanEnd): 
 }
 
 function wireAt(node: Node, { path }: Connection): SimulatedWire | undefined {
-  const segment = path?.pathSegments.find(({ name }) => name === node.forwarder.name);
-  const wires = node.world.wiresOf(ownerOf(node.forwarder.name));
-  return wires.get(segment?.id ?? '');
+  const names = node.forwarders.map(({ part }) => part.name);
+  const segment = path?.pathSegments.find(({ name }) => names.includes(name));
+  return segment && node.world.wiresOf(ownerOf(segment.name)).get(segment.id);
 }
 
 function isSame(left: readonly string[], right: readonly string[] = []): boolean {
