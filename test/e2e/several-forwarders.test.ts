@@ -1,11 +1,14 @@
 // Protects a node with two forwarders: new wires are spread over both, and where one is killed and does not come back
 // its wires go on through the other one, behind the same interfaces, while the other's hear nothing and lose nothing.
-// Nothing is left of either, whether the one that was killed ever comes back or not.
+// Nothing is left of either, whether the one that was killed ever comes back or not: it makes nothing again for clients
+// that have left meanwhile, nor for a stranger in a namespace that has got the number of one that has ended.
 
 import { expect, test } from 'vitest';
 
 import type { ClientReport } from '../../bin/demo/client-reports.ts';
 import type { MeshNode } from '../../bin/demo/mesh.ts';
+import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { createNetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { describeMesh, type TestMesh } from '../sandbox/mesh.ts';
 import { expectPings, interfacesOf, startSteadyPing } from '../sandbox/mesh-probes.ts';
@@ -90,6 +93,33 @@ async function expectMoved(wires: readonly LiveWire[], from: string): Promise<vo
   }
 }
 
+/** It has taken up what there is, and is chosen again: by turns, since all of these stay until then. */
+async function expectServing(mesh: TestMesh, node: MeshNode, name: string): Promise<void> {
+  const caller = await mesh.workloads.caller(node);
+  const made: Connection[] = [];
+  await eventually(`${name} has new wires`, waitMs, async () => {
+    const service = `shared-${count}-0`;
+    const interfaceName = `nsm-${made.length}`;
+    const connection = await caller.request({ service, interfaceName });
+    made.push(connection);
+    expect(connection.path?.pathSegments[2]?.name).toBe(name);
+  });
+  for (const connection of made) await caller.close(connection);
+}
+
+/** And has it started again by its supervisor. */
+async function killManager(mesh: TestMesh, node: MeshNode): Promise<void> {
+  const { processes } = mesh;
+  const supervised = `${node.name}/nsmgr`;
+  const pid = processes.supervised.get(supervised)?.pid;
+  if (pid === undefined) expect.fail('the manager was never reported');
+  process.kill(pid, 'SIGKILL');
+  await eventually('the manager is started again', waitMs, () =>
+    expect(processes.supervised.get(supervised)?.pid).not.toBe(pid),
+  );
+  await expectServing(mesh, node, `forwarder-${node.name}`);
+}
+
 const places = [
   ['of the clients', 0],
   ['of an Endpoint', 1],
@@ -142,13 +172,7 @@ describeMesh('two forwarders on a node', (mesh) => {
       const heard = wires.map((wire) => wire.latest());
 
       const back = await startSecond(mesh(), node, name);
-      await eventually('it has new wires', waitMs, async () => {
-        const caller = await mesh().workloads.caller(node);
-        const connection = await caller.request({ service: `shared-${count}-0` });
-        const forwarder = connection.path?.pathSegments[2]?.name;
-        await caller.close(connection);
-        expect(forwarder).toBe(name);
-      });
+      await expectServing(mesh(), node, name);
       expect(await traces()).toEqual(moved);
       expect(wires.map((wire) => wire.latest())).toEqual(heard);
       for (const wire of wires) {
@@ -159,6 +183,66 @@ describeMesh('two forwarders on a node', (mesh) => {
       }
       for (const { child } of wires) await child.stop(10_000);
       expect(await traces()).toEqual([]);
+      await back.stop(10_000);
+    },
+    testTimeoutMs,
+  );
+
+  test(
+    'one that comes back when its wires have moved and ended, and nobody is left to tell it',
+    async () => {
+      const { nodes, traces } = mesh();
+      const [node] = nodes;
+      const name = nameOfSecond(node);
+      const first = await startSecond(mesh(), node, name);
+      const wires = await liveWires(mesh());
+      first.kill('SIGKILL');
+      await first.exited;
+      await expectMoved(wires.filter(isThrough(name)), name);
+      await killManager(mesh(), node);
+      for (const { child, steady } of wires) {
+        await steady.stop();
+        await child.stop(10_000);
+      }
+      expect(await traces()).toEqual([]);
+
+      const back = await startSecond(mesh(), node, name);
+      await expectServing(mesh(), node, name);
+      expect(await traces()).toEqual([]);
+      await back.stop(10_000);
+    },
+    testTimeoutMs,
+  );
+
+  test(
+    'one that comes back when a workload’s namespace has ended, and a stranger has its number',
+    async () => {
+      const { nodes, netlink, traces } = mesh();
+      const [node] = nodes;
+      const name = nameOfSecond(node);
+      const first = await startSecond(mesh(), node, name);
+      count += 1;
+      const service = `shared-${count}-0`;
+      await mesh().workloads.endpoint({ node, services: [service], cidr: [['172.16.1.0/24']] });
+      const caller = await mesh().workloads.caller(node);
+      const connection = await caller.request({ service });
+      expect(connection.path?.pathSegments[2]?.name).toBe(name);
+      const { inodeUrl } = caller.namespace;
+      first.kill('SIGKILL');
+      await first.exited;
+      caller.namespace.close();
+      const strangers = [createNetworkNamespace()];
+      await eventually('a stranger has the number', waitMs, () => {
+        if (strangers.at(-1)?.inodeUrl !== inodeUrl) strangers.push(createNetworkNamespace());
+        expect(strangers.at(-1)?.inodeUrl).toBe(inodeUrl);
+      });
+      const stranger = strangers.at(-1) as ReturnType<typeof createNetworkNamespace>;
+
+      const back = await startSecond(mesh(), node, name);
+      await expectServing(mesh(), node, name);
+      expect(await interfacesOf(netlink, stranger)).toEqual([]);
+      expect((await traces()).join('\n')).not.toContain(name);
+      for (const each of strangers) each.close();
       await back.stop(10_000);
     },
     testTimeoutMs,
