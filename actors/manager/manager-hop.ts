@@ -3,10 +3,10 @@
 
 import { NsmError } from '../../protocols/errors.ts';
 import { foundNobody } from '../../protocols/nobody-there.ts';
-import type { Connection } from '../../protocols/nsm/gen/connection_pb.ts';
+import { type Connection, State } from '../../protocols/nsm/gen/connection_pb.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Log } from '../../protocols/ports/log.ts';
-import type { Hop, HopRequest, HopResult, NextHop } from '../connection/hop.ts';
+import type { Call, Hop, HopRequest, HopResult, NextHop } from '../connection/hop.ts';
 import { Absences } from './absences.ts';
 import { withExcludedPrefixes, withoutAddedPrefixes } from './excluded-prefixes.ts';
 import {
@@ -17,6 +17,8 @@ import {
 } from './select-forwarder.ts';
 
 export interface ManagerHopOptions extends Omit<ForwarderSelectionSetup, 'absences'> {
+  /** Whether whoever listens at the URL says anything, asked about a connection, within the call's time. Never rejects. */
+  readonly answers: (url: string, id: string, call: Call) => Promise<boolean>;
   readonly clock: Clock;
   readonly nextHop: NextHop;
   readonly log: Log;
@@ -37,10 +39,11 @@ export function managerHop(options: ManagerHopOptions): Hop {
     async request(request) {
       const excluded = setup.excludedPrefixes();
       const connection = withExcludedPrefixes(request.connection, excluded);
-      const holder = holderOf(setup, request);
+      const silent = await silentHolder(setup, request);
+      const holder = holderOf(setup, request, silent);
       const view =
         holder ?? (await setup.discovery.discover(connection.networkService, request.call));
-      const selected = 'candidates' in view ? view : chooseForwarders(setup, request, view);
+      const selected = 'candidates' in view ? view : chooseForwarders(setup, request, view, silent);
       const answered = await tryForwarders(setup, { ...request, connection }, selected);
       const result = {
         ...answered,
@@ -54,6 +57,28 @@ export function managerHop(options: ManagerHopOptions): Hop {
       if (memory.nextUrl !== undefined) await setup.nextHop.close(memory.nextUrl, connection, call);
     },
   };
+}
+
+/** Time for a sign of life. */
+const silentMs = 1_000;
+
+/**
+ * The holder of a wire that is to be repaired, where it is registered and says nothing: its process hangs, and a Request would
+ * hang with it.
+ */
+async function silentHolder(
+  setup: ManagerHopSetup,
+  { connection, previous, reselect, call }: HopRequest,
+): Promise<string | undefined> {
+  const name = previous?.memory.nextName;
+  if (reselect || name === undefined || previous?.connection.state !== State.DOWN) return undefined;
+  const registered = setup.forwarders().find((each) => each.name === name);
+  if (registered === undefined) return undefined;
+  const deadlineMs = Math.min(call.deadlineMs, setup.clock.nowMs() + silentMs);
+  const isThere = await setup.answers(registered.url, connection.id, { ...call, deadlineMs });
+  if (isThere || call.signal.aborted) return undefined;
+  setup.absences.missed(name);
+  return name;
 }
 
 async function tryForwarders(

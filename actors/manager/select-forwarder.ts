@@ -38,11 +38,12 @@ export interface SelectedForwarders {
 /**
  * The forwarder that a refresh goes to; undefined where one is to be chosen. A refresh needs nothing of the registry: what
  * works keeps working while that is away. Throws NOT_FOUND where the holder is away and may come back, or is gone and
- * has been the only one.
+ * has been the only one; UNAVAILABLE where it is `silent`.
  */
 export function holderOf(
   setup: ForwarderSelectionSetup,
   { connection, previous, reselect }: HopRequest,
+  silent: string | undefined,
 ): SelectedForwarders | undefined {
   const holder = reselect ? undefined : previous?.memory.nextName;
   if (holder === undefined) return undefined;
@@ -51,19 +52,21 @@ export function holderOf(
   if (registered.length === 0) setup.absences.missed(holder);
   const mayGoOn = forwarders.length > registered.length && setup.absences.isGone(holder);
   if (mayGoOn) return undefined;
+  if (silent !== undefined) throw hangs(setup, connection, silent);
   if (registered.length === 0) throw noForwarder(setup, connection, holder);
   return { candidates: registered };
 }
 
-/** Throws NOT_FOUND where nobody may carry the connection. */
+/** Throws NOT_FOUND where nobody may carry the connection. `silent`: a forwarder that hangs. */
 export function chooseForwarders(
   setup: ForwarderSelectionSetup,
   request: HopRequest,
   view: ServiceView,
+  silent: string | undefined,
 ): SelectedForwarders {
   const { connection, previous, preferences, reselect } = request;
   const { forwarderServiceName: forwarderService, forwarderPolicy: policy, loadOf } = setup;
-  const forwarders = setup.forwarders();
+  const forwarders = setup.forwarders().filter(({ name }) => name !== silent);
   const selection = matchForwarders({
     service: view.networkService,
     candidates: forwarders,
@@ -126,5 +129,16 @@ function noForwarder(
         ? 'start a forwarder on this node, or compare its NSM_LABELS with the service'
         : 'start that forwarder again, or let the client reselect',
     connectionId: connection.id,
+  });
+}
+
+function hangs({ name }: ForwarderSelectionSetup, { id }: Connection, holder: string): NsmError {
+  return new NsmError('UNAVAILABLE', 'the forwarder that holds this wire says nothing', {
+    hop: name,
+    rule: 'select-forwarder',
+    expected: `an answer of forwarder ${holder}, which is registered`,
+    found: 'none',
+    remedy: 'end that process, so that its supervisor starts it again; or let the client reselect',
+    connectionId: id,
   });
 }

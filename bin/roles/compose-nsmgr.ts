@@ -1,6 +1,7 @@
 // Puts a manager together: the registry as its node sees it, and the connections of its node's workloads.
 
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
+import { answersIn, askHeld } from '../../actors/connection/held-behind.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery, type Discovery } from '../../actors/discovery/discovery.ts';
@@ -89,6 +90,7 @@ export async function composeNsmgr(
       clock: platform.clock,
       log: platform.log,
       nextHop,
+      answers: answersIn(askHeld({ ...platform, name: options.name })),
       onAnswered: (connection) => serviceMonitor.uses(connection),
     }),
     table,

@@ -189,6 +189,38 @@ describeMesh('two forwarders on a node', (mesh) => {
   );
 
   test(
+    'one that hangs, registered: its wires go on through the other one, and it lets go of them when it goes on',
+    async () => {
+      const { nodes, netlink, traces } = mesh();
+      const [node] = nodes;
+      const name = nameOfSecond(node);
+      const second = await startSecond(mesh(), node, name);
+      const wires = await liveWires(mesh());
+      const own = wires.filter(isThrough(name));
+
+      second.kill('SIGSTOP');
+      try {
+        await expectMoved(own, name);
+      } finally {
+        second.kill('SIGCONT');
+      }
+      await expectServing(mesh(), node, name);
+      for (const wire of wires) {
+        await expectPings(wire.client.namespace, wire.address);
+        expect(await interfacesOf(netlink, wire.client.namespace)).toEqual(wire.before);
+        const { sent, received } = await wire.steady.stop();
+        expect(sent - received, `lost of ${sent}`).toBe(0);
+        expect(isThrough(name)(wire)).toBe(false);
+      }
+      expect((await traces()).join('\n')).not.toContain(name);
+      for (const { child } of wires) await child.stop(10_000);
+      expect(await traces()).toEqual([]);
+      await second.stop(10_000);
+    },
+    testTimeoutMs,
+  );
+
+  test(
     'one that comes back when its wires have moved and ended, and nobody is left to tell it',
     async () => {
       const { nodes, traces } = mesh();

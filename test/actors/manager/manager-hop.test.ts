@@ -9,7 +9,7 @@ import { withExcludedPrefixes } from '../../../actors/manager/excluded-prefixes.
 import { managerHop } from '../../../actors/manager/manager-hop.ts';
 import { createDecisions, type Decisions } from '../../../actors/selection/decisions.ts';
 import { NsmError } from '../../../protocols/errors.ts';
-import type { Connection } from '../../../protocols/nsm/gen/connection_pb.ts';
+import { type Connection, State } from '../../../protocols/nsm/gen/connection_pb.ts';
 import {
   type NetworkServiceEndpoint,
   NetworkServiceEndpointSchema,
@@ -34,6 +34,8 @@ let excluded: string[];
 let discovered: number;
 let discoveryError: NsmError | undefined;
 let failing: Set<string>;
+/** URLs behind which a process hangs. */
+let silent: Set<string>;
 let decisions: Decisions;
 let loads: Record<string, number>;
 let clock: ManualClock;
@@ -54,6 +56,7 @@ beforeEach(() => {
   forwarders = [forwarder('f-1'), forwarder('f-2'), forwarder('f-3')];
   [matches, excluded, discovered, discoveryError] = [[], [], 0, undefined];
   failing = new Set();
+  silent = new Set();
   loads = {};
   clock = createManualClock();
   nextHop = fakeNextHop((url, asked) => {
@@ -77,6 +80,7 @@ beforeEach(() => {
     forwarders: () => forwarders,
     forwarderPolicy: 'least-loaded',
     forwarderGraceMs,
+    answers: async (url) => !silent.has(url),
     loadOf: (name) => loads[name] ?? 0,
     clock,
     excludedPrefixes: () => excluded,
@@ -239,6 +243,52 @@ describe('a forwarder that holds the wire and is gone', () => {
     await expect(refresh()).rejects.toMatchObject({
       details: { expected: 'forwarder f-2, which holds this wire' },
     });
+  });
+});
+
+describe('a forwarder that is registered and hangs', () => {
+  const path = connectionAt(1, ['nsc', 'nsmgr', 'f-2', 'nse']);
+  const repair = (state: State = State.DOWN) => {
+    const known = previous('f-2', { ...path, state });
+    return hop.request(hopRequest(path, { previous: known }));
+  };
+  const refused = { code: 'UNAVAILABLE', details: { rule: 'select-forwarder' } };
+
+  beforeEach(() => {
+    silent.add('memory:f-2');
+  });
+
+  it('is given no Request that repairs, and another one is asked after the grace', async () => {
+    await expect(repair()).rejects.toMatchObject(refused);
+    await clock.advance(forwarderGraceMs - 1);
+    await expect(repair()).rejects.toMatchObject(refused);
+    expect(nextHop.told).toEqual([]);
+    await clock.advance(1);
+    const { memory } = await repair();
+    expect(memory.nextName).toBe('f-1');
+    expect(nextHop.told).toEqual(['request memory:f-1', 'close memory:f-2']);
+  });
+
+  it('has its wires as before once it goes on', async () => {
+    await expect(repair()).rejects.toMatchObject(refused);
+    silent.clear();
+    await repair();
+    silent.add('memory:f-2');
+    await clock.advance(forwarderGraceMs);
+    await expect(repair()).rejects.toMatchObject(refused);
+    expect(nextHop.told).toEqual(['request memory:f-2']);
+  });
+
+  it('is not asked for a sign of life by a refresh of what is well', async () => {
+    await repair(State.UP);
+    expect(nextHop.told).toEqual(['request memory:f-2']);
+  });
+
+  it('is waited for as long as there is nobody else', async () => {
+    forwarders = [forwarder('f-2')];
+    await expect(repair()).rejects.toMatchObject(refused);
+    await clock.advance(10 * forwarderGraceMs);
+    await expect(repair()).rejects.toMatchObject(refused);
   });
 });
 
