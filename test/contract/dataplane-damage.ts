@@ -3,7 +3,12 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { Dataplane, DataplaneEvent, Wire } from '../../protocols/ports/dataplane.ts';
+import {
+  type Dataplane,
+  type DataplaneEvent,
+  interfaceGoneRule,
+  type Wire,
+} from '../../protocols/ports/dataplane.ts';
 import { eventually } from '../sandbox/eventually.ts';
 import { endpointEnd, localWire, tunnel } from '../sandbox/wires.ts';
 import { type DataplaneFixture, harms, type TestNamespace } from './dataplane-fixture.ts';
@@ -99,6 +104,34 @@ export function dataplaneDamageContract(
         expect(await fixture.objectCount()).toBe(0);
       });
     });
+
+    test.each(['live', 'restarted'] as const)(
+      'a %s driver that may make no interface puts back the rest, and refuses where one is gone',
+      async (which) => {
+        const first = fixture.driver();
+        await first.ensure(wire, budget);
+        const before = await seen();
+        await fixture.harm('unjoined', wire, 'client');
+        const driver = which === 'live' ? first : fixture.driver();
+        await driver.list(budget);
+        const careful: Wire = { ...wire, makesInterfaces: false };
+        await driver.ensure(careful, budget);
+        expect(await driver.inspect(wire.id, budget)).toEqual([]);
+        expect(await seen()).toEqual(before);
+
+        await fixture.harm('deleted', wire, 'client');
+        await isOver(driver, wire.id);
+        const objects = await fixture.objectCount();
+        await expect(driver.ensure(careful, budget)).rejects.toMatchObject({
+          code: 'FAILED_PRECONDITION',
+          details: { rule: interfaceGoneRule },
+        });
+        expect(await seen()).toBeUndefined();
+        expect(await fixture.objectCount()).toBe(objects);
+        await driver.remove([wire.id], budget);
+        expect(await fixture.objectCount()).toBe(0);
+      },
+    );
 
     test.each(harms.filter((harm) => harm !== 'untagged'))(
       'a restarted driver finds and puts back what was harmed before: %s',
