@@ -3,7 +3,7 @@
 // cannot be reached says nothing.
 
 import { create } from '@bufbuild/protobuf';
-import { asNsmError, describeError, type ErrorCode, NsmError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, NsmError } from '../../protocols/errors.ts';
 import {
   MonitorConnection,
   MonitorScopeSelectorSchema,
@@ -40,22 +40,6 @@ export function askHeld(setup: HeldBehindSetup): AskHeld {
     }
   };
 }
-
-/**
- * Whether whoever listens there says anything in time, be it a refusal. Never rejects. That nobody listens is no silence: the
- * next call finds that out at once.
- */
-export function answersIn(
-  asking: AskHeld,
-): (url: string, id: string, call: Call) => Promise<boolean> {
-  return (url, id, call) =>
-    asking(url, id, call).then(
-      () => true,
-      (error: unknown) => !gaveUp.has(asNsmError(error).code),
-    );
-}
-
-const gaveUp: ReadonlySet<ErrorCode> = new Set(['DEADLINE_EXCEEDED', 'CANCELLED']);
 
 const closedBehind: Finding = { kind: 'gone', why: 'the next hop has closed it' };
 

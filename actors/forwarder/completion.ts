@@ -118,7 +118,7 @@ class WireCompletion implements Completion {
 
   async review(): Promise<readonly string[]> {
     const denied: string[] = [];
-    for (const [id, wasDenied] of [...this.#unconfirmed]) {
+    for (const [id, wasDenied] of this.#unconfirmed) {
       const word = await this.#ask(id, { timeoutMs: askTimeoutMs });
       if (word === 'unknown' || !this.#unconfirmed.has(id)) continue;
       if (word === 'not held' && !wasDenied) this.#unconfirmed.set(id, true);

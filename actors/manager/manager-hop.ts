@@ -17,8 +17,8 @@ import {
 } from './select-forwarder.ts';
 
 export interface ManagerHopOptions extends Omit<ForwarderSelectionSetup, 'absences'> {
-  /** Whether whoever listens at the URL says anything, asked about a connection, within the call's time. Never rejects. */
-  readonly answers: (url: string, id: string, call: Call) => Promise<boolean>;
+  /** Whether whoever listens at the URL says anything within the call's time. Never rejects. */
+  readonly answers: (url: string, call: Call) => Promise<boolean>;
   readonly clock: Clock;
   readonly nextHop: NextHop;
   readonly log: Log;
@@ -68,14 +68,14 @@ const silentMs = 1_000;
  */
 async function silentHolder(
   setup: ManagerHopSetup,
-  { connection, previous, reselect, call }: HopRequest,
+  { previous, reselect, call }: HopRequest,
 ): Promise<string | undefined> {
   const name = previous?.memory.nextName;
   if (reselect || name === undefined || previous?.connection.state !== State.DOWN) return undefined;
   const registered = setup.forwarders().find((each) => each.name === name);
   if (registered === undefined) return undefined;
   const deadlineMs = Math.min(call.deadlineMs, setup.clock.nowMs() + silentMs);
-  const isThere = await setup.answers(registered.url, connection.id, { ...call, deadlineMs });
+  const isThere = await setup.answers(registered.url, { ...call, deadlineMs });
   if (isThere || call.signal.aborted) return undefined;
   setup.absences.missed(name);
   return name;

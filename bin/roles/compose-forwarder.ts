@@ -12,7 +12,7 @@ import { createDiscovery } from '../../actors/discovery/discovery.ts';
 import { spawnEndpointRegistration } from '../../actors/endpoint/endpoint-registration.ts';
 import { type RegistryClients, registryClients } from '../../actors/registry/registry-clients.ts';
 import { packetsThrough } from '../../actors/forwarder/packets-through.ts';
-import { createCompletion } from '../../actors/forwarder/completion.ts';
+import { type Completion, createCompletion } from '../../actors/forwarder/completion.ts';
 import { forwarderHop } from '../../actors/forwarder/forwarder-hop.ts';
 import type { RepairReport } from '../../actors/forwarder/reconciler.ts';
 import { createDecisions, type Decisions } from '../../actors/selection/decisions.ts';
@@ -33,7 +33,7 @@ import type { Namespaces } from '../../protocols/ports/namespaces.ts';
 import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
 import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
-import { withLoads } from './next-hop-loads.ts';
+import { type CountedTable, withLoads } from './next-hop-loads.ts';
 import { findWires, type ForwarderWires } from './forwarder-wires.ts';
 import { inspectionService } from './inspection.ts';
 import { nextHopsOf } from './next-hops.ts';
@@ -88,22 +88,11 @@ export async function composeForwarder(
 ): Promise<RunningRole> {
   const { clock, wallClock, log, dialer, random } = platform;
   const { name, dataplane, maxTokenLifetimeMs, keepsWhileAlive = false } = options;
-  const counted = withLoads(
-    createConnectionTable({
-      clock,
-      log,
-      bootId: platform.bootId,
-      lifetimeMsMax: maxTokenLifetimeMs,
-      ...(options.journal === undefined ? {} : { journal: options.journal }),
-    }),
-  );
+  const counted = tableOf(platform, options);
   const table = withAges(counted, clock);
   const decisions = createDecisions({ wallClock, random });
   const own = { vnis: createVniTable(), tunnelPorts: createTunnelPorts(options.wireguardPorts) };
-  const { connectTo, namespaces } = options;
-  const asking = askHeld({ name, dialer, clock });
-  const isHeld = (id: string, call: Call): Promise<boolean> => asking(connectTo, id, call);
-  const completion = createCompletion({ dataplane, clock, log, namespaces, isHeld });
+  const completion = completionOf(platform, options);
   const wires = await findWires(platform, {
     name,
     table,
@@ -115,7 +104,7 @@ export async function composeForwarder(
     reconcileIntervalMs: options.reconcileIntervalMs ?? reconcileIntervalMsDefault,
     keepsExpired: keepsWhileAlive,
   });
-  const clients = registryClients(dialer.dial(connectTo));
+  const clients = registryClients(dialer.dial(options.connectTo));
   const { nextHop, nextHopMonitors, behind } = nextHopsOf(platform, name);
   const onNodeAway = (managerUrl: string): void => nextHopMonitors.lost(managerUrl);
   const discovery = createDiscovery({ clients, clock, wallClock, random, log, onNodeAway });
@@ -157,6 +146,21 @@ export async function composeForwarder(
       discovery.close();
     },
   });
+}
+
+function tableOf({ clock, log, bootId }: Platform, options: ForwarderOptions): CountedTable {
+  const { journal, maxTokenLifetimeMs: lifetimeMsMax } = options;
+  const kept = journal === undefined ? {} : { journal };
+  return withLoads(createConnectionTable({ clock, log, bootId, lifetimeMsMax, ...kept }));
+}
+
+function completionOf(
+  { dialer, clock, log }: Platform,
+  { name, connectTo, dataplane, namespaces }: ForwarderOptions,
+): Completion {
+  const asking = askHeld({ name, dialer, clock });
+  const isHeld = (id: string, call: Call): Promise<boolean> => asking(connectTo, id, call);
+  return createCompletion({ dataplane, clock, log, namespaces, isHeld });
 }
 
 interface ForwarderParts {

@@ -1,7 +1,6 @@
 // Puts a manager together: the registry as its node sees it, and the connections of its node's workloads.
 
 import { type Connections, createConnections } from '../../actors/connection/connections.ts';
-import { answersIn, askHeld } from '../../actors/connection/held-behind.ts';
 import { createConnectionTable } from '../../actors/connection/connection-table.ts';
 import { emptyTokens } from '../../actors/connection/tokens.ts';
 import { createDiscovery, type Discovery } from '../../actors/discovery/discovery.ts';
@@ -20,7 +19,7 @@ import type { Journal } from '../../protocols/ports/journal.ts';
 import type { ServedService } from '../../protocols/ports/rpc.ts';
 import { guarded } from './authorization.ts';
 import { type AgedTable, withAges } from './connection-ages.ts';
-import { askForwarders, inspectionService } from './inspection.ts';
+import { answersAt, askForwarders, inspectionService } from './inspection.ts';
 import { type CountedTable, withLoads } from './next-hop-loads.ts';
 import { registerNode } from './node-entry.ts';
 import { composeMoving, type Moving, type MovingOptions } from './compose-moving.ts';
@@ -90,7 +89,7 @@ export async function composeNsmgr(
       clock: platform.clock,
       log: platform.log,
       nextHop,
-      answers: answersIn(askHeld({ ...platform, name: options.name })),
+      answers: answersAt(platform),
       onAnswered: (connection) => serviceMonitor.uses(connection),
     }),
     table,

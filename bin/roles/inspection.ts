@@ -3,7 +3,7 @@
 // waits longer than its caller, whatever the forwarders do.
 
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { asNsmError, describeError } from '../../protocols/errors.ts';
+import { asNsmError, describeError, type ErrorCode } from '../../protocols/errors.ts';
 import {
   ConnectionsReplySchema,
   type Forwarder,
@@ -15,6 +15,7 @@ import {
 } from '../../protocols/nsm/gen/vwire_inspect_pb.ts';
 import type { NetworkServiceEndpoint } from '../../protocols/nsm/gen/registry_pb.ts';
 import { type CallContext, type ServedService, serve } from '../../protocols/ports/rpc.ts';
+import type { Call } from '../../actors/connection/hop.ts';
 import { version } from '../version.ts';
 import type { Decisions } from '../../actors/selection/decisions.ts';
 import type { AgedTable } from './connection-ages.ts';
@@ -81,6 +82,30 @@ function busOf({ bus, natsUrl }: Platform): StatusFields {
 /** Left to the manager for its own answer. */
 const ownShareMs = 250;
 const forwarderTimeoutMs = 2_000;
+
+/**
+ * Whether a process is there that answers, be it with a refusal or not knowing the call: one that hangs does neither. That
+ * nobody listens is not silence, and found out by the next call at once. Served also while wires are still taken up.
+ */
+export function answersAt({
+  clock,
+  dialer,
+}: Platform): (url: string, call: Call) => Promise<boolean> {
+  return async (url, { deadlineMs, signal }) => {
+    const timeoutMs = Math.max(1, deadlineMs - clock.nowMs());
+    try {
+      await dialer
+        .dial(url)
+        .client(Inspection)
+        .status(create(StatusRequestSchema), { timeoutMs, signal });
+      return true;
+    } catch (error) {
+      return !gaveUp.has(asNsmError(error).code);
+    }
+  };
+}
+
+const gaveUp: ReadonlySet<ErrorCode> = new Set(['DEADLINE_EXCEEDED', 'CANCELLED']);
 
 /** Asks all at once. */
 export function askForwarders(

@@ -4,7 +4,7 @@
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Intent } from '../../../actors/connection/connection-table.ts';
-import { answersIn, askHeld, heldBehind } from '../../../actors/connection/held-behind.ts';
+import { heldBehind } from '../../../actors/connection/held-behind.ts';
 import type { Finding } from '../../../actors/connection/keeping.ts';
 import {
   type ConnectionEvent,
@@ -107,28 +107,3 @@ it('many connections are looked after a few at a time', async () => {
   expect(new Set(await looked(200))).toEqual(new Set(['there']));
   expect(openMax).toBeLessThanOrEqual(64);
 });
-
-it.each([
-  ['says that it holds it', holding, true],
-  ['says that it does not', empty, true],
-  ['says nothing', undefined, false],
-] as const)('a hop that %s gives a sign of life: %s', async (_, first, expected) => {
-  await nextHop(first);
-  expect(await alive()).toBe(expected);
-});
-
-it('a hop that is not there, or has no monitor, is not silent', async () => {
-  expect(await alive()).toBe(true);
-  listening = await network.listener.listen('memory:next', []);
-  expect(await alive()).toBe(true);
-});
-
-async function alive(): Promise<boolean> {
-  const answers = answersIn(askHeld({ name: 'own', dialer: network.dialer, clock }));
-  const { signal } = new AbortController();
-  const deadlineMs = clock.nowMs() + timeMs;
-  const asked = answers('memory:next', 'own-id', { deadlineMs, signal, headers: {} });
-  await settle();
-  await clock.advance(timeMs);
-  return asked;
-}

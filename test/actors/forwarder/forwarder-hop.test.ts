@@ -45,8 +45,6 @@ let fault: SimulatedFault | undefined;
 /** Endpoints of the service, in the order in which they are tried. */
 let registered: { name: string; url: string }[];
 let registryError: NsmError | undefined;
-/** What the manager says of a wire whose interface is gone. */
-let isHeld: boolean;
 
 beforeEach(() => {
   world = new SimulatedWorld();
@@ -80,16 +78,9 @@ beforeEach(() => {
     forwarder: 'forwarder',
     fault: (operation) => (operation === 'ensure' ? fault : undefined),
   });
-  isHeld = true;
   hop = forwarderHop({
     name: 'forwarder',
-    completion: createCompletion({
-      dataplane,
-      clock,
-      log: silentLog,
-      namespaces: world,
-      isHeld: async () => isHeld,
-    }),
+    completion: createCompletion({ dataplane, clock, log: silentLog, isHeld: async () => true }),
     discovery: discovery as Discovery,
     decisions: createDecisions({ wallClock: clock, random: seededRandom(1) }),
     loadOf: () => 0,
