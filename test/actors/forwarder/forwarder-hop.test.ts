@@ -71,11 +71,9 @@ beforeEach(() => {
     },
     choose: () => ({ candidates: registered.map(entry), by: undefined, turn: 1, passedOver: [] }),
   };
+  const own = { world, clock, installation: 'test', forwarder: 'forwarder' };
   const dataplane = createSimulatedDataplane({
-    world,
-    clock,
-    installation: 'test',
-    forwarder: 'forwarder',
+    ...own,
     fault: (operation) => (operation === 'ensure' ? fault : undefined),
   });
   hop = forwarderHop({
