@@ -1,9 +1,9 @@
-// The version in package.json, which lies one folder above the sources and two above the compiled files.
+// The version in package.json, which lies in the nearest folder above the sources, and above what is made of them.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 export function version(): string {
-  const depth = import.meta.url.endsWith('.ts') ? '..' : '../..';
-  const text = readFileSync(new URL(`${depth}/package.json`, import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+  let file = new URL('../package.json', import.meta.url);
+  while (!existsSync(file)) file = new URL('../package.json', file);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

@@ -2,6 +2,8 @@
 // The one executable: finds the role or command in the catalog, loads its module and nothing else, and turns what it
 // returns or throws into the exit code. Invariant: `--help` loads no role, so that it stays fast.
 
+import { extname } from 'node:path';
+
 import { catalogNames, exitCodes, findRow } from './commands/catalog.ts';
 import { generalHelp, wantsHelp } from './commands/help.ts';
 import { nearestName } from './commands/nearest-name.ts';
@@ -29,7 +31,8 @@ async function runNamed(name: string, args: readonly string[]): Promise<number> 
     process.stdout.write(await commandHelp(row.name));
     return exitCodes.ok;
   }
-  const module = (await import(`./${folders[row.kind]}/${row.name}.ts`)) as CommandModule;
+  const path = `./${folders[row.kind]}/${row.name}${extname(import.meta.url)}`;
+  const module = (await import(path)) as CommandModule;
   const code = await module.run(args);
   if (row.kind === 'role') leaveSoon(code);
   return code;

@@ -3,7 +3,7 @@
 // with another protocols/formats. Where the previous one cannot be had, it is said why.
 
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -75,11 +75,22 @@ function raise({ executable, repository }: ReleasesWanted, folder: string): stri
   const raised = Object.fromEntries(
     Object.entries(formats).map(([name, version]) => [name, version + 1]),
   );
-  writeFileSync(
-    join(folder, 'dist/protocols/formats.js'),
-    `export const formats = ${JSON.stringify(raised)};\n`,
-  );
+  replaceFormats(join(folder, 'dist'), JSON.stringify(raised));
   return join(folder, entry);
+}
+
+/** In the one file of the compiled program in which they stand. */
+function replaceFormats(dist: string, raised: string): void {
+  const formatsIn = /(\b(?:var|const) formats = )\{[^}]*\}/;
+  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => join(dist, name))
+    .filter((file) => formatsIn.test(readFileSync(file, 'utf8')));
+  const [file, ...others] = files;
+  if (file === undefined || others.length > 0) {
+    throw new Error(`expected the formats in one file of ${dist}, found: ${files.join(', ')}`);
+  }
+  writeFileSync(file, readFileSync(file, 'utf8').replace(formatsIn, `$1${raised}`));
 }
 
 interface Previous {
@@ -124,6 +135,11 @@ async function compile(repository: string, folder: string): Promise<void> {
   } else {
     const install = ['ci', '--no-audit', '--no-fund', '--prefer-offline'];
     await run('npm', install, { cwd: folder, timeout: installTimeoutMs });
+  }
+  const bundler = join(folder, 'bin/bootstrap/bundle.mjs');
+  if (existsSync(bundler)) {
+    await run(process.execPath, [bundler], { cwd: folder, timeout: compileTimeoutMs });
+    return;
   }
   const compiler = join(folder, 'node_modules/typescript/bin/tsc');
   // What the compiler remembers must not be written through the link.

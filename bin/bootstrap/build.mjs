@@ -1,5 +1,6 @@
-// Compiles the sources to dist/ when one of them is newer than the last build. Folders count too, so that a removed
-// file is noticed. Invariant: the compiler's record of what it emitted never outlives dist/ itself.
+// Makes dist/ of the sources when one of them is newer than the last build: programs in a few files each, and the types
+// of the package. Folders count too, so that a removed file is noticed. Invariant: the compiler's record of what it
+// emitted never outlives dist/ itself.
 
 import {
   copyFileSync,
@@ -44,6 +45,13 @@ export async function build(root) {
     file: process.execPath,
     args: [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'],
     timeoutMs: 3 * 60_000,
+    cwd: root,
+  });
+  await runStep({
+    title: 'bundling',
+    file: process.execPath,
+    args: [join(root, 'bin/bootstrap/bundle.mjs')],
+    timeoutMs: 60_000,
     cwd: root,
   });
   mkdirSync(join(root, 'dist'), { recursive: true });

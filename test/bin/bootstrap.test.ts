@@ -149,15 +149,22 @@ describe('a clone that needs work', () => {
     expect(locks.filter((name) => name.endsWith('.lock'))).toEqual([]);
   });
 
-  it('compiles when a source is newer than the last build, and never runs what did not compile', () => {
-    put('bin/new.ts', '');
-    const later = new Date(Date.now() + 120_000);
-    utimesSync(join(tree, 'bin/new.ts'), later, later);
-    put('node_modules/typescript/bin/tsc', 'console.log("new.ts(1,1): error"); process.exit(2);');
-    const { status, stdout, stderr } = bootstrap('status');
-    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-    expect(stderr).toContain('new.ts(1,1): error');
-  });
+  it.each([
+    ['compile', 'typescript/bin/tsc', 'console.log("new.ts(1,1): error"); process.exit(2);'],
+    ['fit together', 'esbuild/package.json', '{'],
+  ])(
+    'builds when a source is newer than the last build, and never runs what did not %s',
+    (_, file, text) => {
+      put('bin/new.ts', '');
+      const later = new Date(Date.now() + 120_000);
+      utimesSync(join(tree, 'bin/new.ts'), later, later);
+      put('node_modules/typescript/bin/tsc', '');
+      put(`node_modules/${file}`, text);
+      const { status, stdout, stderr } = bootstrap('status');
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+      expect(stderr).toContain(file === 'esbuild/package.json' ? file : 'new.ts(1,1): error');
+    },
+  );
 });
 
 /** Hides the machine's own nats-server in a mount namespace of its own. */

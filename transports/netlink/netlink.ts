@@ -51,7 +51,10 @@ function startWatch(
   listener: (event: LinkEvent) => void,
 ): () => void {
   const wakeDescriptor = checked(libc.eventfd(0, closeOnExec), 'make an eventfd');
-  const worker = startWorker(import.meta.url, './link-events-worker', { ...data, wakeDescriptor });
+  const worker = startWorker(import.meta.url, '../../transports/netlink/link-events-worker', {
+    ...data,
+    wakeDescriptor,
+  });
   let isStopped = false;
   const wake = () => {
     libc.write(wakeDescriptor, new Uint8Array(new BigUint64Array([1n]).buffer), 8);

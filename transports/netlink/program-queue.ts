@@ -93,7 +93,11 @@ class WorkerQueue implements ProgramQueue {
 
   #runningWorker(): Worker {
     if (this.#worker !== undefined) return this.#worker;
-    const worker = startWorker(import.meta.url, './program-worker', this.#workerData);
+    const worker = startWorker(
+      import.meta.url,
+      '../../transports/netlink/program-worker',
+      this.#workerData,
+    );
     this.#worker = worker;
     worker.on('message', (reply: ProgramReply) => {
       const pending = this.#inFlight.get(reply.id);
