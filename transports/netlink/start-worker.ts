@@ -1,19 +1,22 @@
 // Starts a module as a worker thread, from TypeScript sources as well as from the compiled package.
 
+import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 
-/** `moduleUrl` without its extension; it gets the one that `importerUrl` has. */
+/** `module` relative to `importerUrl`, without its extension; it gets the one that `importerUrl` has. */
 export function startWorker(
   importerUrl: string,
   module: string,
   data: Readonly<Record<string, unknown>>,
 ): Worker {
+  const options = { workerData: data, execArgv: [] };
   if (!importerUrl.endsWith('.ts')) {
-    return new Worker(new URL(`${module}.js`, importerUrl), { workerData: data, execArgv: [] });
+    return new Worker(new URL(`${module}.js`, importerUrl), options);
   }
-  const source = new URL(`${module}.ts`, importerUrl).href;
-  return new Worker(new URL('./from-source.mjs', import.meta.url), {
-    workerData: { ...data, module: source },
-    execArgv: [],
-  });
+  const require = createRequire(import.meta.url);
+  const { programOf } = require('./from-source.cjs') as {
+    programOf: (url: string) => string;
+  };
+  const program = programOf(new URL(`${module}.ts`, importerUrl).href);
+  return new Worker(program, { ...options, eval: true });
 }
