@@ -42,6 +42,6 @@ export interface ChaosCase {
   readonly isWellAgain?: (scene: Scene, timeoutMs: number) => Promise<void>;
   /** Makes the scene fit for the next round. */
   readonly restore?: (scene: Scene) => Promise<void>;
-  /** Present where the case is part of the quick run. */
+  /** Present where the case is part of the quick run: one of each kind, since each has a test of its own in test/e2e. */
   readonly quickWindowMs?: number;
 }

@@ -159,8 +159,8 @@ function filterAfterHarm(): void {
 const reason = whyNoNamespaces();
 if (reason !== undefined) console.warn(`skipped, needs network namespaces: ${reason}`);
 describe.skipIf(reason !== undefined)('the kernel', () => {
-  dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 200 });
-  dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 50 });
+  dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 60 });
+  dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 30 });
   dataplaneDamageContract('kernel, redirect', () => makeFixture('redirect'));
   dataplaneDamageContract('kernel, bridge', () => makeFixture('bridge'));
   dataplaneInFlightContract('kernel, redirect', () => makeFixture('redirect'));

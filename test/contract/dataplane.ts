@@ -19,7 +19,7 @@ export function dataplaneContract(
   name: string,
   makeFixture: () => Promise<DataplaneFixture>,
   options: {
-    /** Where every wire costs the machine milliseconds fewer than the 1000 of VWIRE_CONTRACT_WIRES=1000. */
+    /** Made at once; VWIRE_CONTRACT_WIRES=1000 stands for more. */
     readonly wireCount: number;
   },
 ): void {

@@ -13,7 +13,7 @@ export const endpointAddress = '172.16.1.0';
  * Short, so that a test sees refreshes; every other token lives for the reference's ten minutes. The reference's manager
  * closes what is not refreshed 15 s before the token ends, so the other 25 s are what a neighbour has to start again.
  */
-const clientTokenLifetime = '40s';
+const clientTokenLifetime = { withGo: '40s', ofOursAlone: '20s' };
 /** Of the reference's forwarder, whose own 50 ms a handshake between nodes may take on a busy machine. */
 const goDialTimeout = '2s';
 
@@ -35,6 +35,8 @@ export interface ChainLayout {
   readonly folder: string;
   readonly onBus: OnBus;
   readonly nodes: NodeAddresses;
+  /** Without a program of the reference. */
+  readonly isOfOursAlone: boolean;
 }
 
 export const isOverTwo = ({ nodes: [near, far] }: Pick<ChainLayout, 'nodes'>): boolean =>
@@ -66,7 +68,7 @@ export function commonSettings(layout: ChainLayout, position: Position): Variabl
 }
 
 function settingsOf(layout: ChainLayout): Readonly<Record<Position, Variables>> {
-  const { folder, onBus, nodes } = layout;
+  const { folder, onBus, nodes, isOfOursAlone } = layout;
   const [near, far] = nodes;
   const manager = managerUrl(folder);
   const farManager = isOverTwo(layout) ? unixUrl(folder, 'far-nsm.io') : manager;
@@ -113,7 +115,7 @@ function settingsOf(layout: ChainLayout): Readonly<Record<Position, Variables>> 
       NSM_NAME: clientName,
       NSM_CONNECT_TO: manager,
       NSM_NETWORK_SERVICES: `kernel://${networkService}/${interfaceName}`,
-      NSM_MAX_TOKEN_LIFETIME: clientTokenLifetime,
+      NSM_MAX_TOKEN_LIFETIME: clientTokenLifetime[isOfOursAlone ? 'ofOursAlone' : 'withGo'],
       // The reference's would write the /etc/resolv.conf of this machine.
       NSM_LOCAL_DNS_SERVER_ENABLED: 'false',
     },

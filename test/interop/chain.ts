@@ -117,7 +117,7 @@ export class Chain {
   private constructor(options: ChainOptions) {
     const { go, onBus = new Set(), onOvs = [] } = options;
     const nodes = options.isOverTwo === true ? twoNodes : oneNode;
-    this.#layout = { folder: this.folder, onBus, nodes };
+    this.#layout = { folder: this.folder, onBus, nodes, isOfOursAlone: go.length === 0 };
     this.positions = isOverTwo(this.#layout) ? positionsOverTwo : positions;
     this.#go = new Set(go);
     this.#onOvs = onOvs;

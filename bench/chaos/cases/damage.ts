@@ -28,7 +28,7 @@ export const damageCases: readonly ChaosCase[] = damages.map(
     name: `damage-${name}`,
     title: `by hand: ${title}`,
     windowMs,
-    ...(name === 'tunnel' || name === 'redirect' ? { quickWindowMs } : {}),
+    ...(name === 'redirect' ? { quickWindowMs } : {}),
     bound: name === 'client-link' ? { ...bound, interfaceMayBeNew: true } : bound,
     setUp: localAndRemote,
     async fault(scene) {

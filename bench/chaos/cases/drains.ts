@@ -7,7 +7,6 @@ import type { Scene } from '../scene.ts';
 import { nodeOf } from './wires.ts';
 
 const windowMs = 8_000;
-const quickWindowMs = 4_000;
 const movedTimeoutMs = 60_000;
 
 const kinds = ['endpoint', 'node'] as const;
@@ -17,7 +16,6 @@ export const drainCases: readonly ChaosCase[] = kinds.map(
     name: `drain-${kind}`,
     title: `${kind === 'node' ? 'node' : 'Endpoint'} drained, local to remote and back`,
     windowMs,
-    ...(kind === 'endpoint' ? { quickWindowMs } : {}),
     bound: { lost: 0, addressesMayChange: true },
     async setUp(scene) {
       const wire = await scene.addWire({ service: 'drained', endpointNode: nodeOf(scene, 1) });

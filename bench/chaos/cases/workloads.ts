@@ -15,7 +15,6 @@ export const clientRestart: ChaosCase = {
   name: 'kill-client',
   title: 'client processes: kill -9, started again',
   windowMs,
-  quickWindowMs,
   bound: { lost: 0 },
   setUp: localAndRemote,
   async fault({ wires }) {
@@ -28,7 +27,6 @@ export const endpointRestart: ChaosCase = {
   name: 'kill-endpoint',
   title: 'Endpoint processes: kill -9, started again in their living namespaces',
   windowMs,
-  quickWindowMs,
   bound: { lost: 0 },
   setUp: localAndRemote,
   async fault({ endpoints }) {
@@ -104,7 +102,7 @@ export const destroyedEndpoints: readonly ChaosCase[] = places.flatMap((lost) =>
       name: `destroy-endpoint-${lost}-to-${other}`,
       title: `Endpoint and its namespace destroyed, ${lost}, another one ${other}`,
       windowMs,
-      ...(lost === other ? {} : { quickWindowMs }),
+      ...(lost === 'remote' && other === 'local' ? { quickWindowMs } : {}),
       bound: { restored: { worst: 500, median: 150 }, addressesMayChange: true },
       isFreshEachRound: true,
       async setUp(scene) {
