@@ -1,24 +1,21 @@
 // A thousand wires on one node over Open vSwitch, ends in the kernel included: made at once, taken over by a forwarder that
 // started again, and removed at once.
 
-import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Wire } from '../../protocols/ports/dataplane.ts';
 import type { Sandbox } from '../../test/sandbox/namespaces.ts';
 import { localWire } from '../../test/sandbox/wires.ts';
 import { type Figure, judge, type Progress } from '../figure.ts';
+import { type Stage, suite } from './stage.ts';
+import { wholeDriver } from './tcp.ts';
 
 const wireCount = 1_000;
 /** As workloads of a node: some have many. */
 const wiresPerNamespace = 50;
 const budget = { timeoutMs: 180_000 };
 
-/** `driver` is one of a forwarder that has just started. */
-export async function thousandWires(
-  sandbox: Sandbox,
-  driver: () => Dataplane,
-  progress: Progress,
-): Promise<readonly Figure[]> {
-  const wires = wiresIn(sandbox);
-  const first = driver();
+export async function thousandWires(stage: Stage, progress: Progress): Promise<readonly Figure[]> {
+  const wires = wiresIn(stage.sandbox);
+  const first = wholeDriver(stage, 'br-many');
   await first.probe(budget);
   const figure = async (what: string, action: (wire: Wire) => Promise<void>, note?: string) => {
     const name = `wires ${what}, ${wireCount.toLocaleString('en')} at once`;
@@ -26,10 +23,11 @@ export async function thousandWires(
     const startMs = performance.now();
     await Promise.all(wires.map(action));
     const value = (wireCount * 1_000) / (performance.now() - startMs);
-    return judge({ suite: 'ovs', name, value, unit: 'per s', ...(note && { note }) });
+    return judge({ suite, name, value, unit: 'per s', ...(note && { note }) });
   };
   const made = await figure('set up', (wire) => first.ensure(wire, budget));
-  const restarted = driver();
+  // As one of a forwarder that has just started.
+  const restarted = wholeDriver(stage, 'br-many');
   await restarted.probe(budget);
   const adopted = await figure('taken over', (wire) => restarted.ensure(wire, budget));
   const found = await restarted.list(budget);

@@ -9,6 +9,8 @@ export interface VendorTools {
   /** Returns when the switch has done it. */
   vsctl(...args: readonly string[]): void;
   ofctl(args: readonly string[], input?: string): void;
+  /** False where it failed; it says nothing. */
+  tryOfctl(args: readonly string[], input: string): boolean;
 }
 
 type ToolName = 'ovs-vsctl' | 'ovs-ofctl';
@@ -35,14 +37,28 @@ export function whyNoVendorTools(): string | undefined {
 
 /** `folder` holds the switch's sockets. */
 export function vendorTools(folder: string): VendorTools {
-  const call = (name: ToolName, args: readonly string[], input?: string): void => {
+  const call = (
+    name: ToolName,
+    args: readonly string[],
+    { input, says = 'inherit' }: { input?: string; says?: 'inherit' | 'ignore' } = {},
+  ): void => {
     const { path = name, libraries = '' } = find(name) ?? {};
     const places = [libraries, process.env['LD_LIBRARY_PATH'] ?? ''].filter((each) => each !== '');
     const env = { ...process.env, OVS_RUNDIR: folder, LD_LIBRARY_PATH: places.join(':') };
-    execFileSync(path, [...args], { env, input, stdio: ['pipe', 'ignore', 'inherit'] });
+    execFileSync(path, [...args], { env, input, stdio: ['pipe', 'ignore', says] });
   };
+  const ofctl = (args: readonly string[], input = '', says?: 'ignore'): void =>
+    call('ovs-ofctl', ['-O', 'OpenFlow13', ...args], { input, ...(says && { says }) });
   return {
     vsctl: (...args) => call('ovs-vsctl', [`--db=unix:${join(folder, 'db.sock')}`, ...args]),
-    ofctl: (args, input) => call('ovs-ofctl', ['-O', 'OpenFlow13', ...args], input),
+    ofctl,
+    tryOfctl: (args, input) => {
+      try {
+        ofctl(args, input, 'ignore');
+        return true;
+      } catch {
+        return false;
+      }
+    },
   };
 }

@@ -44,8 +44,9 @@ export async function addParts(
       const { number, requested: asked } = rows.named(name) ?? {};
       return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
     };
-    const doing = meanwhile(expected);
-    const [begun, done] = await Promise.allSettled([bridge.begin(operations, budget), doing]);
+    // The longer way first: flows go to the switch itself, ports by way of the database.
+    const beginning = bridge.begin(operations, budget);
+    const [begun, done] = await Promise.allSettled([beginning, meanwhile(expected)]);
     if (begun.status === 'rejected') throw begun.reason;
     return { added: names, configuration: begun.value, other: done };
   });

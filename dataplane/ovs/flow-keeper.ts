@@ -1,7 +1,7 @@
 // Keeps the flows equal to what the database says: after the switch came back with none, and where somebody else took
 // some away. NSM concept: none; the reference's forwarder clears its bridge when it starts.
-// Invariants: a wire that is being changed is left to whoever changes it, and looked at afterwards; all others are put
-// right in one bundle; what is right is not touched.
+// Invariants: a wire that is being changed is left to whoever changes it, and looked at afterwards, as one of those that
+// are free by then; all others are put right in one bundle; what is right is not touched.
 
 import type { FlowMod } from '../../protocols/ovs/flow.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
@@ -69,8 +69,10 @@ export function createFlowKeeper(setup: FlowKeeperSetup): FlowKeeper {
       const ids = rows.wireIds();
       const free = ids.filter((id) => !locks.isHeld(id));
       const held = ids.filter((id) => locks.isHeld(id));
-      await locks.hold(free, () => restoreHeld(free, true, budget));
-      for (const id of held) await locks.hold([id], () => restoreHeld([id], false, budget));
+      await Promise.all([
+        locks.hold(free, () => restoreHeld(free, true, budget)),
+        ...held.map((id) => locks.hold([id], () => restoreHeld([id], false, budget))),
+      ]);
     },
   };
 }

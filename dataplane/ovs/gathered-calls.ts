@@ -1,5 +1,5 @@
-// What several wires ask of the switch at the same time goes to it as one: the first at once, and what comes while that
-// is under way together after it, since each answer of the switch costs it a turn of its main loop.
+// What several wires ask of the switch at the same time goes to it as one: what comes in one moment at once, and what
+// comes while that is under way together after it, since each answer of the switch costs it a turn of its main loop.
 // Invariants: in the order of asking; whoever is refused is refused alone; nobody waits longer than they allow.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
@@ -68,6 +68,8 @@ export class GatheredCalls<Part, Answer> {
 
   async #sendAll(): Promise<void> {
     this.#isSending = true;
+    // Operations that began together get here one after the other, before anything else happens.
+    await Promise.resolve();
     while (this.#waiting.length > 0) await this.#send(this.#nextGroup());
     this.#isSending = false;
   }

@@ -44,7 +44,7 @@ const greetingTimeoutMs = 2_000;
 const operationsMax = 192;
 /** In one bundle, or asked for in one look. */
 const flowsMax = 512;
-/** How long changes wait for those before them: a switch that is away applies nothing. */
+/** How long changes wait for those before them, while the switch is there. */
 const digestionBudget: Budget = { timeoutMs: 2_000 };
 /** The switch goes through all of its flows for every cookie; above this it is better to read all of them once. */
 const cookiesMax = 8;
@@ -56,6 +56,8 @@ export class Switch {
   readonly #looks;
   #making: Promise<void> | undefined;
   #isAway = false;
+  /** Ends with the connection to the switch. */
+  #presence = new AbortController();
 
   constructor(options: SwitchOptions) {
     const { clock, openFlow } = options;
@@ -81,7 +83,10 @@ export class Switch {
     });
     openFlow.watch((event) => {
       if (event.kind === 'connected') this.#isAway = false;
-      if (event.kind === 'lost') this.#isAway = true;
+      if (event.kind !== 'lost') return;
+      this.#isAway = true;
+      this.#presence.abort();
+      this.#presence = new AbortController();
     });
   }
 
@@ -174,7 +179,8 @@ export class Switch {
   /** Else all that has been asked for would become one change, in which the switch says nothing for seconds. */
   async #digested(configuration: number): Promise<void> {
     if (this.#isAway) return;
-    await this.applied(configuration, digestionBudget).catch(() => {});
+    const budget: Budget = { ...digestionBudget, signal: this.#presence.signal };
+    await this.applied(configuration, budget).catch(() => {});
   }
 
   async #flowsOfAll(

@@ -38,6 +38,8 @@ export interface OpenFlowLimits {
 
 const defaultLimits: LinkLimits & OpenFlowLimits = {
   ...defaultLinkLimits,
+  // A switch that starts anew has no flows until it is heard, and being refused by a socket costs next to nothing.
+  retryAfterMsMax: 50,
   modsMax: 65_536,
   entriesMax: 1_048_576,
 };

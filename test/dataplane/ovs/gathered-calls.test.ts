@@ -37,27 +37,33 @@ function stage(
 }
 
 describe('calls to the switch', () => {
-  test('the first goes at once, what comes meanwhile goes together, in order', async () => {
+  test('what is asked in one moment goes together, and so does what comes meanwhile, in order', async () => {
     const { calls, partsSent, end } = stage();
-    const answers = [['a'], ['b', 'c'], ['d']].map((parts) => calls.ask(parts, budget));
-    expect(partsSent()).toEqual(['a']);
+    const answers = [['a'], ['b']].map((parts) => calls.ask(parts, budget));
+    await settle();
+    expect(partsSent()).toEqual(['a b']);
+    answers.push(...[['c', 'd'], ['e']].map((parts) => calls.ask(parts, budget)));
+    await settle();
+    expect(partsSent()).toEqual(['a b']);
     await end('first');
-    expect(partsSent()).toEqual(['a', 'b c d']);
+    expect(partsSent()).toEqual(['a b', 'c d e']);
     await end('second');
-    expect(await Promise.all(answers)).toEqual(['first', 'second', 'second']);
+    expect(await Promise.all(answers)).toEqual(['first', 'first', 'second', 'second']);
   });
 
   test('no call has more parts than one may have, unless one caller has', async () => {
     const { calls, partsSent, end } = stage({ partsMax: 2 });
     const answers = [['a'], ['b'], ['c'], ['d', 'e', 'f']].map((parts) => calls.ask(parts, budget));
+    await settle();
     for (let count = 0; count < 3; count += 1) await end('done');
     await Promise.all(answers);
-    expect(partsSent()).toEqual(['a', 'b c', 'd e f']);
+    expect(partsSent()).toEqual(['a b', 'c', 'd e f']);
   });
 
   test('what is refused together is tried one by one', async () => {
     const { calls, partsSent, end } = stage();
     const first = calls.ask(['a'], budget);
+    await settle();
     const bad = calls.ask(['bad'], budget);
     const good = calls.ask(['good'], budget);
     const refused = expect(bad).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
@@ -73,6 +79,7 @@ describe('calls to the switch', () => {
   test('what may have happened is not tried again', async () => {
     const { calls, partsSent, end } = stage();
     const first = calls.ask(['a'], budget);
+    await settle();
     const both = [calls.ask(['b'], budget), calls.ask(['c'], budget)];
     const lost = both.map((each) => expect(each).rejects.toMatchObject({ code: 'UNAVAILABLE' }));
     await end('first');
@@ -84,6 +91,7 @@ describe('calls to the switch', () => {
   test('whoever waits too long is told, and is not sent', async () => {
     const { clock, calls, partsSent, sent, end } = stage();
     const first = calls.ask(['a'], budget);
+    await settle();
     const impatient = calls.ask(['b'], { timeoutMs: 100 });
     const patient = calls.ask(['c'], budget);
     const told = expect(impatient).rejects.toMatchObject({
@@ -104,6 +112,7 @@ describe('calls to the switch', () => {
   test('whoever gives up while waiting is not sent', async () => {
     const { calls, partsSent, end } = stage();
     const first = calls.ask(['a'], budget);
+    await settle();
     const caller = new AbortController();
     const cancelled = calls.ask(['b'], { ...budget, signal: caller.signal });
     const told = expect(cancelled).rejects.toMatchObject({ code: 'CANCELLED' });
@@ -118,6 +127,7 @@ describe('calls to the switch', () => {
     const digested = () => new Promise<void>((resolve) => (digest = resolve));
     const { calls, partsSent, end } = stage({ digested });
     const first = calls.ask(['a'], budget);
+    await settle();
     const second = calls.ask(['b'], budget);
     await end('first');
     expect(await first).toBe('first');

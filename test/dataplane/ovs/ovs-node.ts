@@ -7,6 +7,7 @@ import { createOvsDataplane } from '../../../dataplane/ovs/ovs.ts';
 import { initialiseDatabase, holdUnderlay } from '../../../bin/demo/demo-switches.ts';
 import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../../protocols/ports/netlink.ts';
+import type { OpenFlow } from '../../../protocols/ports/ovs.ts';
 import { createNetlink } from '../../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { createOpenFlowClient } from '../../../transports/openflow/openflow-client.ts';
@@ -26,6 +27,8 @@ export interface OvsNode {
   readonly dataplane: Dataplane;
   /** Another driver, as after a restart of the forwarder. */
   readonly driver: () => Dataplane;
+  /** Bundles of flows that its drivers have sent. */
+  readonly bundleCount: () => number;
   /** Puts the link named `underlay` on a bridge, which takes over its addresses. */
   holdUnderlay(addresses: readonly string[]): Promise<void>;
   close(): Promise<void>;
@@ -40,9 +43,20 @@ export async function ovsNode(
   const namespace = ovs.node;
   const netlink = createNetlink({ namespace: namespace.url });
   const closes: (() => Promise<void>)[] = [];
+  let bundles = 0;
+  const openFlowClient = (): OpenFlow => {
+    const client = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
+    const { commit } = client;
+    return Object.assign(client, {
+      commit: (...call: Parameters<typeof commit>) => {
+        bundles += 1;
+        return commit(...call);
+      },
+    });
+  };
   const driver = (): Dataplane => {
     const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
-    const openFlow = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
+    const openFlow = openFlowClient();
     const made = createOvsDataplane({
       ...owner,
       clock: systemClock,
@@ -65,6 +79,7 @@ export async function ovsNode(
     netlink,
     ovs,
     driver,
+    bundleCount: () => bundles,
     dataplane: driver(),
     holdUnderlay: (addresses) =>
       holdUnderlay(netlink, { namespace, addresses }, ovs.databaseSocket),

@@ -3,9 +3,13 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { select } from '../../../protocols/ovs/ovsdb-operations.ts';
+import type { Wire } from '../../../protocols/ports/dataplane.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { transferOverTcp } from '../../../transports/netlink/tcp-transfer.ts';
+import { createOvsdbClient } from '../../../transports/ovsdb/ovsdb-client.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import type { Sandbox } from '../../sandbox/namespaces.ts';
 import { createSandbox } from '../../sandbox/namespaces.ts';
@@ -164,6 +168,48 @@ describe.skipIf(reason !== undefined)(`Open vSwitch wires end to end ${reason ??
     );
     expect(await dataplane.list(budget)).toEqual([]);
   }, 120_000);
+
+  test('wires that somebody looks at while the switch is away are put back together', async () => {
+    const { dataplane, ovs, bundleCount } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const wires = Array.from({ length: 30 }, (_, number) =>
+      localWire({ client: client.url, endpoint: endpoint.url }, number),
+    );
+    await Promise.all(wires.map((wire) => dataplane.ensure(wire, budget)));
+    const lookAtAll = () => Promise.all(wires.map(({ id }) => dataplane.inspect(id, budget)));
+    await ovs.signal('switch', 'SIGKILL');
+    const looks = lookAtAll();
+    const before = bundleCount();
+    await ovs.startSwitch();
+    await looks;
+    await eventually('all wires are whole', 10_000, async () =>
+      expect((await lookAtAll()).flat()).toEqual([]),
+    );
+    expect(bundleCount() - before).toBeLessThanOrEqual(3);
+  }, 60_000);
+
+  test('a change that a switch died over holds up no other', async () => {
+    const { dataplane, ovs } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const [old, young] = [1, 2].map((number) =>
+      localWire({ client: client.url, endpoint: endpoint.url }, number),
+    ) as [Wire, Wire];
+    await dataplane.ensure(old, budget);
+    await ovs.signal('switch', 'SIGSTOP');
+    const making = dataplane.ensure(young, budget).catch((error: unknown) => error);
+    const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
+    await eventually('the change is in the database', 10_000, async () => {
+      const [interfaces] = await database.transact([select('Interface', [], ['name'])], budget);
+      expect(interfaces?.rows).toHaveLength(5);
+    });
+    await database.close();
+    await ovs.signal('switch', 'SIGKILL');
+    await dataplane.remove([old.id], { timeoutMs: 1_000 });
+    await ovs.startSwitch();
+    await making;
+    await dataplane.ensure(young, budget);
+    expect(await dataplane.list(budget)).toMatchObject([{ id: young.id, complete: true }]);
+  }, 60_000);
 
   test('a wire is removed, and made, while the switch is away or comes back', async () => {
     const { dataplane, ovs } = await node();
