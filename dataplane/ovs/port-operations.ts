@@ -126,6 +126,11 @@ export function dropPorts(ports: readonly string[]): OvsdbOperation[] {
   return ports.map((port) => mutate('Bridge', [], [['ports', 'delete', setOf(uuid(port))]]));
 }
 
+/** Whether it takes a port away, as those of `dropPorts`. */
+export const isDrop = (operation: OvsdbOperation): boolean =>
+  operation.op === 'mutate' &&
+  operation.mutations.some(([column, mutator]) => column === 'ports' && mutator === 'delete');
+
 /** The far end of a patch: an access port of a VLAN on another bridge. */
 export function addFarEnd(
   owner: Owner,

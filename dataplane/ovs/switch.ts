@@ -14,7 +14,7 @@ import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
 import { GatheredCalls } from './gathered-calls.ts';
 import type { BridgeAddress } from './port-operations.ts';
-import { addBridge } from './port-operations.ts';
+import { addBridge, isDrop } from './port-operations.ts';
 import type { SwitchRows } from './switch-rows.ts';
 import type { Owner } from './tags.ts';
 import { describeOwner, isOwnedBy, ownerCookie, ownerCookieMask, tagVersionOf } from './tags.ts';
@@ -37,11 +37,14 @@ export type DatapathType = 'system' | 'netdev';
 /** A switch that is there has greeted long before. */
 const greetingTimeoutMs = 2_000;
 
-/**
- * In one transaction: some thirty wires that are made, or a hundred that go. A switch with the datapath in user space closes
- * a packet socket for each port that goes, which the kernel makes it wait for (15 ms each), and says nothing meanwhile.
- */
+/** In one transaction: some thirty wires that are made. */
 const operationsMax = 192;
+/**
+ * In one transaction that takes ports away. A switch with the datapath in user space closes a packet socket for each, which
+ * the kernel makes it wait for (15 ms), and forwards nothing meanwhile: what comes for other wires must fit into the
+ * buffers of their sockets, some 270 small packets or 90 large ones.
+ */
+const dropOperationsMax = 8;
 /** In one bundle, or asked for in one look. */
 const flowsMax = 512;
 /** How long changes wait for those before them, while the switch is there. */
@@ -52,6 +55,7 @@ const cookiesMax = 8;
 export class Switch {
   readonly #options: SwitchOptions;
   readonly #transactions;
+  readonly #drops;
   readonly #bundles;
   readonly #looks;
   #making: Promise<void> | undefined;
@@ -62,13 +66,16 @@ export class Switch {
   constructor(options: SwitchOptions) {
     const { clock, openFlow } = options;
     this.#options = options;
-    this.#transactions = new GatheredCalls({
-      clock,
-      what: 'a change of the database',
-      send: (operations: readonly OvsdbOperation[], budget) => this.#transact(operations, budget),
-      partsMax: operationsMax,
-      digested: (configuration) => this.#digested(configuration),
-    });
+    const changes = (partsMax: number) =>
+      new GatheredCalls({
+        clock,
+        what: 'a change of the database',
+        send: (operations: readonly OvsdbOperation[], budget) => this.#transact(operations, budget),
+        partsMax,
+        digested: (configuration) => this.#digested(configuration),
+      });
+    this.#transactions = changes(operationsMax);
+    this.#drops = changes(dropOperationsMax);
     this.#bundles = new GatheredCalls({
       clock,
       what: 'a change of flows',
@@ -140,7 +147,9 @@ export class Switch {
 
   /** Commits; the number says when the switch has done it, to `applied`. The rows have it already. */
   async begin(operations: readonly OvsdbOperation[], budget: Budget): Promise<number> {
-    return operations.length === 0 ? 0 : this.#transactions.ask(operations, budget);
+    if (operations.length === 0) return 0;
+    const calls = operations.some(isDrop) ? this.#drops : this.#transactions;
+    return calls.ask(operations, budget);
   }
 
   async applied(configuration: number, budget: Budget): Promise<void> {

@@ -8,6 +8,9 @@ import { tagVersionOf, wireCookie } from './tags.ts';
 import { versionsOf } from './wire-join.ts';
 import type { Joinery } from './wire-parts.ts';
 
+/** The switch forwards nothing while it takes their ports away. */
+const wiresInOneChange = 4;
+
 export async function leaveWires(
   joinery: Joinery,
   ids: readonly string[],
@@ -28,13 +31,16 @@ export async function leaveWires(
     );
   }
   const tunnels = leaving.flatMap((id) => rows.of(id).tunnels.map(({ row }) => row.name));
-  const configuration = await joinery.shared.hold([...new Set(tunnels)], () => {
-    const ports = leaving.flatMap((id) => rows.of(id).ports.map(({ name }) => name));
-    const uses = leaving.flatMap((id) => rows.of(id).tunnels);
-    return bridge.begin(
-      [...leaveTunnels(joinery, uses), ...dropPortsNamed(joinery, ports)],
-      budget,
-    );
+  const configuration = await joinery.shared.hold([...new Set(tunnels)], async () => {
+    let last = 0;
+    for (let start = 0; start < leaving.length; start += wiresInOneChange) {
+      const some = leaving.slice(start, start + wiresInOneChange);
+      const ports = some.flatMap((id) => rows.of(id).ports.map(({ name }) => name));
+      const uses = some.flatMap((id) => rows.of(id).tunnels);
+      const operations = [...leaveTunnels(joinery, uses), ...dropPortsNamed(joinery, ports)];
+      last = Math.max(last, await bridge.begin(operations, budget));
+    }
+    return last;
   });
   if (isThere) await bridge.applied(configuration, budget);
 }
