@@ -10,7 +10,7 @@ export interface GatheredCallsOptions<Part, Answer> {
   readonly clock: Clock;
   /** For errors: one of the calls. */
   readonly what: string;
-  /** For all of the parts or none. */
+  /** Where some are refused they are sent again, each caller's alone: all or none happens, or twice is as once. */
   readonly send: (parts: readonly Part[], budget: Budget) => Promise<Answer>;
   /** Parts in one call; those of one caller are never split. */
   readonly partsMax: number;

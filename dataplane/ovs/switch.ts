@@ -57,6 +57,7 @@ export class Switch {
   readonly #transactions;
   readonly #drops;
   readonly #bundles;
+  readonly #additions;
   readonly #looks;
   #making: Promise<void> | undefined;
   #isAway = false;
@@ -66,7 +67,7 @@ export class Switch {
   constructor(options: SwitchOptions) {
     const { clock, openFlow } = options;
     this.#options = options;
-    const changes = (partsMax: number) =>
+    const transactionsOf = (partsMax: number) =>
       new GatheredCalls({
         clock,
         what: 'a change of the database',
@@ -74,12 +75,18 @@ export class Switch {
         partsMax,
         digested: (configuration) => this.#digested(configuration),
       });
-    this.#transactions = changes(operationsMax);
-    this.#drops = changes(dropOperationsMax);
+    this.#transactions = transactionsOf(operationsMax);
+    this.#drops = transactionsOf(dropOperationsMax);
     this.#bundles = new GatheredCalls({
       clock,
       what: 'a change of flows',
       send: (changes: readonly FlowMod[], budget) => openFlow.commit(changes, budget),
+      partsMax: flowsMax,
+    });
+    this.#additions = new GatheredCalls({
+      clock,
+      what: 'an addition of flows',
+      send: (changes: readonly FlowMod[], budget) => openFlow.program(changes, budget),
       partsMax: flowsMax,
     });
     this.#looks = new GatheredCalls({
@@ -169,6 +176,12 @@ export class Switch {
     return openFlow.flows(flowsByCookie(ownerCookie(owner), ownerCookieMask), budget);
   }
 
+  /** For what no packet takes yet: half the way of a bundle, and what of it is not refused has happened. */
+  async program(changes: readonly FlowMod[], budget: Budget): Promise<void> {
+    await this.#additions.ask(changes, budget);
+  }
+
+  /** All or none. */
   async commit(changes: readonly FlowMod[], budget: Budget): Promise<void> {
     if (changes.length > 0) await this.#bundles.ask(changes, budget);
   }

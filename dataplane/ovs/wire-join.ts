@@ -1,5 +1,5 @@
 // Joining the ends of one wire: their ports and tunnels, then the switch-over in one bundle, then away with what was
-// before; a wire that is new gets its ports and its flows at the same time. NSM concept: the cross connect of forwarder-ovs.
+// before; a wire that is new gets its ports and its flows at the same time, and needs no bundle. NSM concept: the cross connect of forwarder-ovs.
 // Invariants: until the bundle the old way is whole; what an end replaces keeps its port until the new one is joined; a
 // failure takes back what was done here and no more. The wire's lock is held.
 
@@ -66,7 +66,7 @@ async function joinParts(join: Join, undos: Undos): Promise<SwitchOver['leaving'
 const isSame = (made: FlowEnds | undefined, wanted: FlowEnds): boolean =>
   JSON.stringify(made) === JSON.stringify(wanted);
 
-/** Of a wire that has nothing yet: what an earlier life left of it goes in the same moment. */
+/** Of a wire that has nothing yet: what an earlier life left of it goes first. */
 async function makeFlows(
   { switch: bridge, owner, wire, budget }: Join,
   ends: FlowEnds,
@@ -75,7 +75,7 @@ async function makeFlows(
   const cookie = wireCookie(owner, wire.id);
   const clear = deleteFlowsByCookie(cookie);
   undos.push(() => bridge.commit([clear], undoBudget));
-  await bridge.commit([clear, ...Object.values(wireFlows(cookie, ends)).map(addFlow)], budget);
+  await bridge.program([clear, ...Object.values(wireFlows(cookie, ends)).map(addFlow)], budget);
 }
 
 function checkVersion({ rows, owner }: Joinery, wireId: string): void {

@@ -65,10 +65,13 @@ export function faultyOvsdb(inner: Ovsdb, faults: PlannedFaults): Ovsdb {
   };
 }
 
-/** A commit is one step. */
+/** A change of flows is one step. */
 export function faultyOpenFlow(inner: OpenFlow, faults: PlannedFaults): OpenFlow {
   return {
-    program: (mods, budget) => inner.program(mods, budget),
+    async program(mods, budget) {
+      strike(faults);
+      return inner.program(mods, budget);
+    },
     flows: (filter, budget) => inner.flows(filter, budget),
     flowSums: (filter, budget) => inner.flowSums(filter, budget),
     ports: (budget) => inner.ports(budget),
