@@ -24,6 +24,8 @@ export function dataplaneContract(
   const wireCount = Number(process.env['VWIRE_CONTRACT_WIRES'] ?? options.wireCount);
   /** Of one wire among so many: on a machine with more work than processors each costs up to a fifth of a second. */
   const crowdBudget = { timeoutMs: 20_000 + wireCount * 200 };
+  /** Made, found, taken over and removed. */
+  const crowdTimeoutMs = 4 * crowdBudget.timeoutMs;
   describe(`data plane contract: ${name}`, () => {
     let fixture: DataplaneFixture;
     let client: TestNamespace;
@@ -318,25 +320,28 @@ export function dataplaneContract(
       expect(heard).toEqual(['client linkDown', 'client linkUp']);
     });
 
-    test(`makes and removes ${wireCount} wires at once`, async () => {
-      const driver = fixture.driver();
-      const wires = Array.from({ length: wireCount }, (_, number) =>
-        localWire({ client: client.url, endpoint: endpoint.url }, number),
-      );
-      await Promise.all(wires.map((each) => driver.ensure(each, crowdBudget)));
-      const found = await driver.list(crowdBudget);
-      expect(found).toHaveLength(wires.length);
-      expect(found.every(({ complete }) => complete)).toBe(true);
-      const ids = wires.map(({ id }) => id);
-      expect((await driver.statistics(ids, crowdBudget)).size).toBe(wires.length);
-      // A restarted one finds them all as they are, and changes nothing.
-      const restarted = fixture.driver();
-      await Promise.all(wires.map((each) => restarted.ensure(each, crowdBudget)));
-      expect((await restarted.list(crowdBudget)).every(({ complete }) => complete)).toBe(true);
-      await Promise.all(ids.map((id) => restarted.remove([id], crowdBudget)));
-      expect(await fixture.objectCount()).toBe(0);
-      // Made, found, taken over and removed.
-    }, 4 * crowdBudget.timeoutMs);
+    test(
+      `makes and removes ${wireCount} wires at once`,
+      async () => {
+        const driver = fixture.driver();
+        const wires = Array.from({ length: wireCount }, (_, number) =>
+          localWire({ client: client.url, endpoint: endpoint.url }, number),
+        );
+        await Promise.all(wires.map((each) => driver.ensure(each, crowdBudget)));
+        const found = await driver.list(crowdBudget);
+        expect(found).toHaveLength(wires.length);
+        expect(found.every(({ complete }) => complete)).toBe(true);
+        const ids = wires.map(({ id }) => id);
+        expect((await driver.statistics(ids, crowdBudget)).size).toBe(wires.length);
+        // A restarted one finds them all as they are, and changes nothing.
+        const restarted = fixture.driver();
+        await Promise.all(wires.map((each) => restarted.ensure(each, crowdBudget)));
+        expect((await restarted.list(crowdBudget)).every(({ complete }) => complete)).toBe(true);
+        await Promise.all(ids.map((id) => restarted.remove([id], crowdBudget)));
+        expect(await fixture.objectCount()).toBe(0);
+      },
+      crowdTimeoutMs,
+    );
 
     test('counts for both ends, also after a restart and a retarget, and knows nothing of others', async () => {
       const driver = fixture.driver();
