@@ -26,8 +26,9 @@ export interface Join extends Joinery {
 export type Undos = (() => Promise<unknown>)[];
 
 /**
- * Adds what is missing, and waits until the switch has it. `meanwhile` begins at the same time and is told which numbers
- * there will be: the switch keeps to what it is asked for where nobody else is faster.
+ * Adds what is missing, and waits until the switch has it. `meanwhile` begins when the database has it and is told which
+ * numbers there will be: the switch keeps to what it is asked for where nobody else is faster, and hears of flows in the
+ * turn in which it adds the ports.
  */
 export async function addParts(
   join: Join,
@@ -35,24 +36,23 @@ export async function addParts(
   meanwhile: (numberOf: NumberOf) => Promise<void>,
 ): Promise<void> {
   const { rows, switch: bridge, wire, budget } = join;
-  const { added, configuration, other } = await join.shared.hold(tunnelsOf(join), async () => {
-    const { operations, requested, usesAdded } = partsToAdd(join, undos);
-    const names = [...requested.keys()];
+  const { requested, configuration } = await join.shared.hold(tunnelsOf(join), async () => {
+    const { operations, usesAdded, ...adding } = partsToAdd(join, undos);
+    const names = [...adding.requested.keys()];
     undos.push(() => takeBack(join, names, usesAdded));
-    const expected: NumberOf = (name) => {
-      // A tunnel that another wire is making has not got its number yet.
-      const { number, requested: asked } = rows.named(name) ?? {};
-      return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
-    };
-    // The longer way first: flows go to the switch itself, ports by way of the database.
-    const beginning = bridge.begin(operations, budget);
-    const [begun, done] = await Promise.allSettled([beginning, meanwhile(expected)]);
-    if (begun.status === 'rejected') throw begun.reason;
-    return { added: names, configuration: begun.value, other: done };
+    return { ...adding, configuration: await bridge.begin(operations, budget) };
   });
-  if (other.status === 'rejected') throw other.reason;
-  await bridge.applied(configuration, budget);
-  for (const name of added) checkOpened(rows, name, wire);
+  const expected: NumberOf = (name) => {
+    // A tunnel that another wire is making has not got its number yet.
+    const { number, requested: asked } = rows.named(name) ?? {};
+    return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
+  };
+  const both = [meanwhile(expected), bridge.applied(configuration, budget)];
+  // Neither may go on while what was done is taken back.
+  for (const outcome of await Promise.allSettled(both)) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+  }
+  for (const name of requested.keys()) checkOpened(rows, name, wire);
 }
 
 /** By name the numbers that are asked for. */

@@ -19,8 +19,6 @@ export interface FlowKeeperSetup {
   readonly switch: Switch;
   readonly rows: SwitchRows;
   readonly locks: WireLocks;
-  /** As in `Joinery`. */
-  readonly newWires: ReadonlySet<string>;
 }
 
 export interface FlowKeeper {
@@ -53,9 +51,8 @@ export function createFlowKeeper(setup: FlowKeeperSetup): FlowKeeper {
       }
     }
     if (isAll) {
-      // Any wire but a new one has its rows before its flows, and after them: flows without rows are nobody's.
-      const alive = [...rows.wireIds(), ...setup.newWires];
-      const cookies = new Set(alive.map((id) => wireCookie(owner, id)));
+      // A wire has its rows before its flows, and after them: flows without rows are nobody's.
+      const cookies = new Set(rows.wireIds().map((id) => wireCookie(owner, id)));
       for (const [cookie, orphans] of found) {
         if (!cookies.has(cookie)) changes.push(...flowChanges(orphans, []));
       }

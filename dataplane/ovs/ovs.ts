@@ -78,8 +78,7 @@ class OvsDataplane implements Dataplane {
     });
     const ownSwitch = new Switch({ ...options, rows, owner: options });
     const shared = createWireLocks();
-    const newWires = new Set<string>();
-    this.#joinery = { owner: options, switch: ownSwitch, rows, networks, shared, newWires };
+    this.#joinery = { owner: options, switch: ownSwitch, rows, networks, shared };
     this.#keeper = createFlowKeeper({ ...this.#joinery, locks: this.#locks });
     this.#suspicion = createSuspicion({
       owner: options,

@@ -1,5 +1,6 @@
 // Joining the ends of one wire: their ports and tunnels, then the switch-over in one bundle, then away with what was
-// before; a wire that is new gets its ports and its flows at the same time, and needs no bundle. NSM concept: the cross connect of forwarder-ovs.
+// before; a wire that is new gets its flows while the switch adds its ports, and needs no bundle. NSM concept: the cross
+// connect of forwarder-ovs.
 // Invariants: until the bundle the old way is whole; what an end replaces keeps its port until the new one is joined; a
 // failure takes back what was done here and no more. The wire's lock is held.
 
@@ -42,8 +43,6 @@ export async function joinWire(
   } catch (error) {
     await undo();
     throw error;
-  } finally {
-    joinery.newWires.delete(wire.id);
   }
 }
 
@@ -53,7 +52,6 @@ async function joinParts(join: Join, undos: Undos): Promise<SwitchOver['leaving'
   const { ports, tunnels } = rows.of(wire.id);
   let made: FlowEnds | undefined;
   const isNew = ports.length === 0 && tunnels.length === 0;
-  if (isNew) join.newWires.add(wire.id);
   await addParts(join, undos, async (numberOf) => {
     if (!isNew) return;
     made = flowEndsOf(owner, wire, parts, numberOf);

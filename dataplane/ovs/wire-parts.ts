@@ -27,8 +27,6 @@ export interface Joinery {
   readonly networks: EgressNetworks;
   /** One change at a time of who uses a tunnel, or of a bridge that wires share. */
   readonly shared: WireLocks;
-  /** Ids of wires that are new: they may have flows before they have rows. */
-  readonly newWires: Set<string>;
 }
 
 export interface PortPart {

@@ -46,9 +46,9 @@ export async function ovsNode(
   let bundles = 0;
   const openFlowClient = (): OpenFlow => {
     const client = createOpenFlowClient({ socketPath: ovs.bridgeSocket(bridge), host: unixHost });
-    const { commit } = client;
+    const commit = client.commit.bind(client);
     return Object.assign(client, {
-      commit: (...call: Parameters<typeof commit>) => {
+      commit: (...call: Parameters<OpenFlow['commit']>) => {
         bundles += 1;
         return commit(...call);
       },
