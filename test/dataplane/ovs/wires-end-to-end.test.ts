@@ -225,7 +225,7 @@ describe.skipIf(reason !== undefined)(`Open vSwitch wires end to end ${reason ??
     });
     await database.close();
     await ovs.signal('switch', 'SIGKILL');
-    await dataplane.remove([old.id], { timeoutMs: 1_000 });
+    await dataplane.remove([old.id], { timeoutMs: 1_500 });
     await ovs.startSwitch();
     await making;
     await dataplane.ensure(young, budget);
