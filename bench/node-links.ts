@@ -1,7 +1,8 @@
 // Links in a node for suites that measure what joins them: pairs without workloads, and a pair by hand with addresses.
 
 import { addAddress } from '../protocols/netlink/address.ts';
-import { computeChecksums, getFamily, parseFamilyId } from '../protocols/netlink/ethtool.ts';
+import { computeChecksums } from '../protocols/netlink/ethtool.ts';
+import { getFamily, parseFamilyId } from '../protocols/netlink/generic.ts';
 import { parsePrefix } from '../protocols/netlink/ip-address.ts';
 import { changeLink, createVeth, getLinkByName, parseLink } from '../protocols/netlink/link.ts';
 import type { Netlink, NetlinkStep } from '../protocols/ports/netlink.ts';

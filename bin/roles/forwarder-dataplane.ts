@@ -12,6 +12,7 @@ import {
   type AccessRule,
   accessRulesFromDocument,
 } from '../../protocols/nsm/access-rules-document.ts';
+import { wireguardFamily } from '../../protocols/netlink/wireguard.ts';
 import { egressFromDocument } from '../../protocols/nsm/egress-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
@@ -62,7 +63,7 @@ export async function openDataplane(
   const owner = { forwarder, installation, ...ports };
   switch (config.dataplane) {
     case 'kernel':
-      return { dataplane: createKernelDataplane(owner), close: async () => {} };
+      return openKernel(owner, openKeyJournal);
     case 'ovs':
       return openOvs(config, owner);
     case 'vpp':
@@ -81,6 +82,24 @@ type Owned = Omit<System, 'openKeyJournal'> & {
   readonly forwarder: string;
   readonly installation: string;
 };
+
+/** Keys where this kernel has a use for them. */
+async function openKernel(
+  owner: Owned,
+  openKeyJournal: System['openKeyJournal'],
+): Promise<OpenDataplane> {
+  const family = await findFamily(owner.netlink, wireguardFamily, { timeoutMs: probeTimeoutMs });
+  if (family === undefined) {
+    return { dataplane: createKernelDataplane(owner), close: async () => {} };
+  }
+  const journal = await openKeyJournal();
+  const tunnelKeys = await openTunnelKeys({ journal, ipsec: false });
+  return {
+    dataplane: createKernelDataplane({ ...owner, secrets: tunnelKeys }),
+    tunnelKeys,
+    close: () => journal.close(),
+  };
+}
 
 async function openOvs(
   config: Pick<ForwarderConfig, 'bridgeName' | 'ovsDatabase' | 'egressFile'>,

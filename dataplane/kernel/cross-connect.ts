@@ -3,7 +3,7 @@
 // Invariants: a wire's frames reach its other end and nothing else, not even the node's own stack; going over to
 // another endpoint end is one replaced filter.
 
-import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
+import { parseMac } from '../../protocols/netlink/ip-address.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import {
   changeLink,
@@ -15,6 +15,7 @@ import {
 import { setFlooded } from '../../protocols/netlink/bridge-port.ts';
 import {
   addClsact,
+  type AddedHeader,
   deleteIngressFilters,
   setRedirect,
 } from '../../protocols/netlink/traffic-control.ts';
@@ -56,8 +57,8 @@ export const redirectCrossConnect: CrossConnect = {
       program.add(`add a filter hook to ${name}`, addClsact(index), { tolerate });
     }
     // An end that is new on both sides is joined before it is up, so that the node's stack never sees a frame.
-    if (client.kept === undefined) redirect(program, client, endpoint.index);
-    if (endpoint.kept === undefined) redirect(program, endpoint, client.index);
+    if (client.kept === undefined) redirect(program, client, endpoint);
+    if (endpoint.kept === undefined) redirect(program, endpoint, client);
     return undefined;
   },
 
@@ -70,25 +71,32 @@ export const redirectCrossConnect: CrossConnect = {
     }
     if (client.kept !== undefined || isCleared) {
       const old = endpoint.kept?.index ?? previous(joint, 'endpoint')?.index;
-      redirect(program, client, endpoint.index, old);
+      redirect(program, client, endpoint, old);
     }
     if (endpoint.kept !== undefined || isCleared) {
       const old = client.kept?.index ?? previous(joint, 'client')?.index;
-      redirect(program, endpoint, client.index, old);
+      redirect(program, endpoint, client, old);
     }
   },
 };
 
-function redirect(
-  program: ProgramBuilder,
-  from: EndPlan,
-  target: NetlinkNumber,
-  old?: number,
-): void {
-  const isChange = old !== undefined && old !== target;
-  program.add(`redirect ${from.name}`, setRedirect(from.index, target), {
-    undo: isChange ? [setRedirect(from.index, old)] : undefined,
+function redirect(program: ProgramBuilder, from: EndPlan, to: EndPlan, old?: number): void {
+  const { index, name } = from;
+  const added = addedHeader(from, to);
+  const isChange = old !== undefined && old !== to.index;
+  program.add(`redirect ${name}`, setRedirect(index, to.index, added), {
+    undo: isChange ? [setRedirect(index, old, added)] : undefined,
   });
+}
+
+/**
+ * A tunnel's packets have no Ethernet header, and get that of a frame which the workload has sent to itself. The other
+ * way the kernel leaves it off.
+ */
+function addedHeader({ end: from }: EndPlan, { end: to }: EndPlan): AddedHeader | undefined {
+  if (from.kind !== 'wireguard' || to.kind !== 'kernel') return undefined;
+  const own = parseMac(to.macAddress);
+  return { destination: own, source: own };
 }
 
 export const bridgeCrossConnect: CrossConnect = {

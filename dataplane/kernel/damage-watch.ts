@@ -118,7 +118,9 @@ class Watch implements DamageWatch {
 
   async #afterFilterChange(): Promise<void> {
     const { wires, filter } = this.#setup;
-    const tunnels = [...wires.tunnels()];
+    const tunnels = [...wires.tunnels()].flatMap(({ id, end }) =>
+      end.kind === 'vxlan' ? [{ id, end }] : [],
+    );
     if (tunnels.length === 0) return;
     const lacking = await filter.uncovered(
       tunnels.map(({ end }) => end),

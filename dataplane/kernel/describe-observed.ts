@@ -1,23 +1,17 @@
 // What `list` says about the links found under the owner's tags: one line per wire, and whether it is whole.
 
-import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { NodeLinks, ObservedEnds } from '../../protocols/ports/wire-ends.ts';
 import { type JointLink, type JointState, readJoints } from './joints.ts';
 import { missingOf, type SeenEnd } from './missing.ts';
-import type { Inventory, OwnedLink } from './observe.ts';
+import type { Inventory, LookContext, OwnedLink } from './observe.ts';
 import { vxlanEndOf } from './observe.ts';
-import type { OwnerMarks } from './owner.ts';
 import { isNameOf } from './owner.ts';
 import type { Side } from './wire-state.ts';
 
-export interface Describing {
-  readonly netlink: Netlink;
-  readonly marks: OwnerMarks;
+export interface Describing extends LookContext {
   readonly isJoinedOutside: boolean;
   /** Indexes of tunnels for which the filter of outer sources lacks something. */
   readonly unfiltered: ReadonlySet<number>;
-  readonly budget: Budget;
 }
 
 /** The wires of the inventory with these ids; all of them by default. */
@@ -26,11 +20,15 @@ export async function describeObserved(
   inventory: Inventory,
   ids: readonly string[] = [...inventory.byWire.keys()],
 ): Promise<ObservedEnds[]> {
-  const { netlink, budget } = describing;
+  const { netlink, wireguardFamily, budget } = describing;
   const wires = ids.map((id) => [id, inventory.byWire.get(id) ?? []] as const);
   const ends = wires.flatMap(([, owned]) => owned.filter(({ tag }) => tag.role !== 'bridge'));
   const joined = describing.isJoinedOutside ? [] : ends;
-  const joints = await readJoints(netlink, joined.map(jointLinkOf), budget);
+  const joints = await readJoints(
+    netlink,
+    joined.map((each) => jointLinkOf(each, wireguardFamily)),
+    budget,
+  );
   return wires.map(([id, owned]) => {
     const missing = judge(describing, owned, joints);
     return {
@@ -66,8 +64,9 @@ export function describeUnreadable({ unreadable }: Inventory): ObservedEnds[] {
   }));
 }
 
-function jointLinkOf({ link, tag }: OwnedLink): JointLink {
+function jointLinkOf({ link, tag }: OwnedLink, wireguardFamily: number | undefined): JointLink {
   const { index } = link;
+  if (link.kind === 'wireguard') return { index, wireguard: { family: wireguardFamily } };
   return link.vxlan === undefined ? { index } : { index, tunnel: vxlanEndOf(link, tag) };
 }
 

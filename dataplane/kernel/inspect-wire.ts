@@ -3,30 +3,23 @@
 
 import { errno } from '../../protocols/netlink/errno.ts';
 import { getLink, type Link, parseLink } from '../../protocols/netlink/link.ts';
-import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type {
-  Netlink,
-  NetlinkAnswer,
-  NetlinkRequest,
-  NetlinkStep,
-} from '../../protocols/ports/netlink.ts';
+import type { NetlinkAnswer, NetlinkRequest, NetlinkStep } from '../../protocols/ports/netlink.ts';
 import type { FilterUse } from './filter-use.ts';
 import type { NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { type JointLink, jointIn, jointRequests } from './joints.ts';
 import { missingOf, type SeenEnd } from './missing.ts';
+import type { LookContext } from './observe.ts';
 import type { OwnerMarks } from './owner.ts';
 import { formatTag, isNameOf, parseOthersTag } from './owner.ts';
 import { run } from './run.ts';
 import type { CurrentWire, EndState, Side } from './wire-state.ts';
 import { sides } from './wire-state.ts';
+import { sendsToPeer, tunnelIn, tunnelReading } from './wireguard-tunnel.ts';
 
-export interface Inspecting {
-  readonly netlink: Netlink;
-  readonly marks: OwnerMarks;
+export interface Inspecting extends LookContext {
   readonly isJoinedOutside: boolean;
   /** Absent where this kernel cannot filter. */
   readonly filter?: FilterUse;
-  readonly budget: Budget;
 }
 
 export interface Inspected {
@@ -39,7 +32,7 @@ export interface Inspected {
 }
 
 export async function inspectWire(context: Inspecting, wire: CurrentWire): Promise<Inspected> {
-  const { filter, isJoinedOutside } = context;
+  const { isJoinedOutside } = context;
   const ends = sides.flatMap((side) => wire[side] ?? []);
   const requests = ends.map((state) => [
     linkRequest(state.index),
@@ -48,18 +41,17 @@ export async function inspectWire(context: Inspecting, wire: CurrentWire): Promi
   const bridgeRequest = wire.bridge === undefined ? [] : [linkRequest(wire.bridge.index)];
   const steps: NetlinkStep[] = [
     { protocol: 'route', requests: [...requests.flat(), ...bridgeRequest] },
-    ...ends.flatMap(({ end }) => (end?.kind === 'vxlan' && filter ? [filter.reading(end)] : [])),
+    ...ends.flatMap((state) => tunnelStep(context, state) ?? []),
   ];
-  const [answers = [], ...filtered] = await run(context.netlink, steps, context.budget);
+  const [answers = [], ...tunnels] = await run(context.netlink, steps, context.budget);
   const seen: { client?: SeenEnd; endpoint?: SeenEnd; bridge?: Link | 'gone' } = {};
   let position = 0;
-  let filters = 0;
+  let looked = 0;
   for (const [index, state] of ends.entries()) {
     const count = requests[index]?.length ?? 0;
-    const isTunnel = state.end?.kind === 'vxlan' && filter !== undefined;
     const found = answers.slice(position, position + count);
-    const isFiltered = !isTunnel || filter.isCovered(filtered[filters++] ?? []);
-    seen[state.side] = seenEnd(context.marks, state, { found, isFiltered });
+    const tunnel = tunnelStep(context, state) === undefined ? undefined : tunnels[looked++];
+    seen[state.side] = seenEnd(context, state, { found, tunnel });
     position += count;
   }
   if (wire.bridge !== undefined) seen.bridge = linkIn(answers[position]) ?? 'gone';
@@ -98,11 +90,28 @@ function linkIn(answer: NetlinkAnswer | undefined): Link | undefined {
   return message === undefined ? undefined : parseLink(message);
 }
 
+/** What tells how a tunnel is, beside its link; undefined where nothing does. */
+function tunnelStep(
+  { filter, wireguardFamily }: Inspecting,
+  { index, end }: EndState,
+): NetlinkStep | undefined {
+  if (end?.kind === 'vxlan') return filter?.reading(end);
+  if (end?.kind !== 'wireguard' || wireguardFamily === undefined) return undefined;
+  return tunnelReading(wireguardFamily, index);
+}
+
+interface EndAnswers {
+  readonly found: readonly NetlinkAnswer[];
+  /** To `tunnelStep`. */
+  readonly tunnel: readonly NetlinkAnswer[] | undefined;
+}
+
 function seenEnd(
-  marks: OwnerMarks,
+  { marks, filter }: Inspecting,
   state: EndState,
-  { found, isFiltered }: { readonly found: readonly NetlinkAnswer[]; readonly isFiltered: boolean },
+  { found, tunnel }: EndAnswers,
 ): SeenEnd {
+  const { end } = state;
   const [answer, ...joints] = found;
   const link = linkIn(answer);
   // What another forwarder has taken over is gone from here.
@@ -114,8 +123,12 @@ function seenEnd(
     hasTag: there?.alias === formatTag(marks.owner, state.tag),
     hasName: there !== undefined && isNameOf(marks, state.side, there.name),
     isDone: state.tag.isDone,
-    joint: jointIn(jointOf(state), joints),
-    isFiltered: isFiltered || there === undefined,
+    joint: {
+      ...jointIn(jointOf(state), joints),
+      ...(tunnel && end?.kind === 'wireguard' ? { sends: sendsToPeer(tunnelIn(tunnel), end) } : {}),
+    },
+    isFiltered:
+      there === undefined || end?.kind !== 'vxlan' || !tunnel || filter?.isCovered(tunnel) === true,
   };
 }
 
@@ -130,7 +143,11 @@ function whatIsThere(
     if (state === undefined || end?.link === undefined) return undefined;
     const { name, isUp, group } = end.link;
     const isSettled = isUp && group === marks.group;
-    return { ...state, name, isSettled, ...(end.hasTag ? {} : { lostTag: true }) };
+    const tag = end.hasTag ? {} : { lostTag: true };
+    const found = state.end?.kind === 'wireguard' && end.joint.sends === false;
+    // Whatever it has for peers makes way.
+    const peer = found ? { end: { ...state.end, peerPublicKey: '' } } : {};
+    return { ...state, name, isSettled, ...tag, ...peer };
   };
   const lost = [client, endpoint].filter(
     (state) => state?.end?.kind === 'vxlan' && seen[state.side]?.link === undefined,

@@ -8,13 +8,20 @@ import {
   parseRedirectTarget,
 } from '../../protocols/netlink/traffic-control.ts';
 import type { Budget, VxlanEnd } from '../../protocols/ports/dataplane.ts';
-import type { Netlink, NetlinkAnswer, NetlinkRequest } from '../../protocols/ports/netlink.ts';
+import type {
+  Netlink,
+  NetlinkAnswer,
+  NetlinkRequest,
+  NetlinkStep,
+} from '../../protocols/ports/netlink.ts';
 import { run } from './run.ts';
+import { sendsToPeer, tunnelIn, tunnelReading } from './wireguard-tunnel.ts';
 
-/** A node-side link; `tunnel` where it is a VXLAN device. */
+/** A node-side link; `tunnel` where it is a VXLAN device, `wireguard` where it is one of those, read by that family. */
 export interface JointLink {
   readonly index: number;
   readonly tunnel?: VxlanEnd;
+  readonly wireguard?: { readonly family: number | undefined };
 }
 
 /** How one link is joined. */
@@ -38,12 +45,20 @@ export async function readJoints(
   for (let start = 0; start < links.length; start += batchMax) {
     const batch = links.slice(start, start + batchMax);
     const requests = batch.flatMap(jointRequests);
-    const answers = (await run(netlink, [{ protocol: 'route', requests }], budget))[0] ?? [];
+    const devices = batch.filter(({ wireguard }) => wireguard?.family !== undefined);
+    const program: NetlinkStep[] = [
+      { protocol: 'route', requests },
+      ...devices.map(({ index, wireguard }) => tunnelReading(wireguard?.family ?? 0, index)),
+    ];
+    const [answers = [], ...tunnels] = await run(netlink, program, budget);
     let position = 0;
     for (const link of batch) {
       const count = jointRequests(link).length;
       states.set(link.index, jointIn(link, answers.slice(position, position + count)));
       position += count;
+    }
+    for (const [at, { index }] of devices.entries()) {
+      states.set(index, { ...states.get(index), sends: sendsToPeer(tunnelIn(tunnels[at])) });
     }
   }
   return states;

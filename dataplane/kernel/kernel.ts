@@ -19,7 +19,6 @@ import type { Netlink, NetlinkFailure } from '../../protocols/ports/netlink.ts';
 import type { Joined, Joining, ObservedEnds } from '../../protocols/ports/wire-ends.ts';
 import { checkInterfaces, checkWire } from '../../protocols/netlink/check-wire.ts';
 import type { CrossConnect } from './cross-connect.ts';
-import { bridgeCrossConnect, redirectCrossConnect } from './cross-connect.ts';
 import { createFilterUse } from './filter-use.ts';
 import { inspectDoubted } from './inspect-doubted.ts';
 import { type Inspected, inspectWire } from './inspect-wire.ts';
@@ -28,7 +27,8 @@ import { bareState } from './observe.ts';
 import type { Owner } from './owner.ts';
 import { marksOf } from './owner.ts';
 import type { KernelFeatures } from './probe.ts';
-import { familyOf, missingLines, noWayToJoin, probeEnds, probeFeatures } from './probe.ts';
+import { familyOf } from './probe.ts';
+import { KnownFeatures } from './known-features.ts';
 import { joinOutside, type OutsideJoint, outsideReach } from './join-outside.ts';
 import { createPolicyUse } from './policy-use.ts';
 import { createRemovals } from './removals.ts';
@@ -41,10 +41,18 @@ import { wakeRisen } from './wake-workload.ts';
 import { describeObserved, describeUnreadable } from './describe-observed.ts';
 import { createLooks } from './looks.ts';
 import { untilPassed } from './in-flight.ts';
-import { isInTheWay, isUpToRename, stale, takenError, withNamespaceRule } from './refusals.ts';
+import {
+  checkPackets,
+  isInTheWay,
+  isUpToRename,
+  portTakenError,
+  stale,
+  takenError,
+  withNamespaceRule,
+} from './refusals.ts';
 import { clearLeft, stillOwned } from './take-over.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
-import type { PlanContext } from './wire-plan.ts';
+import type { PlanContext, WireguardUse } from './wire-plan.ts';
 import { planWire } from './wire-plan.ts';
 import type { CurrentWire, EndState } from './wire-state.ts';
 import { absentWire, endsOf, fittingState, leavingOf, sides } from './wire-state.ts';
@@ -56,6 +64,8 @@ export interface KernelDataplaneOptions extends Owner {
   /** Absent: redirect where the kernel has it, else bridge. */
   readonly crossConnect?: CrossConnect['kind'];
   readonly isJoinedOutside?: boolean;
+  /** Private keys of tunnels; absent: none of WireGuard. */
+  readonly secrets?: WireguardUse['secrets'];
   /** Called while the driver watches: somebody changed something at the wire's links, and its ends lack nothing. */
   readonly onHarmless?: (wireId: string) => void;
 }
@@ -91,7 +101,7 @@ class KernelDataplane implements Dataplane {
   readonly #neighbors;
   readonly #policies;
   readonly #listeners = new Set<(event: DataplaneEvent) => void>();
-  #features: Promise<KernelFeatures> | undefined;
+  readonly #features;
   /** Until it has refused to. */
   #renamesUp = true;
   #stopWatching: (() => void) | undefined;
@@ -100,6 +110,7 @@ class KernelDataplane implements Dataplane {
     this.#options = options;
     this.#netlink = options.netlink;
     this.#marks = marksOf(options);
+    this.#features = new KnownFeatures({ ...options, marks: this.#marks });
     this.#removals = createRemovals({ ...options, marks: this.#marks });
     this.#looks = createLooks({
       netlink: options.netlink,
@@ -107,6 +118,7 @@ class KernelDataplane implements Dataplane {
       known: (index) => this.#wires.watched(index)?.tag,
       removals: this.#removals,
       isJoinedOutside: options.isJoinedOutside === true,
+      wireguardFamily: () => this.#features.wireguardFamily,
     });
     this.#policies = createPolicyUse(options.netlink);
     this.#filter = createFilterUse(options.netlink, this.#marks.filterTable);
@@ -120,7 +132,7 @@ class KernelDataplane implements Dataplane {
       locks: this.#locks,
       filter: this.#filter,
       inspect: async (id) =>
-        this.#inspected(id, await this.#knownFeatures(probeBudget), probeBudget),
+        this.#inspected(id, await this.#features.get(probeBudget), probeBudget),
       inventory: () => this.#looks.inventory(probeBudget),
       list: () => this.list(probeBudget),
       publish: (event) => this.#publish(event),
@@ -130,18 +142,15 @@ class KernelDataplane implements Dataplane {
   }
 
   async probe(budget: Budget): Promise<DataplaneCapabilities> {
-    this.#features = undefined;
-    const features = await this.#knownFeatures(budget);
-    const mechanisms: string[] = [];
-    const canJoin = features.redirect || features.bridge;
-    if (features.veth && canJoin) mechanisms.push('KERNEL');
-    if (features.vxlan && canJoin) mechanisms.push('VXLAN');
-    return { mechanisms, missing: missingLines(features) };
+    return this.#features.probe(budget);
   }
 
   async ensure(wire: Wire, budget: Budget, joining?: Joining): Promise<void> {
-    const features = await this.#knownFeatures(probeBudget);
-    checkWire(wire, { ...(joining && outsideReach), missing: missingLines(features) });
+    const features = await this.#features.get(probeBudget);
+    const { mechanisms, missing } = this.#features.capabilities(features);
+    const wireguard = mechanisms.includes('WIREGUARD');
+    checkWire(wire, { wireguard, ...(joining && outsideReach), missing });
+    if (joining === undefined) checkPackets(wire);
     const locks = [wire.id, ...this.#policies.locksOf(wire)];
     const making: Making = { features, ...(joining === undefined ? {} : { joining }) };
     await this.#locks.hold(locks, () => this.#ensureLocked(wire, making, budget));
@@ -162,7 +171,7 @@ class KernelDataplane implements Dataplane {
   }
 
   async list(budget: Budget): Promise<readonly ObservedEnds[]> {
-    const features = await this.#knownFeatures(probeBudget);
+    const features = await this.#features.get(probeBudget);
     const forgotten = this.#wires.beginLook();
     try {
       const { mark } = this.#filter;
@@ -189,8 +198,13 @@ class KernelDataplane implements Dataplane {
   }
 
   async inspectEnds(id: string, budget: Budget): Promise<Inspected> {
-    const features = await this.#knownFeatures(probeBudget);
-    return this.#locks.hold([id], () => this.#inspected(id, features, budget));
+    const features = await this.#features.get(probeBudget);
+    return this.#locks.hold([id], async () => {
+      const inspected = await this.#inspected(id, features, budget);
+      // What somebody has done by hand, the next `ensure` sees for itself.
+      if (inspected.missing.length > 0 && this.#wires.get(id)) this.#wires.doubt(id);
+      return inspected;
+    });
   }
 
   /** Watches what was found, and doubts what is not as it is remembered. */
@@ -241,20 +255,6 @@ class KernelDataplane implements Dataplane {
     this.#listeners.clear();
   }
 
-  #knownFeatures(budget: Budget): Promise<KernelFeatures> {
-    if (this.#features === undefined) {
-      const probing =
-        this.#options.isJoinedOutside === true
-          ? probeEnds(this.#netlink, budget)
-          : probeFeatures(this.#netlink, this.#marks, budget);
-      this.#features = probing;
-      probing.catch(() => {
-        if (this.#features === probing) this.#features = undefined;
-      });
-    }
-    return this.#features;
-  }
-
   async #ensureLocked(wire: Wire, making: Making, budget: Budget): Promise<void> {
     const known = this.#wires.get(wire.id);
     const nothingKnown = wire.replaces === undefined ? absentWire : undefined;
@@ -296,7 +296,9 @@ class KernelDataplane implements Dataplane {
 
   #looking(budget: Budget) {
     const { isJoinedOutside = false } = this.#options;
-    return { netlink: this.#netlink, marks: this.#marks, isJoinedOutside, budget };
+    const { wireguardFamily } = this.#features;
+    const [netlink, marks] = [this.#netlink, this.#marks];
+    return { netlink, marks, isJoinedOutside, wireguardFamily, budget };
   }
 
   /** What is missing of a wire. Its lock is held. */
@@ -318,9 +320,10 @@ class KernelDataplane implements Dataplane {
     const mtu = await chooseMtu(this.#netlink, wire, current, budget);
     const context: PlanContext = {
       marks: this.#marks,
-      crossConnect: joining === undefined ? this.#crossConnect(features) : undefined,
+      crossConnect: joining === undefined ? this.#features.crossConnect(features) : undefined,
       ...(joining?.needsChecksums === true ? { checksumFamily: familyOf(features) } : {}),
-      isRouted: joining?.isRouted,
+      isRouted: joining === undefined ? this.#features.isRouted(wire) : joining.isRouted,
+      wireguard: this.#features.wireguard(),
       filtersSources: features.sourceFilter,
       mtu,
       policies: await this.#policies.plan(wire, current.isFresh === true, budget),
@@ -392,12 +395,6 @@ class KernelDataplane implements Dataplane {
     }
   }
 
-  #crossConnect(features: KernelFeatures): CrossConnect {
-    const wanted = this.#options.crossConnect ?? (features.redirect ? 'redirect' : 'bridge');
-    if (!features[wanted]) throw noWayToJoin();
-    return wanted === 'redirect' ? redirectCrossConnect : bridgeCrossConnect;
-  }
-
   async #removeLocked(ids: readonly string[], budget: Budget): Promise<void> {
     const ends: EndState[] = [];
     const remembered: EndState[] = [];
@@ -436,6 +433,7 @@ class KernelDataplane implements Dataplane {
 
   /** The kernel's refusal in the terms of the port. */
   async #explained(wire: Wire, failure: NetlinkFailure, budget: Budget): Promise<NsmError> {
+    if (failure.errno === errno.addressInUse) return portTakenError(wire, failure);
     if (failure.errno !== errno.exists) return failureError(failure, wire.id);
     return takenError(wire, failure, await this.#looks.inventory(budget));
   }

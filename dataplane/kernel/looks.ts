@@ -23,6 +23,7 @@ export interface LooksSetup {
   readonly known: KnownTags;
   readonly removals: Removals;
   readonly isJoinedOutside: boolean;
+  readonly wireguardFamily: () => number | undefined;
 }
 
 export interface Looks {
@@ -36,7 +37,7 @@ export interface Looks {
 }
 
 export function createLooks(setup: LooksSetup): Looks {
-  const { netlink, marks, known, removals, isJoinedOutside } = setup;
+  const { netlink, marks, known, removals, isJoinedOutside, wireguardFamily } = setup;
   const inventory: Looks['inventory'] = (budget) => takeInventory(netlink, marks, known, budget);
 
   const clean: Looks['clean'] = async (budget) => {
@@ -58,7 +59,7 @@ export function createLooks(setup: LooksSetup): Looks {
     budget: Budget,
   ): Promise<readonly OwnedLink[]> => {
     const links = linksLeftFor(marks, wire, found);
-    const context = { netlink, marks, budget };
+    const context = { netlink, marks, wireguardFamily: wireguardFamily(), budget };
     if (links.length === 0 || !(await isOfSameClient(context, wire, links))) return [];
     if (!isJoinedOutside && (await isJoinedByKernel(context, links))) return links;
     await removals.remove(
@@ -78,7 +79,7 @@ export function createLooks(setup: LooksSetup): Looks {
       if (unreadable !== undefined) {
         throw laterVersionError(wire.id, unreadable.tag.version, marks.tagVersion);
       }
-      const context = { netlink, marks, budget };
+      const context = { netlink, marks, wireguardFamily: wireguardFamily(), budget };
       const left = await leftFor(wire, found, budget);
       const observed = await observeWire(context, wire, { inventory: found, left });
       return { ...observed, isFresh: true };

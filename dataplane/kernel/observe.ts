@@ -13,13 +13,20 @@ import { errno } from '../../protocols/netlink/errno.ts';
 import type { Link } from '../../protocols/netlink/link.ts';
 import { dumpLinks, getLink, parseLink } from '../../protocols/netlink/link.ts';
 import { getNamespaceId, parseNamespaceId } from '../../protocols/netlink/namespace-id.ts';
-import type { Budget, VxlanEnd, Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
+import type {
+  Budget,
+  VxlanEnd,
+  Wire,
+  WireEnd,
+  WireguardEnd,
+} from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkAnswer, NetlinkStep } from '../../protocols/ports/netlink.ts';
 import type { OwnerMarks, Tag } from './owner.ts';
 import { generationOf, linkName, parseOthersTag, parseTag } from './owner.ts';
 import { run } from './run.ts';
-import type { CurrentWire, EndConfiguration, EndState, Side } from './wire-state.ts';
+import type { CurrentWire, EndState, Side } from './wire-state.ts';
 import { nothingConfigured, sides } from './wire-state.ts';
+import { tunnelEndOf, tunnelIn, tunnelReading } from './wireguard-tunnel.ts';
 
 export interface OwnedLink {
   readonly link: Link;
@@ -46,6 +53,15 @@ export interface Inventory {
   readonly others: readonly OthersLink[];
   /** Every other name in use in the node's namespace, with the wire of ours that has it. */
   readonly names: ReadonlyMap<string, string | undefined>;
+}
+
+/** With what the kernel is looked at. */
+export interface LookContext {
+  readonly netlink: Netlink;
+  readonly marks: OwnerMarks;
+  /** Number of the generic netlink family; undefined where this kernel has none. */
+  readonly wireguardFamily: number | undefined;
+  readonly budget: Budget;
 }
 
 /** The tag that the link with this index is known to have had. */
@@ -100,7 +116,7 @@ function isHalfMade(marks: OwnerMarks, link: Link): boolean {
 
 /** What of the wanted wire is there, `left` by another forwarder included. */
 export async function observeWire(
-  context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
+  context: LookContext,
   wire: Wire,
   { inventory, left }: { readonly inventory: Inventory; readonly left: readonly OwnedLink[] },
 ): Promise<CurrentWire> {
@@ -176,7 +192,7 @@ function freeAttempt(marks: OwnerMarks, wireId: string, inventory: Inventory): n
 
 /** Whether the link is the wanted end of that side already, or can become it as it stands. */
 export async function isRightEnd(
-  context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
+  context: LookContext,
   wire: Wire,
   owned: OwnedLink,
 ): Promise<boolean> {
@@ -185,7 +201,7 @@ export async function isRightEnd(
 }
 
 async function inspectEnd(
-  context: { readonly netlink: Netlink; readonly marks: OwnerMarks; readonly budget: Budget },
+  context: LookContext,
   wire: Wire,
   owned: OwnedLink,
   side: Side,
@@ -193,10 +209,25 @@ async function inspectEnd(
   const end = wire[side];
   const state = bareState(context.marks, side, owned);
   if (end.kind === 'vxlan') return { state, isRight: isSameDevice(owned.link, end) };
+  if (end.kind === 'wireguard') return inspectTunnel(context, end, state, owned);
   if (end.kind !== 'kernel' || owned.link.kind !== 'veth') return { state, isRight: false };
   const peer = await inspectPeer(context, end.netns, owned.link);
   if (peer === undefined) return { state, isRight: false };
   return { state: { ...state, end, ...peer }, isRight: true };
+}
+
+/** One that listens on the wanted port; whatever else it is to have is set. */
+async function inspectTunnel(
+  { netlink, wireguardFamily, budget }: LookContext,
+  end: WireguardEnd,
+  state: EndState,
+  { link, tag }: OwnedLink,
+): Promise<{ readonly state: EndState; readonly isRight: boolean }> {
+  if (link.kind !== 'wireguard' || wireguardFamily === undefined) return { state, isRight: false };
+  const [answers] = await run(netlink, [tunnelReading(wireguardFamily, link.index)], budget);
+  const found = tunnelIn(answers);
+  if (found?.listenPort !== end.localPort) return { state, isRight: false };
+  return { state: { ...state, end: tunnelEndOf(found, end, tag) }, isRight: true };
 }
 
 function isSameDevice(link: Link, end: WireEnd & { readonly kind: 'vxlan' }): boolean {
@@ -207,10 +238,10 @@ function isSameDevice(link: Link, end: WireEnd & { readonly kind: 'vxlan' }): bo
 
 /** The workload's side of a veth, if it is in the wanted namespace. */
 async function inspectPeer(
-  context: { readonly netlink: Netlink; readonly budget: Budget },
+  context: Pick<LookContext, 'netlink' | 'budget'>,
   namespace: string,
   link: Link,
-): Promise<{ peerIndex: number; configuration: EndConfiguration } | undefined> {
+): Promise<Pick<EndState, 'peerIndex' | 'isRouted' | 'configuration'> | undefined> {
   const descriptor = { namespaceDescriptor: namespace };
   const index = link.linkIndex;
   const tolerate = [errno.noDevice];
@@ -237,6 +268,7 @@ async function inspectPeer(
   if (found?.kind !== 'veth' || found.linkIndex !== link.index) return undefined;
   return {
     peerIndex: found.index,
+    isRouted: !found.asksNeighbors,
     configuration: {
       addresses: foundPrefixes(addresses, found.index, parseAddress),
       routes: foundPrefixes(routes, found.index, parseRoute).map((prefix) => ({ prefix })),

@@ -3,7 +3,7 @@
 import { NsmError } from '../../protocols/errors.ts';
 import type { EncodedMessage } from '../../protocols/netlink/codec.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
-import { getFamily, parseFamilyId } from '../../protocols/netlink/ethtool.ts';
+import { getFamily, parseFamilyId } from '../../protocols/netlink/generic.ts';
 import {
   changeLinkByName,
   createImpossibleLink,
@@ -13,6 +13,7 @@ import {
 } from '../../protocols/netlink/link.ts';
 import { addClsact, setRedirect } from '../../protocols/netlink/traffic-control.ts';
 import { deleteTable, ensureTable } from '../../protocols/netlink/nftables.ts';
+import { wireguardFamily } from '../../protocols/netlink/wireguard.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Netlink, NetlinkStep } from '../../protocols/ports/netlink.ts';
 import type { OwnerMarks } from './owner.ts';
@@ -23,8 +24,11 @@ export interface KernelFeatures {
   readonly veth: boolean;
   readonly vxlan: boolean;
   readonly bridge: boolean;
-  /** Whether the kernel has them; this driver makes no wires of either. */
-  readonly wireguard: boolean;
+  /** Number of the generic netlink family; undefined where this kernel makes no such devices. */
+  readonly wireguardFamily: number | undefined;
+  /** Whether a redirect puts Ethernet headers on what comes out of a tunnel without. */
+  readonly addedHeader: boolean;
+  /** Whether the kernel has the link type; this driver makes no wires of it. */
   readonly xfrm: boolean;
   readonly redirect: boolean;
   readonly sourceFilter: boolean;
@@ -39,12 +43,15 @@ export async function probeFeatures(
   budget: Budget,
 ): Promise<KernelFeatures> {
   const redirect = await tryProgram(netlink, redirectTrial(marks), budget);
+  const hasWireguard = await knowsKind(netlink, 'wireguard', budget);
   return {
     redirect,
     veth: redirect || (await tryProgram(netlink, vethTrial(marks), budget)),
     vxlan: await knowsKind(netlink, 'vxlan', budget),
     bridge: await knowsKind(netlink, 'bridge', budget),
-    wireguard: await knowsKind(netlink, 'wireguard', budget),
+    wireguardFamily: hasWireguard ? await findFamily(netlink, wireguardFamily, budget) : undefined,
+    addedHeader:
+      hasWireguard && redirect && (await tryProgram(netlink, redirectTrial(marks, true), budget)),
     xfrm: await knowsKind(netlink, 'xfrm', budget),
     sourceFilter: await tryProgram(netlink, filterTrial(marks), budget),
     checksumFamily: await findFamily(netlink, 'ethtool', budget),
@@ -72,7 +79,8 @@ export async function probeEnds(netlink: Netlink, budget: Budget): Promise<Kerne
     veth: await knowsKind(netlink, 'veth', budget),
     vxlan: false,
     bridge: false,
-    wireguard: false,
+    wireguardFamily: undefined,
+    addedHeader: false,
     xfrm: false,
     sourceFilter: false,
     checksumFamily: await findFamily(netlink, 'ethtool', budget),
@@ -134,7 +142,10 @@ function vethTrial(marks: OwnerMarks): NetlinkStep[] {
   ];
 }
 
-function redirectTrial(marks: OwnerMarks): NetlinkStep[] {
+/** With a header added, which does not matter to links that have one. */
+function redirectTrial(marks: OwnerMarks, addsHeader = false): NetlinkStep[] {
+  const mac = new Uint8Array(6);
+  const added = addsHeader ? { destination: mac, source: mac } : undefined;
   const name = trialName(marks, 't');
   const undo = [deleteLinkByName(name)];
   const store = (register: string) => ({ register, offset: linkIndexOffset });
@@ -157,7 +168,7 @@ function redirectTrial(marks: OwnerMarks): NetlinkStep[] {
         query('t'),
         query('u'),
         { what: 'add a trial filter hook', message: addClsact(from) },
-        { what: 'add a trial redirect', message: setRedirect(from, { register: 'u' }) },
+        { what: 'add a trial redirect', message: setRedirect(from, { register: 'u' }, added) },
         { what: 'remove the trial veth', message: deleteLinkByName(name) },
       ],
     },
@@ -173,34 +184,6 @@ function filterTrial(marks: OwnerMarks): NetlinkStep[] {
   return [
     step('create a trial table', ensureTable(table)),
     step('remove the trial table', deleteTable(table)),
-  ];
-}
-
-/** One line per missing feature, with what follows from it. */
-export function missingLines(features: KernelFeatures): string[] {
-  const lines: string[] = [];
-  if (!features.veth) lines.push('veth: no wire can be made');
-  if (!features.vxlan) lines.push('vxlan: no wire to another node can be made');
-  if (!features.redirect) {
-    lines.push('u32 filter with mirred action: wires are joined by a bridge each');
-    if (!features.bridge) lines.push('bridge: without the redirect filter no wire can be joined');
-  }
-  if (!features.sourceFilter) {
-    lines.push('nf_tables: VXLAN packets are accepted from any outer source');
-  }
-  lines.push(...unmadeLines(features));
-  return lines;
-}
-
-/** What nobody has written, and whether the kernel would have it. */
-function unmadeLines({ wireguard, xfrm }: KernelFeatures): string[] {
-  const without = 'wires to other nodes are not encrypted';
-  const has = (isThere: boolean, kind: string): string =>
-    `the kernel has ${isThere ? 'the' : 'no'} link type ${kind}, and this data plane makes none of it`;
-  return [
-    `WIREGUARD: ${has(wireguard, 'wireguard')}; ${without}`,
-    `IPSEC: ${has(xfrm, 'xfrm')}; ${without}`,
-    'MEMIF: shared memory needs a data plane in user space; workloads get interfaces of the kernel',
   ];
 }
 

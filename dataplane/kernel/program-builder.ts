@@ -21,7 +21,7 @@ export interface ProgramBuilder {
   query(what: string, message: EncodedMessage, register: string): void;
   transaction(requests: readonly NetlinkRequest[]): void;
   /** A request to a generic netlink family, in the namespace that was entered. */
-  addGeneric(what: string, message: EncodedMessage): void;
+  addGeneric(what: string, message: EncodedMessage, options?: Pick<RequestOptions, 'undo'>): void;
   append(steps: readonly NetlinkStep[]): void;
   finish(): Program;
 }
@@ -67,9 +67,10 @@ export function buildProgram(): ProgramBuilder {
       if (requests.length > 0) steps.push({ protocol: 'netfilter', requests: [...requests] });
       isFresh = true;
     },
-    addGeneric(what, message) {
+    addGeneric(what, message, { undo } = {}) {
       const place = namespace === undefined ? {} : { namespace };
-      steps.push({ ...place, protocol: 'generic', requests: [{ what, message }] });
+      const request = undo === undefined ? { what, message } : { what, message, undo };
+      steps.push({ ...place, protocol: 'generic', requests: [request] });
       isFresh = true;
     },
     append(more) {

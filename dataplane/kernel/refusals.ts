@@ -45,6 +45,36 @@ export function takenError(
   });
 }
 
+/** A tunnel of WireGuard listens on a port of its own, in every address of the node. */
+export function portTakenError(wire: Wire, failure: NetlinkFailure): NsmError {
+  const ports = sides.flatMap((side) => {
+    const end = wire[side];
+    return end.kind === 'wireguard' ? [end.localPort] : [];
+  });
+  return new NsmError('ALREADY_EXISTS', `UDP port ${ports.join(' or ')} is taken on this node`, {
+    rule: 'UDP port',
+    expected: 'a port that no socket of this network namespace is bound to',
+    found: failure.found,
+    remedy: 'give VWIRE_WIREGUARD_PORTS a range that is free on this node',
+    connectionId: wire.id,
+  });
+}
+
+/** A tunnel without Ethernet headers carries IP, to and from workloads. Errors: UNIMPLEMENTED. */
+export function checkPackets({ id, payload, client, endpoint }: Wire): void {
+  const ends = [client, endpoint];
+  if (!ends.some(({ kind }) => kind === 'wireguard')) return;
+  const other = ends.find(({ kind }) => kind !== 'wireguard' && kind !== 'kernel');
+  if (payload === 'IP' && other === undefined) return;
+  throw new NsmError('UNIMPLEMENTED', 'WireGuard carries IP packets and no Ethernet frames', {
+    rule: payload === 'IP' ? 'mechanism' : 'payload',
+    expected: payload === 'IP' ? 'KERNEL or WIREGUARD at the other end' : 'payload IP',
+    found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
+    remedy: 'use VXLAN, which carries frames',
+    connectionId: id,
+  });
+}
+
 /** Known by the MAC, which follows from the connection at the client's manager, whoever carries it. */
 function otherHolder(
   { client }: Wire,

@@ -5,22 +5,15 @@
 
 import { errno } from '../../protocols/netlink/errno.ts';
 import { getLink, parseLink } from '../../protocols/netlink/link.ts';
-import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
-import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type { Wire, WireEnd } from '../../protocols/ports/dataplane.ts';
 import { createFilterUse } from './filter-use.ts';
 import { readJoints } from './joints.ts';
-import type { Inventory, OwnedLink } from './observe.ts';
+import type { Inventory, LookContext, OwnedLink } from './observe.ts';
 import { isRightEnd, takeInventory } from './observe.ts';
 import { marksOf, type OwnerMarks, parseOthersTag } from './owner.ts';
 import type { PolicyUse } from './policy-use.ts';
 import { run } from './run.ts';
 import type { CurrentWire, EndState } from './wire-state.ts';
-
-export interface TakingOver {
-  readonly netlink: Netlink;
-  readonly marks: OwnerMarks;
-  readonly budget: Budget;
-}
 
 /** What the other forwarder has under the tag of that wire; nothing where nobody is replaced. */
 export function linksLeftFor(marks: OwnerMarks, wire: Wire, { others }: Inventory): OwnedLink[] {
@@ -37,7 +30,7 @@ export function linksLeftFor(marks: OwnerMarks, wire: Wire, { others }: Inventor
  * each tunnel towards one leads to the same node, and one interface at least is where it belongs.
  */
 export async function isOfSameClient(
-  context: TakingOver,
+  context: LookContext,
   wire: Wire,
   links: readonly OwnedLink[],
 ): Promise<boolean> {
@@ -48,14 +41,17 @@ export async function isOfSameClient(
     const { role, remoteIp } = owned.tag;
     if (owned.link.kind === 'veth' && (await isRightEnd(context, wire, owned))) rightOnes += 1;
     else if (role !== 'client') continue;
-    else if (wire.client.kind !== 'vxlan' || wire.client.remoteIp !== remoteIp) return false;
+    else if (!isTunnelTo(wire.client, remoteIp)) return false;
   }
   return rightOnes > 0;
 }
 
+const isTunnelTo = (end: WireEnd, remoteIp: string | undefined): boolean =>
+  (end.kind === 'vxlan' || end.kind === 'wireguard') && end.remoteIp === remoteIp;
+
 /** Whether the kernel joins the links: by redirects from one to the other, or by a bridge of the wire. */
 export async function isJoinedByKernel(
-  { netlink, budget }: TakingOver,
+  { netlink, budget }: LookContext,
   links: readonly OwnedLink[],
 ): Promise<boolean> {
   const indexes = new Set(links.map(({ link }) => link.index));
@@ -70,7 +66,7 @@ export async function isJoinedByKernel(
 
 /** Those of the remembered ends that are still this owner's: another forwarder may have taken them over since. */
 export async function stillOwned(
-  { netlink, marks, budget }: TakingOver,
+  { netlink, marks, budget }: LookContext,
   ends: readonly EndState[],
 ): Promise<readonly EndState[]> {
   if (ends.length === 0) return [];
@@ -89,7 +85,7 @@ export async function stillOwned(
 
 /** What the other forwarder had of the wire beside links. */
 export async function clearLeft(
-  context: TakingOver,
+  context: LookContext,
   { client, replaces }: Wire,
   { current, policies }: { readonly current: CurrentWire; readonly policies: PolicyUse },
 ): Promise<void> {
@@ -101,7 +97,7 @@ export async function clearLeft(
 
 /** Its filter of outer sources lets go of tunnels that it has no more. */
 async function releaseFilterOf(
-  { netlink, marks, budget }: TakingOver,
+  { netlink, marks, budget }: LookContext,
   forwarder: string,
 ): Promise<void> {
   const theirs = marksOf({ ...marks.owner, forwarder });

@@ -5,33 +5,28 @@
 // that nobody asks there for a neighbour who cannot hear it; the switch is one replaced filter; the client's end is
 // kept while it is right.
 
-import { addVxlanRemote, deleteVxlanRemote } from '../../protocols/netlink/address.ts';
 import type { NetlinkNumber } from '../../protocols/netlink/codec.ts';
 import { linkAttribute, operationallyUp } from '../../protocols/netlink/constants.ts';
 import { type LinkEnd, linkEndOf } from '../../protocols/netlink/check-wire.ts';
 import { errno } from '../../protocols/netlink/errno.ts';
 import { computeChecksums } from '../../protocols/netlink/ethtool.ts';
-import { parseIp, parseMac } from '../../protocols/netlink/ip-address.ts';
+import { parseMac } from '../../protocols/netlink/ip-address.ts';
 import {
   changeLink,
-  changeLinkByName,
-  createVeth,
-  createVxlan,
-  deleteLink,
-  deleteLinkByName,
   getLink,
   getLinkByName,
   linkHeaderLength,
 } from '../../protocols/netlink/link.ts';
-import type { KernelEnd, VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
+import type { KernelEnd, Wire } from '../../protocols/ports/dataplane.ts';
+import type { TunnelSecrets } from '../../protocols/ports/tunnel-keys.ts';
 import { configurationOf, configureEnd } from './configure-end.ts';
 import type { CrossConnect } from './cross-connect.ts';
 import type { OwnerMarks, Tag } from './owner.ts';
 import { formatTag, generationsOf, isNameOf, linkName } from './owner.ts';
+import { placeEnd, removeConflicts } from './place-end.ts';
 import type { PolicyPlan } from './policy-use.ts';
 import type { Program, ProgramBuilder } from './program-builder.ts';
 import { buildProgram } from './program-builder.ts';
-import { allowSource } from './source-filter.ts';
 import type { BridgeState, CurrentWire, EndState, Side } from './wire-state.ts';
 import { nothingConfigured, sides } from './wire-state.ts';
 
@@ -41,8 +36,10 @@ export interface PlanContext {
   readonly crossConnect: CrossConnect | undefined;
   /** Set where that something needs checksums from workloads: number of the ethtool family. */
   readonly checksumFamily?: number;
-  /** As `Joining.isRouted`. */
+  /** As `Joining.isRouted`; undefined also where this kernel never routes. */
   readonly isRouted?: boolean | undefined;
+  /** Undefined where this kernel makes no tunnels of it. */
+  readonly wireguard?: WireguardUse | undefined;
   /** Whether nf_tables is there. */
   readonly filtersSources: boolean;
   /** For new devices, and for kept ones where the wire asks for one; 0: the kernel's choice. */
@@ -51,6 +48,13 @@ export interface PlanContext {
   readonly policies: PolicyPlan | undefined;
   /** Whether this kernel renames links that are up. */
   readonly renamesUp: boolean;
+}
+
+/** What tunnels of WireGuard are made with. */
+export interface WireguardUse {
+  /** Number of the generic netlink family. */
+  readonly family: number;
+  readonly secrets: Pick<TunnelSecrets, 'wireguardPrivateKey'>;
 }
 
 export interface WirePlan {
@@ -192,125 +196,6 @@ function tagFor(
     : { ...base, remoteIp: end.remoteIp, remotePort: end.remotePort };
 }
 
-/** A replaced VXLAN device with the VNI and port of a new one cannot wait: the kernel allows only one. */
-function removeConflicts(
-  program: ProgramBuilder,
-  ends: readonly EndPlan[],
-  current: CurrentWire,
-): void {
-  for (const { end, kept } of ends) {
-    if (kept !== undefined || end.kind !== 'vxlan') continue;
-    for (const { end: old, index, name } of current.replaced) {
-      if (old?.kind !== 'vxlan' || old.vni !== end.vni || old.localPort !== end.localPort) continue;
-      program.add(`remove ${name}`, deleteLink(index), { tolerate: [errno.noDevice] });
-    }
-  }
-}
-
-function placeEnd(program: ProgramBuilder, context: PlanContext, plan: EndPlan): void {
-  if (plan.end.kind === 'vxlan' && context.filtersSources) {
-    program.transaction(allowSource(context.marks.filterTable, plan.end, plan.kept === undefined));
-  }
-  program.enter();
-  if (plan.kept === undefined) createEnd(program, context, plan);
-  else adjustEnd(program, context, { ...plan, kept: plan.kept });
-}
-
-function createEnd(program: ProgramBuilder, context: PlanContext, plan: EndPlan): void {
-  const { end, name } = plan;
-  const { group, owner } = context.marks;
-  const undo = [deleteLinkByName(name)];
-  if (end.kind === 'kernel') {
-    const peer = {
-      name: end.interfaceName,
-      namespaceDescriptor: { namespaceDescriptor: end.netns },
-      macAddress: parseMac(end.macAddress),
-    };
-    const message = createVeth({ name, group, mtu: context.mtu, peer });
-    program.add(`create ${end.interfaceName} in ${end.netns}`, message, { undo });
-  } else {
-    const { vni, localPort: port } = end;
-    const local = parseIp(end.localIp);
-    const message = createVxlan({ name, group, mtu: context.mtu, vni, local, port });
-    program.add(`create VXLAN ${vni} on port ${port}`, message, { undo });
-  }
-  const alias = formatTag(owner, plan.tag);
-  program.add(`tag ${name}`, changeLinkByName(name, { alias, isSilentIpv6: true }));
-  program.query(`find ${name}`, getLinkByName(name), plan.side);
-  if (end.kind === 'vxlan') {
-    const message = addVxlanRemote(plan.index, remoteOf(end));
-    program.add(`send VXLAN ${end.vni} to ${end.remoteIp}`, message);
-  }
-}
-
-function adjustEnd(
-  program: ProgramBuilder,
-  context: PlanContext,
-  plan: EndPlan & { readonly kept: EndState },
-): void {
-  const { end, kept, name, index } = plan;
-  // Another forwarder may have taken it over since.
-  const isKnownOurs = kept.isSettled && kept.taken === undefined;
-  program.add(`find ${name}`, getLink(index), isKnownOurs ? { expect: inGroup(context) } : {});
-  if (kept.name !== name) renameEnd(program, context, plan);
-  if (context.mtu !== kept.mtu) {
-    program.add(`set MTU ${context.mtu} on ${name}`, changeLink({ index, mtu: context.mtu }), {
-      undo: [changeLink({ index, mtu: kept.mtu })],
-    });
-  }
-  if (end.kind === 'vxlan') moveRemote(program, { index, end, kept });
-  const before = kept.taken?.alias ?? formatTag(context.marks.owner, kept.tag);
-  const alias = formatTag(context.marks.owner, { ...plan.tag, isDone: kept.tag.isDone });
-  const [to, from] = kept.taken === undefined ? [] : [context.marks.group, kept.taken.group];
-  if (before !== alias || kept.lostTag === true) {
-    program.add(`tag ${name}`, changeLink({ index, alias, ...(to && { group: to }) }), {
-      undo: [changeLink({ index, alias: before, ...(from && { group: from }) })],
-    });
-  }
-}
-
-const inGroup = ({ marks }: PlanContext) => ({
-  headerLengthBytes: linkHeaderLength,
-  attribute: linkAttribute.group,
-  value: marks.group,
-});
-
-/** Kernels before 6.2 rename no link that is up; it comes up again with the rest. */
-function renameEnd(
-  program: ProgramBuilder,
-  { renamesUp }: PlanContext,
-  { kept, name, index }: EndPlan & { readonly kept: EndState },
-): void {
-  const down = changeLink({ index, isUp: false });
-  const up = changeLink({ index, isUp: true });
-  if (!renamesUp) program.add(`set ${kept.name} down`, down);
-  const back = changeLink({ index, name: kept.name });
-  program.add(`rename ${kept.name} to ${name}`, changeLink({ index, name }), {
-    undo: renamesUp ? [back] : [down, back, up],
-  });
-}
-
-function moveRemote(
-  program: ProgramBuilder,
-  options: { readonly index: NetlinkNumber; readonly end: VxlanEnd; readonly kept: EndState },
-): void {
-  const { index, end, kept } = options;
-  const { remoteIp, remotePort } = kept.tag;
-  program.add(`send VXLAN ${end.vni} to ${end.remoteIp}`, addVxlanRemote(index, remoteOf(end)), {
-    tolerate: [errno.exists],
-    undo: [deleteVxlanRemote(index, remoteOf(end))],
-  });
-  const isSame = remoteIp === end.remoteIp && remotePort === end.remotePort;
-  if (isSame || remoteIp === undefined || remotePort === undefined) return;
-  const old = { ip: parseIp(remoteIp), port: remotePort };
-  program.add(`send VXLAN ${end.vni} no more to ${remoteIp}`, deleteVxlanRemote(index, old), {
-    tolerate: [errno.noEntry],
-    undo: [addVxlanRemote(index, old)],
-  });
-}
-
-const remoteOf = (end: VxlanEnd) => ({ ip: parseIp(end.remoteIp), port: end.remotePort });
-
 function placePeer(
   program: ProgramBuilder,
   context: PlanContext,
@@ -380,7 +265,8 @@ function askForNeighbors(
   { kept, peerIndex: index }: EndPlan,
   { interfaceName }: KernelEnd,
 ): void {
-  if (isRouted === undefined || kept?.isRouted === isRouted) return;
+  // A new interface asks.
+  if (isRouted === undefined || (kept?.isRouted ?? (kept ? undefined : false)) === isRouted) return;
   const what = isRouted ? 'ask for no neighbours' : 'ask for neighbours';
   const undo =
     kept?.isRouted === undefined ? undefined : [changeLink({ index, asksNeighbors: isRouted })];
@@ -433,7 +319,7 @@ function stateOf(
   const tag = { ...plan.tag, isDone: true };
   const index = kept?.index ?? indexes.get(side) ?? 0;
   const state = { side, generation, name, index, tag, end, mtu: context.mtu, isSettled: true };
-  if (end.kind === 'vxlan') return { ...state, configuration: nothingConfigured };
+  if (end.kind !== 'kernel') return { ...state, configuration: nothingConfigured };
   const peerIndex = kept?.peerIndex ?? indexes.get(`${side} peer`) ?? 0;
   const { isRouted } = context;
   return { ...state, peerIndex, isRouted, configuration: configurationOf(end) };

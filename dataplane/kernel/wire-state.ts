@@ -88,6 +88,9 @@ export function fittingState(known: CurrentWire | 'unknown', wire: Wire): Curren
     const [old, wanted] = [known[side]?.end, wire[side]];
     if (known[side] === undefined) return true;
     if (old?.kind === 'kernel' && wanted.kind === 'kernel') return old.netns === wanted.netns;
+    if (old?.kind === 'wireguard' && wanted.kind === 'wireguard') {
+      return old.localPort === wanted.localPort;
+    }
     if (old?.kind !== 'vxlan' || wanted.kind !== 'vxlan') return false;
     return (
       old.vni === wanted.vni && old.localPort === wanted.localPort && old.localIp === wanted.localIp

@@ -4,7 +4,12 @@
 // driver removes itself is forgotten first and therefore causes no event; what is removed during a look at
 // everything is not remembered again because of it.
 
-import type { DataplaneEvent, KernelEnd, VxlanEnd } from '../../protocols/ports/dataplane.ts';
+import type {
+  DataplaneEvent,
+  KernelEnd,
+  VxlanEnd,
+  WireguardEnd,
+} from '../../protocols/ports/dataplane.ts';
 import type { ChangeOfLink } from '../../protocols/ports/netlink.ts';
 import type { Tag } from './owner.ts';
 import type { CurrentWire } from './wire-state.ts';
@@ -22,7 +27,7 @@ export type Meaning = { readonly news: DataplaneEvent } | { readonly suspect: st
 
 export interface Tunnel {
   readonly id: string;
-  readonly end: VxlanEnd;
+  readonly end: VxlanEnd | WireguardEnd;
   /** What it carries packets for; absent where the wire only passes through this node. */
   readonly workload?: KernelEnd;
 }
@@ -54,7 +59,7 @@ export class WireTable {
       if (wire === 'unknown') continue;
       for (const side of sides) {
         const end = wire[side]?.end;
-        if (end?.kind !== 'vxlan') continue;
+        if (end?.kind !== 'vxlan' && end?.kind !== 'wireguard') continue;
         const other = wire[side === 'client' ? 'endpoint' : 'client']?.end;
         yield { id, end, ...(other?.kind === 'kernel' ? { workload: other } : {}) };
       }

@@ -235,11 +235,12 @@ function checkTunnelAddresses(end: VxlanEnd | WireguardEnd | IpsecEnd): void {
 }
 
 /** An end that needs a device of the kernel. */
-export type LinkEnd = KernelEnd | VxlanEnd;
+export type LinkEnd = KernelEnd | VxlanEnd | WireguardEnd;
 
 /** The end, of a wire that has been checked for kinds that the kernel does not make. */
 export function linkEndOf(wire: Wire, side: 'client' | 'endpoint'): LinkEnd {
   const end = wire[side];
-  if (end.kind === 'kernel' || end.kind === 'vxlan') return end;
+  const { kind } = end;
+  if (kind === 'kernel' || kind === 'vxlan' || kind === 'wireguard') return end;
   throw new NsmError('INTERNAL', `the ${side} of wire ${wire.id} is no link`, { found: end.kind });
 }

@@ -1,4 +1,4 @@
-// Links over rtnetlink: veth pairs, VXLAN devices, bridges; changing, finding, removing and reading them.
+// Links over rtnetlink: veth pairs, VXLAN and WireGuard devices, bridges; changing, finding, removing and reading them.
 // Invariant: a created link is down and (EXCL) new; the caller tags it in the next message, because the kernel
 // ignores IFLA_IFALIAS at creation.
 
@@ -94,6 +94,20 @@ export function createVxlan(options: VxlanOptions): EncodedMessage {
     // RFC 6935: tunnels over IPv6 may send no checksum, and some peers do.
     if (!isIpv4) writer.u8Attribute(vxlanAttribute.zeroChecksum6Receive, 1);
   });
+  return writer.finish();
+}
+
+/** A WireGuard device without keys; they are set over generic netlink (`wireguard.ts`). It asks for no neighbours. */
+export function createWireguard(options: {
+  readonly name: string;
+  readonly group: number;
+  readonly mtu: number;
+}): EncodedMessage {
+  const writer = linkMessage(messageType.newLink, acknowledged | flag.create | flag.excl);
+  writer.textAttribute(linkAttribute.name, options.name);
+  writer.u32Attribute(linkAttribute.group, options.group);
+  writer.u32Attribute(linkAttribute.mtu, options.mtu);
+  writeKind(writer, 'wireguard', () => {});
   return writer.finish();
 }
 
@@ -208,6 +222,8 @@ export interface Link {
   readonly isUp: boolean;
   /** Administratively up and with carrier. */
   readonly isRunning: boolean;
+  /** As in `LinkChange`. */
+  readonly asksNeighbors: boolean;
   readonly mtu: number;
   readonly group: number;
   readonly alias: string;
@@ -241,6 +257,7 @@ export function parseLink(message: NetlinkMessage): Link | undefined {
     name,
     isUp,
     isRunning: isUp && (flags & interfaceFlag.lowerUp) !== 0,
+    asksNeighbors: (flags & interfaceFlag.noArp) === 0,
     mtu: number(linkAttribute.mtu),
     group: number(linkAttribute.group),
     alias: readText(attributes.get(linkAttribute.alias)) ?? '',

@@ -1,5 +1,7 @@
 // Redirecting everything that enters one link out of another: a clsact qdisc and one u32 filter that matches
-// every packet, with a mirred action (linux/pkt_sched.h, pkt_cls.h, tc_act/tc_mirred.h).
+// every packet, with a mirred action (linux/pkt_sched.h, pkt_cls.h, tc_act/tc_mirred.h). Where it leads out of a link
+// without Ethernet headers mirred leaves them off; where it leads from such a link into one that has them an action of
+// kind vlan puts them on first (tc_act/tc_vlan.h).
 // Invariant: the filter has a fixed handle, so that replacing it swaps the target atomically.
 
 import type { EncodedMessage, NetlinkMessage, NetlinkNumber } from './codec.ts';
@@ -23,10 +25,15 @@ const u32Attribute = { selector: 5, action: 7 } as const;
 /** TCA_ACT_*, TCA_MIRRED_PARMS. */
 const actionAttribute = { kind: 1, options: 2 } as const;
 const mirredParameters = 2;
+/** TCA_VLAN_PARMS, TCA_VLAN_PUSH_ETH_DST and TCA_VLAN_PUSH_ETH_SRC. */
+const vlanAttribute = { parameters: 2, destination: 7, source: 8 } as const;
+/** TCA_VLAN_ACT_PUSH_ETH, since Linux 5.10. */
+const pushEthernet = 5;
 /** TC_U32_TERMINAL. */
 const terminal = 1;
-/** TCA_EGRESS_REDIR and TC_ACT_STOLEN. */
+/** TCA_EGRESS_REDIR, TC_ACT_PIPE and TC_ACT_STOLEN. */
 const egressRedirect = 1;
+const actionPipe = 3;
 const actionStolen = 4;
 
 /** tcmsg: family u8, pads, index i32, handle u32, parent u32, info u32. */
@@ -72,8 +79,18 @@ export function ingressFilterMessage(options: {
   return tcMessage({ ...options, type, parent: ingressBlock, info: ingressFilterInfo });
 }
 
+/** What a packet without an Ethernet header gets: two addresses, and the type that fits. */
+export interface AddedHeader {
+  readonly destination: Uint8Array;
+  readonly source: Uint8Array;
+}
+
 /** Sends everything that enters `index` out of `target`; replaces a redirect that is there. */
-export function setRedirect(index: NetlinkNumber, target: NetlinkNumber): EncodedMessage {
+export function setRedirect(
+  index: NetlinkNumber,
+  target: NetlinkNumber,
+  added?: AddedHeader,
+): EncodedMessage {
   const writer = ingressFilterMessage({
     flags: acknowledged | flag.create | flag.replace,
     index,
@@ -85,19 +102,39 @@ export function setRedirect(index: NetlinkNumber, target: NetlinkNumber): Encode
     writer.attribute(u32Attribute.selector, () =>
       writer.u8(terminal).u8(0).u8(1).u8(0).zeros(12).zeros(16),
     );
-    writer.nested(u32Attribute.action, () =>
-      writer.nested(1, () => {
-        writer.textAttribute(actionAttribute.kind, 'mirred');
-        writer.nested(actionAttribute.options, () =>
-          // tc_mirred: index, capability, action, reference count, bind count, kind of redirect, target.
-          writer.attribute(mirredParameters, () =>
-            writer.zeros(8).u32(actionStolen).zeros(8).u32(egressRedirect).u32(target),
-          ),
-        );
-      }),
-    );
+    writer.nested(u32Attribute.action, () => {
+      if (added !== undefined) writePushEthernet(writer, 1, added);
+      writeMirred(writer, added === undefined ? 1 : 2, target);
+    });
   });
   return writer.finish();
+}
+
+/** Actions are run by their position. Both begin with tc_gen: index, capability, action, reference count, bind count. */
+function writePushEthernet(writer: NetlinkWriter, position: number, added: AddedHeader): void {
+  writer.nested(position, () => {
+    writer.textAttribute(actionAttribute.kind, 'vlan');
+    writer.nested(actionAttribute.options, () =>
+      writer
+        .attribute(vlanAttribute.parameters, () =>
+          writer.zeros(8).u32(actionPipe).zeros(8).u32(pushEthernet),
+        )
+        .bytesAttribute(vlanAttribute.destination, added.destination)
+        .bytesAttribute(vlanAttribute.source, added.source),
+    );
+  });
+}
+
+function writeMirred(writer: NetlinkWriter, position: number, target: NetlinkNumber): void {
+  writer.nested(position, () => {
+    writer.textAttribute(actionAttribute.kind, 'mirred');
+    writer.nested(actionAttribute.options, () =>
+      // After tc_gen: kind of redirect, target.
+      writer.attribute(mirredParameters, () =>
+        writer.zeros(8).u32(actionStolen).zeros(8).u32(egressRedirect).u32(target),
+      ),
+    );
+  });
 }
 
 /** Removes every filter, of whatever kind and priority. */

@@ -13,7 +13,8 @@ interface Order {
 const { kernel, memif, vxlan, wireguard, ipsec, vlan } = mechanismType;
 
 const orders: Readonly<Record<Dataplane['kind'], Order>> = {
-  kernel: { local: [kernel], remoteIp: [vxlan], remoteEthernet: [vxlan] },
+  /** As the reference's forwarder that has both. */
+  kernel: { local: [kernel], remoteIp: [wireguard, vxlan], remoteEthernet: [vxlan] },
   /** Carries frames whatever the payload, as the kernel does. */
   ovs: { local: [kernel], remoteIp: [vxlan, vlan], remoteEthernet: [vxlan, vlan] },
   vpp: {

@@ -102,7 +102,7 @@ export const forwarderVariables = {
     'VWIRE_WIREGUARD_PORTS',
     portRange,
     '61000-65535',
-    'vpp alone: UDP ports that WireGuard tunnels listen on, one for each; other nodes must be let in there',
+    'UDP ports that WireGuard tunnels listen on, over VPP and kernels that have it, one for each; other nodes must be let in there',
   ),
   vppHostInterfaces: variable(
     'VWIRE_VPP_HOST_INTERFACES',

@@ -65,7 +65,8 @@ const only = (...mechanisms: string[]) => ({ capabilities: { mechanisms, missing
 describe('what a forwarder offers', () => {
   it.each([
     ['kernel', local, 'IP', ['KERNEL']],
-    ['kernel', remote, 'IP', ['VXLAN']],
+    ['kernel', remote, 'IP', ['WIREGUARD', 'VXLAN']],
+    ['kernel', remote, 'ETHERNET', ['VXLAN']],
     ['ovs', remote, 'IP', ['VXLAN', 'VLAN']],
     ['vpp', local, 'IP', ['MEMIF', 'KERNEL']],
     ['vpp', remote, 'IP', ['WIREGUARD', 'IPSEC', 'VXLAN', 'VLAN']],

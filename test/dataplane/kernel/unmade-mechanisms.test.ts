@@ -3,6 +3,7 @@
 
 import { expect, it } from 'vitest';
 import { createKernelDataplane } from '../../../dataplane/kernel/kernel.ts';
+import { capabilitiesOf } from '../../../dataplane/kernel/missing-features.ts';
 import { errno } from '../../../protocols/netlink/errno.ts';
 import type { Wire, WireEnd } from '../../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../../protocols/ports/netlink.ts';
@@ -74,7 +75,6 @@ const memif: WireEnd = {
 
 it.each([
   ['wireguard', wireguard, [], 'the kernel has no link type wireguard'],
-  ['wireguard', wireguard, ['wireguard'], 'the kernel has the link type wireguard'],
   ['ipsec', ipsec, [], 'the kernel has no link type xfrm'],
   ['ipsec', ipsec, ['xfrm'], 'the kernel has the link type xfrm'],
   ['memif', memif, [], 'a data plane in user space'],
@@ -97,5 +97,36 @@ it.each([
       },
     });
     expect(netlink.asked.length).toBe(probed);
+  },
+);
+
+const all = {
+  veth: true,
+  vxlan: true,
+  bridge: true,
+  redirect: true,
+  sourceFilter: true,
+  wireguardFamily: 33,
+  addedHeader: true,
+  xfrm: false,
+  checksumFamily: 21,
+};
+const means = { hasSecrets: true, prefersBridge: false };
+
+it.each([
+  ['all that it takes', all, means, undefined],
+  ['no such links', { ...all, wireguardFamily: undefined }, means, 'CONFIG_WIREGUARD'],
+  ['no action that adds headers', { ...all, addedHeader: false }, means, 'CONFIG_NET_ACT_VLAN'],
+  ['no redirects', { ...all, redirect: false }, means, 'redirect filters'],
+  ['bridges asked for', all, { ...means, prefersBridge: true }, 'redirect filters'],
+  ['no keys', all, { ...means, hasSecrets: false }, 'no keys'],
+])(
+  'WIREGUARD is offered with all that it takes, else its lack is named: %s',
+  (_, features, given, lack) => {
+    const { mechanisms, missing } = capabilitiesOf(features, given);
+    expect(mechanisms.includes('WIREGUARD')).toBe(lack === undefined);
+    const line = missing.find((each) => each.startsWith('WIREGUARD: '));
+    if (lack === undefined) expect(line).toBeUndefined();
+    else expect(line).toContain(lack);
   },
 );

@@ -119,6 +119,8 @@ describe('round trips', () => {
 
   test('redirect and set elements', () => {
     expect(parseRedirectTarget(one(setRedirect(3, 42).bytes))).toBe(42);
+    const added = { destination: parseMac('02:00:00:00:00:01'), source: new Uint8Array(6) };
+    expect(parseRedirectTarget(one(setRedirect(3, 42, added).bytes))).toBe(42);
     const key = Uint8Array.of(1, 2, 3, 4);
     const message = one(addElement({ table: 't', set: 's', key }).bytes);
     // A dump names the list of elements by the same attribute as a request.

@@ -2,7 +2,8 @@
 // ethtool 6.1 is made of by linux/ethtool_netlink.h, and the reading of a family's number.
 
 import { describe, expect, test } from 'vitest';
-import { computeChecksums, getFamily, parseFamilyId } from '../../../protocols/netlink/ethtool.ts';
+import { computeChecksums } from '../../../protocols/netlink/ethtool.ts';
+import { getFamily, parseFamilyId } from '../../../protocols/netlink/generic.ts';
 import { parseAttributes, parseMessages, readText } from '../../../protocols/netlink/codec.ts';
 
 describe('features of a device', () => {

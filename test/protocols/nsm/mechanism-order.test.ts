@@ -13,7 +13,7 @@ it.each([
   ['ovs', 'REMOTE', 'IP', ['VXLAN', 'VLAN']],
   ['ovs', 'REMOTE', 'ETHERNET', ['VXLAN', 'VLAN']],
   ['kernel', 'LOCAL', 'IP', ['KERNEL']],
-  ['kernel', 'REMOTE', 'IP', ['VXLAN']],
+  ['kernel', 'REMOTE', 'IP', ['WIREGUARD', 'VXLAN']],
   ['kernel', 'REMOTE', 'ETHERNET', ['VXLAN']],
   ['simulated', 'REMOTE', 'IP', ['WIREGUARD', 'IPSEC', 'VXLAN', 'VLAN']],
 ] as const)('a forwarder over %s prefers %s for %s: %j', (kind, cls, carried, types) => {
