@@ -101,7 +101,7 @@ export function agreeWithClient(setup: MechanismSetup, request: HopRequest): Mec
       return acceptKeyed(setup, picked, {
         offered: readIpsec(picked),
         port: ipsecPort,
-        own: setup.tunnelKeys?.ipsecCertificate ?? '',
+        own: ipsecCertificate(setup, id, 'client'),
       });
     default:
       return picked;
@@ -194,6 +194,15 @@ function wireguardKey(
   return tunnelKeys?.wireguardPublicKey(ownKeyName(connectionId, side, nextName)) ?? '';
 }
 
+function ipsecCertificate(
+  { tunnelKeys }: MechanismSetup,
+  connectionId: string,
+  side: Side,
+  nextName?: string,
+): string {
+  return tunnelKeys?.ipsecCertificate?.(ownKeyName(connectionId, side, nextName)) ?? '';
+}
+
 const wireguardListenPort = (
   { tunnelPorts }: MechanismSetup,
   connectionId: string,
@@ -255,7 +264,7 @@ function offerOf(
       return ipsecMechanism({
         ...tunnel(),
         srcPort: ipsecPort,
-        srcPublicKey: setup.tunnelKeys?.ipsecCertificate ?? '',
+        srcPublicKey: ipsecCertificate(setup, request.connection.id, 'endpoint', endpoint.name),
       });
     case mechanismType.vlan:
       return vlanMechanism();

@@ -22,6 +22,8 @@ export interface TunnelInput {
   /** Behind which the wire goes on; '' where that is not known. */
   readonly nextName: string;
   readonly keys: TunnelKeys | undefined;
+  /** Of the client and of the Endpoint, in CIDR form. */
+  readonly addresses: { readonly source: readonly string[]; readonly destination: readonly string[] };
   /** Component name, for errors. */
   readonly hop: string;
 }
@@ -57,10 +59,13 @@ export function wireguardEnd(input: TunnelInput): WireguardEnd {
 
 /** Errors: as of `wireguardEnd`. */
 export function ipsecEnd(input: TunnelInput): IpsecEnd {
-  const { side, keys } = input;
+  const { side, connectionId, nextName, keys, addresses } = input;
   const read = wholeKeyedTunnel(input, readIpsec(input.mechanism));
   const [certificate, peerCertificate] = ownAndPeer(side, read);
-  requireOwn(input, certificate, keys?.ipsecCertificate);
+  requireOwn(input, certificate, keys?.ipsecCertificate?.(ownKeyName(connectionId, side, nextName)));
+  const [source, destination] = [addresses.source, addresses.destination].map(lastAddress);
+  const [nearAddress = '', farAddress = ''] =
+    side === 'client' ? [destination, source] : [source, destination];
   return {
     kind: 'ipsec',
     ...addressesOf(side, read),
@@ -68,9 +73,14 @@ export function ipsecEnd(input: TunnelInput): IpsecEnd {
     peerCertificate,
     identity: ipsecIdentity(certificate),
     peerIdentity: ipsecIdentity(peerCertificate),
+    nearAddress,
+    farAddress,
     initiates: side === 'endpoint',
   };
 }
+
+/** As the reference, which tells VPP each, and VPP keeps the last. */
+const lastAddress = (all: readonly string[]): string => all.at(-1)?.replace(/\/.*/, '') ?? '';
 
 function addressesOf(
   side: Side,
@@ -106,7 +116,7 @@ function requireKnown(input: TunnelInput, known: Readonly<Record<string, string>
 }
 
 export function lacking(
-  { mechanism, side, connectionId, hop }: Omit<TunnelInput, 'keys' | 'nextName'>,
+  { mechanism, side, connectionId, hop }: Omit<TunnelInput, 'keys' | 'nextName' | 'addresses'>,
   expected: string,
 ): NsmError {
   return new NsmError('INVALID_ARGUMENT', `the ${mechanism.type} mechanism lacks a parameter`, {

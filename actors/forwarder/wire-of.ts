@@ -71,7 +71,9 @@ function wireMtu({ answer, client, onward }: WireInput): number {
 function endOf(input: WireInput, side: Side, mechanism: Mechanism | undefined): WireEnd {
   if (mechanism === undefined) throw noEnd(input, side, 'no mechanism');
   const { answer, nextName = '', keys, hop } = input;
-  const tunnel = { mechanism, side, connectionId: answer.id, nextName, keys, hop };
+  const ip = answer.context?.ipContext;
+  const addresses = { source: ip?.srcIpAddrs ?? [], destination: ip?.dstIpAddrs ?? [] };
+  const tunnel = { mechanism, side, connectionId: answer.id, nextName, keys, addresses, hop };
   switch (mechanism.type) {
     case mechanismType.kernel:
       return kernelEnd(input, side, mechanism);

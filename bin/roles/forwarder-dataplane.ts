@@ -1,6 +1,7 @@
 // The data plane that a forwarder's configuration asks for, with its sockets.
 
 import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { EgressNetworks } from '../../dataplane/ovs/egress.ts';
 import { findFamily } from '../../dataplane/kernel/probe.ts';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
@@ -23,6 +24,7 @@ import { filePathOf } from '../../transports/netlink/namespace-url.ts';
 import { createOpenFlowClient } from '../../transports/openflow/openflow-client.ts';
 import { createOvsdbClient } from '../../transports/ovsdb/ovsdb-client.ts';
 import { bridgeSocketOf } from '../../transports/process/open-vswitch.ts';
+import { createKeyFiles } from '../../transports/tunnel-keys/key-files.ts';
 import { openTunnelKeys } from '../../transports/tunnel-keys/tunnel-keys.ts';
 import { unixHost } from '../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../transports/vpp-api-client/vpp-api-client.ts';
@@ -146,7 +148,7 @@ async function openVpp(
     });
   }
   const journal = await openKeyJournal();
-  const tunnelKeys = await openTunnelKeys({ journal, ipsec: false });
+  const tunnelKeys = await openTunnelKeys({ journal, ipsec: true });
   const vpp = createVppClient({
     socketPath: config.vppApiSocket,
     host: unixHost,
@@ -159,7 +161,8 @@ async function openVpp(
   const { wireguardPorts } = config;
   const accessRules = accessRulesIn(config.accessRulesFile);
   const sockets = { vpp, statistics, pathOf: filePathOf };
-  const tunnels = { secrets: tunnelKeys, wireguardPorts };
+  const keyFiles = createKeyFiles(join(dirname(config.vppApiSocket), `vwire-keys-${owner.forwarder}`));
+  const tunnels = { secrets: tunnelKeys, wireguardPorts, keyFiles };
   const filter = accessRules === undefined ? {} : { accessRules };
   return {
     dataplane: createVppDataplane({

@@ -10,6 +10,7 @@ import { formatMac } from '../../protocols/netlink/ip-address.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
+import { findIpsecs, type FoundIpsec } from './ipsec.ts';
 import { noneWithoutPlugin } from './missing-plugin.ts';
 import { routesOf } from './routing.ts';
 import type { EndTag, Owner } from './tags.ts';
@@ -60,6 +61,7 @@ export interface FoundEnd {
   readonly tunnel?: TunnelPlace & { readonly instance: number };
   readonly memif?: FoundMemif;
   readonly wireguard?: FoundWireguard;
+  readonly ipsec?: FoundIpsec;
   readonly branch?: FoundBranch;
   readonly macAddress?: string;
   /** The tag as it stands there. */
@@ -83,7 +85,7 @@ export interface InventoryOptions {
 }
 
 /** What an interface is made of. */
-type Made = Partial<Pick<FoundEnd, 'tunnel' | 'memif' | 'wireguard'>>;
+type Made = Partial<Pick<FoundEnd, 'tunnel' | 'memif' | 'wireguard' | 'ipsec'>>;
 
 /** How frames, or packets, get from one interface to another. */
 type Layer = 'switched' | 'routed';
@@ -145,14 +147,16 @@ export class Inventory {
     const { vpp } = this.#options;
     const life = this.#life;
     const askedAt = this.asking();
-    const [interfaces, tunnels, memifs, sockets, wireguardAt, joints, routes] = await Promise.all([
+    const [interfaces, tunnels, memifs, sockets, ...more] = await Promise.all([
       vpp.dump('sw_interface_dump', { sw_if_index: allOnes }, budget),
       vpp.dump('vxlan_tunnel_v2_dump', { sw_if_index: allOnes }, budget).catch(noneWithoutPlugin),
       vpp.dump('memif_dump', {}, budget).catch(noneWithoutPlugin),
       vpp.dump('memif_socket_filename_dump', {}, budget).catch(noneWithoutPlugin),
       findWireguards(vpp, budget),
+      findIpsecs(vpp, budget),
       ...this.#dumpJoints(budget),
     ]);
+    const [wireguardAt, ipsecAt, joints, routes] = more;
     // Of a VPP that may have ended meanwhile.
     if (life !== this.#life) return this.look(budget);
     const tunnelAt = new Map(tunnels.map((each) => [each.sw_if_index, tunnelOf(each)]));
@@ -167,7 +171,8 @@ export class Inventory {
     for (const index of new Set([...this.#ends.keys(), ...found.keys()])) {
       const details = found.get(index);
       const [tunnel, memif] = [tunnelAt.get(index), memifAt.get(index)];
-      const made = madeOf({ tunnel, memif, wireguard: wireguardAt.get(index) });
+      const [wireguard, ipsec] = [wireguardAt.get(index), ipsecAt.get(index)];
+      const made = madeOf({ tunnel, memif, wireguard, ipsec });
       this.seen(askedAt, index, details && this.#endOf(details, made));
     }
     this.#applyJoints(askedAt, joints, routes);
@@ -195,16 +200,18 @@ export class Inventory {
   async lookAt(wireId: string, budget: Budget): Promise<void> {
     const { vpp } = this.#options;
     await Promise.all(
-      this.of(wireId).map(async ({ index, name, tunnel, memif, wireguard }) => {
+      this.of(wireId).map(async ({ index, name, tunnel, memif, wireguard, ipsec }) => {
         const askedAt = this.asking();
-        const [[details], tunnelNow] = await Promise.all([
+        const [[details], wireguardNow, ipsecNow] = await Promise.all([
           vpp.dump('sw_interface_dump', { sw_if_index: index }, budget),
           wireguard && lookAtWireguard(vpp, index, { known: wireguard, budget }),
+          ipsec && findIpsecs(vpp, budget, index),
         ]);
-        // But for peers, what it is made of never changes; another interface of the same number has another name.
+        // But for peers and profiles, what it is made of never changes; another interface of the same number has another name.
         const isSame = details?.interface_name === name;
-        const made = isSame ? { tunnel, memif, wireguard: tunnelNow } : {};
-        this.seen(askedAt, index, details && this.#endOf(details, madeOf(made)));
+        const now = { tunnel, memif, wireguard: wireguardNow, ipsec: ipsecNow?.get(index) };
+        const made = isSame ? madeOf(now) : {};
+        this.seen(askedAt, index, details && this.#endOf(details, made));
       }),
     );
   }
@@ -363,11 +370,12 @@ function branchIn(details: DetailsFields<'sw_interface_dump'>): FoundBranch | un
 
 /** Without what is undefined. */
 function madeOf(made: { readonly [Key in keyof Made]: Made[Key] | undefined }): Made {
-  const { tunnel, memif, wireguard } = made;
+  const { tunnel, memif, wireguard, ipsec } = made;
   return {
     ...(tunnel === undefined ? {} : { tunnel }),
     ...(memif === undefined ? {} : { memif }),
     ...(wireguard === undefined ? {} : { wireguard }),
+    ...(ipsec === undefined ? {} : { ipsec }),
   };
 }
 

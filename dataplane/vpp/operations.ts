@@ -17,17 +17,18 @@ import {
   interfaceFlags,
   memifMode,
   subInterfaceFlags,
+  tunnelMode,
 } from '../../protocols/vpp/messages/enums.ts';
 import { vlanRewrite } from '../../protocols/vpp/messages/switching-messages.ts';
 import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassAt } from './frame-classes.ts';
 import { type FoundEnd, hostInterfaceName, type Inventory, type TunnelPlace } from './inventory.ts';
 import type { Routing } from './routing.ts';
-import { type EndTag, formatEndTag, type Owner, ownMacAddress } from './tags.ts';
+import { type EndTag, formatEndTag, type Owner, ownMacAddress, parseEndTag } from './tags.ts';
 import { branchTags } from './trunk-programs.ts';
 import type { Trunk } from './trunks.ts';
 import { Turns } from './turns.ts';
-import type { WireguardPart } from './wire-parts.ts';
+import type { IpsecPart, WireguardPart } from './wire-parts.ts';
 import { type FoundPeer, wireguardPlaceOf } from './wireguard.ts';
 
 export interface NewMemif {
@@ -223,11 +224,29 @@ export class Operations {
     this.#changePeers(index, askedAt, (peers) => peers.filter((each) => each.index !== peerIndex));
   }
 
+  /** Without its profile. VPP sets it up, and down, as its ends agree. */
+  async makeIpsec({ tag }: IpsecPart, instance: number, budget: Budget): Promise<FoundEnd> {
+    formatEndTag(this.#owner, tag);
+    const itf = { user_instance: instance, mode: tunnelMode.pointToPoint };
+    const { sw_if_index: index } = await this.#vpp.request('ipsec_itf_create', { itf }, budget);
+    const ipsec = { instance, profiles: [] };
+    const made = { index, name: `ipsec${instance}`, text: '', isUp: false, ipsec };
+    return this.#finish(made, tag, budget);
+  }
+
+  /** And what was agreed by it, at both ends. What is gone already is no error. */
+  async dropProfile(name: string, budget: Budget): Promise<void> {
+    const profile = { name, is_add: false };
+    await this.#vpp.request('ikev2_profile_add_del', profile, budget).catch((error: unknown) => {
+      if (!asNsmError(error).details.rule?.startsWith('UNSPECIFIED')) throw error;
+    });
+  }
+
   /** What was made by a process that was killed before it was done. */
   complete(found: FoundEnd, tag: EndTag, budget: Budget): Promise<unknown> {
     return Promise.all([
       found.text === '' ? this.retag(found, tag, budget) : undefined,
-      found.isUp ? undefined : this.setUp(found, budget),
+      found.isUp || found.ipsec ? undefined : this.setUp(found, budget),
       found.branch?.isRewritten === false ? this.#rewrite(found.index, budget) : undefined,
     ]);
   }
@@ -264,9 +283,15 @@ export class Operations {
   /** What is gone already is no error. */
   async drop(end: FoundEnd, budget: Budget): Promise<void> {
     const { index, memif, wireguard } = end;
-    const isRouted = wireguard !== undefined || this.#inventory.routedTo(index) !== undefined;
+    const { ipsec } = this.#inventory.at(index) ?? end;
+    const hasFrames = wireguard === undefined && ipsec === undefined;
+    const isRouted = !hasFrames || this.#inventory.routedTo(index) !== undefined;
+    // An agreement would go on for the next interface of that number.
+    for (const { name } of ipsec?.profiles ?? []) {
+      if (parseEndTag(this.#owner, name) !== undefined) await this.dropProfile(name, budget);
+    }
     const unjoined = Promise.all([
-      ...(wireguard === undefined ? [this.joinTo(index, undefined, budget)] : []),
+      ...(hasFrames ? [this.joinTo(index, undefined, budget)] : []),
       ...(isRouted ? [this.#routing.lead(index, undefined, budget)] : []),
       ...(wireguard === undefined ? [] : [this.#routing.letGo(index, budget)]),
     ]);
@@ -277,13 +302,14 @@ export class Operations {
   }
 
   async #delete(end: FoundEnd, budget: Budget): Promise<void> {
-    const { index, hostLink, tunnel, memif, wireguard, branch } = end;
+    const { index, hostLink, tunnel, memif, wireguard, ipsec, branch } = end;
     const ask = (left: Budget): Promise<unknown> => {
       const on = { sw_if_index: index };
       if (branch !== undefined) return this.#vpp.request('delete_subif', on, left);
       const tunnelGone = tunnel && { ...tunnelFields(tunnel), is_add: false };
       if (tunnelGone) return this.#vpp.request('vxlan_add_del_tunnel_v3', tunnelGone, left);
       if (wireguard !== undefined) return this.#vpp.request('wireguard_interface_delete', on, left);
+      if (ipsec !== undefined) return this.#vpp.request('ipsec_itf_delete', on, left);
       return memif === undefined
         ? this.#vpp.request('af_packet_delete', { host_if_name: hostLink ?? '' }, left)
         : this.#vpp.request('memif_delete', on, left);

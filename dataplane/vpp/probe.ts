@@ -7,6 +7,8 @@ import type { WireEnds } from '../../protocols/ports/wire-ends.ts';
 import type { Trunks } from './trunks.ts';
 
 interface Feature {
+  /** Mechanism that needs it, where that is to be found under its name. */
+  readonly of?: string;
   /** Absent: of VPP itself. */
   readonly plugin?: string;
   readonly messages: readonly string[];
@@ -51,7 +53,7 @@ const accessLists: Feature = {
   without: "VPP takes in, and answers, what is for the kernel at the node's outer address",
 };
 
-const encryption: readonly Feature[] = [
+const wireguard: readonly Feature[] = [
   {
     plugin: 'wireguard',
     messages: [
@@ -62,14 +64,42 @@ const encryption: readonly Feature[] = [
       'wireguard_peer_remove',
       'wireguard_peers_dump',
     ],
-    without: 'wires to other nodes are not encrypted',
-  },
-  {
-    plugin: 'l3xc',
-    messages: ['l3xc_update', 'l3xc_del', 'l3xc_dump'],
     without: 'no wire over WireGuard can be made',
   },
 ];
+const ipsec: readonly Feature[] = [
+  {
+    of: 'IPSEC',
+    messages: ['ipsec_itf_create', 'ipsec_itf_delete', 'ipsec_itf_dump', 'ip_address_dump'],
+    without: 'no wire over IPsec can be made',
+  },
+  {
+    of: 'IPSEC',
+    plugin: 'ikev2',
+    messages: [
+      'ikev2_initiate_sa_init',
+      'ikev2_profile_add_del',
+      'ikev2_profile_dump',
+      'ikev2_profile_set_auth',
+      'ikev2_profile_set_id',
+      'ikev2_profile_set_liveness',
+      'ikev2_profile_set_ts',
+      'ikev2_profile_set_udp_encap',
+      'ikev2_set_esp_transforms',
+      'ikev2_set_ike_transforms',
+      'ikev2_set_local_key',
+      'ikev2_set_responder',
+      'ikev2_set_sa_lifetime',
+      'ikev2_set_tunnel_interface',
+    ],
+    without: 'no wire over IPsec can be made',
+  },
+];
+const layer3: Feature = {
+  plugin: 'l3xc',
+  messages: ['l3xc_update', 'l3xc_del', 'l3xc_dump'],
+  without: 'wires to other nodes are not encrypted',
+};
 const routing: Feature = {
   messages: [
     'create_loopback',
@@ -80,15 +110,10 @@ const routing: Feature = {
     'sw_interface_set_table',
     'sw_interface_set_unnumbered',
   ],
-  without: 'no wire over WireGuard can be made',
+  without: 'wires to other nodes are not encrypted',
 };
 const withoutTrunk =
   'each end has a host interface of its own, and VPP stops for some ten milliseconds whenever one is made or removed';
-
-/** What this driver makes none of, with any VPP. */
-export const unmadeLines: readonly string[] = [
-  'IPSEC: this driver makes none of it yet; WIREGUARD encrypts wires to other nodes',
-];
 
 /** Errors: those of the socket, and what VPP lacks that no wire can do without. */
 export async function probeVpp(
@@ -99,31 +124,39 @@ export async function probeVpp(
     readonly trunks: Pick<Trunks, 'whyNot'>;
     /** Absent: no memif is made. */
     readonly pathOf?: unknown;
-    /** Absent: no WireGuard tunnel is made. */
+    /** Absent: no tunnel that is encrypted is made. */
     readonly secrets?: unknown;
+    /** Absent: no IPsec tunnel is made. */
+    readonly ike?: unknown;
   },
   budget: Budget,
 ): Promise<DataplaneCapabilities> {
-  const { vpp, statistics, ends, trunks, pathOf, secrets } = setup;
-  const encrypting = secrets === undefined ? [] : [...encryption, routing];
-  const features = [hostInterfaces, tunnels, sharedMemory, accessLists, ...encrypting];
+  const { vpp, statistics, ends, trunks, pathOf, secrets, ike } = setup;
+  const routed = secrets === undefined ? [] : [layer3, routing];
+  const ofWireguard = secrets === undefined ? [] : wireguard;
+  const ofIpsec = ike === undefined ? [] : ipsec;
+  const others = [hostInterfaces, tunnels, sharedMemory, accessLists];
+  const features = [...others, ...routed, ...ofWireguard, ...ofIpsec];
   const asked = [...always, ...features.flatMap(({ messages }) => messages)];
   const unusable = await vpp.unusable(asked, budget);
   const [broken] = always.flatMap((name) => unusable.get(name) ?? []);
   if (broken !== undefined) throw broken;
-  const missing = [...(await ends.probe(budget)).missing, ...unmadeLines];
-  const has = ({ plugin, messages, without }: Feature): boolean => {
+  const missing = [...(await ends.probe(budget)).missing];
+  const has = ({ of, plugin, messages, without }: Feature): boolean => {
     const [problem] = messages.flatMap((name) => unusable.get(name) ?? []);
     if (problem === undefined) return true;
     const who = plugin === undefined ? 'VPP' : `plugin ${plugin}`;
-    missing.push(`${who}: ${problem.message}; ${without}`);
+    const named = of === undefined ? who : `${of}: ${who}`;
+    missing.push(`${named}: ${problem.message}; ${without}`);
     return false;
   };
   const canHost = has(hostInterfaces) && !missing.some((line) => line.startsWith('veth'));
   const canTunnel = has(tunnels);
   const canShare = pathOf !== undefined && has(sharedMemory);
-  const canEncrypt = encrypting.length > 0 && encrypting.every(has);
-  if (canTunnel || canEncrypt) has(accessLists);
+  const canRoute = routed.length > 0 && routed.every(has);
+  const canWireguard = canRoute && wireguard.every(has);
+  const canIpsec = canRoute && ofIpsec.length > 0 && ofIpsec.every(has);
+  if (canTunnel || canWireguard || canIpsec) has(accessLists);
   const noTrunk = await trunks.whyNot(budget);
   if (noTrunk !== undefined) missing.push(`trunk: ${noTrunk}; ${withoutTrunk}`);
   await statistics.names(budget).catch((error: unknown) => {
@@ -133,7 +166,8 @@ export async function probeVpp(
   const mechanisms = [
     'KERNEL',
     ...(canShare ? ['MEMIF'] : []),
-    ...(canEncrypt ? ['WIREGUARD'] : []),
+    ...(canWireguard ? ['WIREGUARD'] : []),
+    ...(canIpsec ? ['IPSEC'] : []),
     ...(canTunnel ? ['VXLAN'] : []),
   ];
   return { mechanisms, missing };

@@ -1,8 +1,10 @@
 // What VPP, or this driver for it, refuses, in the terms of the port: which rule, what was found, what to do.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { ipsecPort } from '../../protocols/nsm/ipsec-mechanism.ts';
 import type { VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
 import type { FoundEnd } from './inventory.ts';
+import { carriesPackets } from './routing.ts';
 
 export function laterVersion(wireId: string, found: number, readable: number): NsmError {
   return new NsmError('FAILED_PRECONDITION', 'a later version of vwire made this wire', {
@@ -35,15 +37,68 @@ export function peerTaken(wireId: string, holder: FoundEnd): NsmError {
   });
 }
 
+/** VPP has one private key for IKEv2, and whoever set it last has it. */
+export function ikeKeyTaken(wireId: string, holder: string): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'this VPP proves itself by another key in IKEv2', {
+    rule: 'IKEv2 key',
+    expected: 'no IKEv2 profile with certificates but those of this forwarder',
+    found: `profile ${holder}`,
+    remedy: 'make IPsec tunnels with one forwarder of this VPP alone; others use WIREGUARD',
+    connectionId: wireId,
+  });
+}
+
+export function unreadableKey(wireId: string, path: string, cause: unknown): NsmError {
+  const { rule = '' } = asNsmError(cause).details;
+  // What `clib_error_t` becomes; VPP's log has the words.
+  if (!rule.startsWith('UNSPECIFIED')) return asNsmError(cause);
+  return new NsmError('FAILED_PRECONDITION', 'VPP cannot read a key of IKEv2', {
+    rule: 'IKEv2 key file',
+    expected: 'a file that VPP finds, and may read, under the path by which it was written',
+    found: path,
+    remedy:
+      'let VPP and the forwarder see the folder of the API socket under one path, and VPP be root or the user of the forwarder',
+    connectionId: wireId,
+    cause,
+  });
+}
+
+export function noUnderlay(wireId: string, localIp: string, found: readonly string[]): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'VPP has no interface to begin IKEv2 from', {
+    rule: 'outer address',
+    expected: `an interface of VPP whose first address of that family is ${localIp}`,
+    found: found.join(', ') || 'no addresses',
+    remedy: 'give VPP that address, or set NSM_TUNNEL_IP to the first one that it has',
+    connectionId: wireId,
+  });
+}
+
+/** VPP asks for IKEv2 at 500, and encrypts to 4500 alone. Errors: UNIMPLEMENTED. */
+export function checkIpsecPorts({ id, client, endpoint }: Wire): void {
+  for (const end of [client, endpoint]) {
+    if (end.kind !== 'ipsec') continue;
+    const other = [end.localPort, end.remotePort].find((port) => port !== ipsecPort);
+    if (other === undefined) continue;
+    throw new NsmError('UNIMPLEMENTED', 'the VPP data plane makes IPsec tunnels on one port', {
+      rule: 'UDP port of IPSEC',
+      expected: String(ipsecPort),
+      found: String(other),
+      connectionId: id,
+    });
+  }
+}
+
 /** A tunnel without Ethernet headers carries IP, between ends that VPP can reach without asking. Errors: UNIMPLEMENTED. */
 export function checkPackets({ id, payload, client, endpoint }: Wire): void {
   const ends = [client, endpoint];
-  if (!ends.some(({ kind }) => kind === 'wireguard')) return;
-  const other = ends.find(({ kind }) => kind !== 'wireguard' && kind !== 'kernel');
+  const tunnel = ends.find(carriesPackets);
+  if (tunnel === undefined) return;
+  const other = ends.find((end) => !carriesPackets(end) && end.kind !== 'kernel');
   if (payload === 'IP' && other === undefined) return;
-  throw new NsmError('UNIMPLEMENTED', 'WireGuard carries IP packets and no Ethernet frames', {
+  const name = tunnel.kind === 'ipsec' ? 'IPsec' : 'WireGuard';
+  throw new NsmError('UNIMPLEMENTED', `${name} carries IP packets and no Ethernet frames`, {
     rule: payload === 'IP' ? 'mechanism' : 'payload',
-    expected: payload === 'IP' ? 'KERNEL or WIREGUARD at the other end' : 'payload IP',
+    expected: payload === 'IP' ? 'KERNEL, WIREGUARD or IPSEC at the other end' : 'payload IP',
     found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
     remedy: 'use VXLAN, which carries frames',
     connectionId: id,
@@ -53,7 +108,7 @@ export function checkPackets({ id, payload, client, endpoint }: Wire): void {
 export function noSuchMechanism(wireId: string, kind: string): NsmError {
   return new NsmError('UNIMPLEMENTED', 'the VPP data plane does not make this mechanism', {
     rule: 'mechanism',
-    expected: 'kernel, memif, vxlan or wireguard, without a VLAN',
+    expected: 'kernel, memif, vxlan, wireguard or ipsec, without a VLAN',
     found: kind,
     remedy: 'use the forwarder over Open vSwitch for VLANs',
     connectionId: wireId,

@@ -16,6 +16,10 @@ import { type VppAddress, vppAddress, vppPrefix } from '../../protocols/vpp/vpp-
 import type { Inventory } from './inventory.ts';
 import { ownTag, type Owner } from './tags.ts';
 
+/** Of an end without Ethernet headers. */
+export const carriesPackets = ({ kind }: { readonly kind: string }): boolean =>
+  kind === 'wireguard' || kind === 'ipsec';
+
 /** `heldIn`: a prefix for each interface, in the table of what is held. */
 const families = [
   {

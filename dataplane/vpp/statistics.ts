@@ -20,8 +20,8 @@ export async function addTunnelCounters(
   const { ids, ofLinks, budget } = asked;
   await inventory.ready(budget);
   const tunnels = ids.flatMap((id) =>
-    inventory.of(id).flatMap(({ tunnel, wireguard, tag, index }) => {
-      const isTunnel = tunnel !== undefined || wireguard !== undefined;
+    inventory.of(id).flatMap(({ tunnel, wireguard, ipsec, tag, index }) => {
+      const isTunnel = [tunnel, wireguard, ipsec].some((each) => each !== undefined);
       return isTunnel && tag !== undefined ? [{ id, side: tag.side, index }] : [];
     }),
   );

@@ -8,10 +8,10 @@ import type { Vpp } from '../../protocols/ports/vpp.ts';
 import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
-import type { Routing } from './routing.ts';
+import { carriesPackets, type Routing } from './routing.ts';
 import type { Trunk, Trunks } from './trunks.ts';
 import type { WirePart } from './wire-parts.ts';
-import { awaitSession } from './wireguard-peers.ts';
+import { awaitSession } from './tunnel-session.ts';
 
 export interface MadeEnd {
   readonly part: WirePart;
@@ -83,9 +83,6 @@ async function attachLinks({ trunks, budget, undos }: SwitchOver, ends: readonly
   }
 }
 
-/** Without Ethernet headers. */
-export const carriesPackets = (part: WirePart): boolean => part.kind === 'wireguard';
-
 /** The new end may be gone by then, with its own cross connects. */
 function restoreWhereItLed({ inventory, operations, routing, undos }: SwitchOver, index: number) {
   const switchedTo = inventory.switchedTo(index);
@@ -119,7 +116,10 @@ async function route(
   for (const [from] of switched) await operations.joinTo(from, undefined, budget);
 }
 
-/** Of a new tunnel that another way is left for: until then that one carries. */
+/**
+ * Of a new tunnel that another way is left for: until then that one carries. Who begins the agreement of an IPsec tunnel
+ * waits for it in any case, since the other node is ready by then.
+ */
 async function session(
   over: SwitchOver,
   ends: readonly MadeEnd[],
@@ -127,6 +127,8 @@ async function session(
 ): Promise<void> {
   const { inventory, budget } = over;
   const isLeft = missing.some(([from]) => inventory.jointOf(from) !== undefined);
-  const tunnels = ends.filter(({ part }) => part.kind === 'wireguard');
-  if (isLeft) for (const { end } of tunnels) await awaitSession(over, end, budget);
+  for (const { part, end } of ends) {
+    const begins = part.kind === 'ipsec' && part.end.initiates && !end.isUp;
+    if (begins || (isLeft && part.kind === 'wireguard')) await awaitSession(over, end, budget);
+  }
 }

@@ -20,7 +20,7 @@ export interface EndTag {
   readonly version: number;
   readonly wireId: string;
   readonly side: Side;
-  /** Index of the kernel's link behind a host interface; of a WireGuard tunnel its `peerMark`; 0 for what has neither. */
+  /** Index of the kernel's link behind a host interface; of a WireGuard tunnel its `peerMark`, of an IPsec tunnel its `tunnelMark`; 0 for what has neither. */
   readonly link: number;
   /** Which of `frameClasses` a host interface was made with; 0 for what has no frames of its own. */
   readonly frames: number;
@@ -126,13 +126,16 @@ export function ownInstances(owner: Owner, wireId: string, side: Side): readonly
   );
 }
 
-/** How many numbers of WireGuard's interfaces there are (WG_ITF_MAX_INSTANCE in VPP's src/plugins/wireguard/wireguard_if.c). */
-export const wireguardInstanceCount = 16 * 1024;
+/**
+ * How many numbers of WireGuard's interfaces there are, and of IPsec's (WG_ITF_MAX_INSTANCE in VPP's
+ * src/plugins/wireguard/wireguard_if.c, IPSEC_ITF_MAX_INSTANCE in src/vnet/ipsec/ipsec_itf.c).
+ */
+export const fewInstanceCount = 16 * 1024;
 
-/** As `ownInstances`, of WireGuard's fewer numbers, which others are likely to have as well. */
-export function wireguardInstances(owner: Owner, wireId: string, side: Side): readonly number[] {
+/** As `ownInstances`, of these fewer numbers, which others are likely to have as well. */
+export function fewInstances(owner: Owner, wireId: string, side: Side): readonly number[] {
   const { high, low } = hashText(`${ownerKey(owner)} ${wireId} ${side}`, instanceSeed);
-  return [low, low >>> 14, high, high >>> 14].map((each) => each % wireguardInstanceCount);
+  return [low, low >>> 14, high, high >>> 14].map((each) => each % fewInstanceCount);
 }
 
 /** As `ownInstances`, for what has an address of its own: by that VPP's end of a memif is known before it has a tag. */

@@ -17,17 +17,20 @@ import type {
   WireStatistics,
 } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
+import type { KeyFiles } from '../../protocols/ports/key-files.ts';
 import type { TunnelSecrets } from '../../protocols/ports/tunnel-keys.ts';
 import type { Vpp, VppStatistics } from '../../protocols/ports/vpp.ts';
 import type { Joined, NodeLinks, WireEnds } from '../../protocols/ports/wire-ends.ts';
 import { createWireLocks } from '../../protocols/wire-locks.ts';
+import type { Ike } from './ike-profiles.ts';
+import { IkeKey, type IkeKeySetup } from './ike-key.ts';
 import { type FoundEnd, Inventory } from './inventory.ts';
 import { listWires } from './list-wires.ts';
 import { Operations } from './operations.ts';
 import type { PathOf } from './memif-socket.ts';
 import { MemifWatch } from './memif-watch.ts';
-import { probeVpp, unmadeLines } from './probe.ts';
-import { checkMemifs, checkPackets } from './refusals.ts';
+import { probeVpp } from './probe.ts';
+import { checkIpsecPorts, checkMemifs, checkPackets } from './refusals.ts';
 import { type RememberedWire, restoreWires } from './restore.ts';
 import { Routing } from './routing.ts';
 import { addTunnelCounters } from './statistics.ts';
@@ -55,8 +58,10 @@ export interface VppDataplaneOptions extends Owner {
   readonly hasUplink?: boolean;
   /** Absent: no memif is made. */
   readonly pathOf?: PathOf;
-  /** Absent: no WireGuard tunnel is made. */
+  /** Absent: no tunnel that is encrypted is made. */
   readonly secrets?: TunnelSecrets;
+  /** Where VPP reads keys of IKEv2. Absent, or without a key for it among the secrets: no IPsec tunnel is made. */
+  readonly keyFiles?: KeyFiles;
   /** UDP ports that its tunnels listen on; any other is let in where it is asked for. */
   readonly wireguardPorts?: PortRange;
   /** What clients may send through any of its wires. Absent: anything. */
@@ -73,6 +78,16 @@ export function createVppDataplane(options: VppDataplaneOptions): Dataplane {
 }
 
 const noPath: PathOf = (url) => url;
+
+function ikeOf(
+  setup: Pick<IkeKeySetup, 'vpp' | 'owner' | 'inventory'> &
+    Pick<VppDataplaneOptions, 'secrets' | 'keyFiles'>,
+): Ike | undefined {
+  const { keyFiles, secrets } = setup;
+  const privateKey = secrets?.ipsecPrivateKey;
+  if (keyFiles === undefined || privateKey === undefined) return undefined;
+  return { keyFiles, key: new IkeKey({ ...setup, keyFiles, privateKey }) };
+}
 
 class VppDataplane implements Dataplane {
   readonly kind = 'vpp';
@@ -100,11 +115,12 @@ class VppDataplane implements Dataplane {
     const trunks =
       netlink && hasTrunks ? createTrunks({ vpp, netlink, owner, inventory }) : noTrunks;
     const { pathOf = noPath, wireguardPorts = noPorts } = options;
+    const ike = ikeOf({ ...options, owner, inventory });
     const { accessRules: rules } = options;
     const filter =
       rules === undefined ? noFilter : createWireFilter({ vpp, owner, inventory, rules });
     const together = { owner, vpp, clock, inventory, operations, routing, uplink, trunks, filter };
-    this.#joinery = { ...together, wireguardPorts, pathOf };
+    this.#joinery = { ...together, wireguardPorts, ike, pathOf };
     this.#suspicion = new Suspicion({
       vpp,
       clock,
@@ -130,15 +146,16 @@ class VppDataplane implements Dataplane {
   }
 
   probe(budget: Budget): Promise<DataplaneCapabilities> {
-    return probeVpp({ ...this.#options, trunks: this.#joinery.trunks }, budget);
+    return probeVpp({ ...this.#options, ...this.#joinery }, budget);
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
     const { pathOf, secrets } = this.#options;
     const [memif, wireguard] = [pathOf !== undefined, secrets !== undefined];
-    checkWire(wire, { memif, wireguard, missing: unmadeLines });
+    checkWire(wire, { memif, wireguard, ipsec: this.#joinery.ike !== undefined });
     checkMemifs(wire);
     checkPackets(wire);
+    checkIpsecPorts(wire);
     await this.#locks.hold([wire.id], async () => {
       await this.#options.ends.ensure(wire, budget, {
         needsChecksums: true,

@@ -18,8 +18,8 @@ import {
   type Side,
   sides,
   tagVersionOf,
-  wireguardInstanceCount,
-  wireguardInstances,
+  fewInstanceCount,
+  fewInstances,
 } from './tags.ts';
 import type { PathOf } from './memif-socket.ts';
 import type { Routing } from './routing.ts';
@@ -28,9 +28,11 @@ import type { Trunk, Trunks } from './trunks.ts';
 import type { OuterPorts, Uplink } from './uplink.ts';
 import type { WireFilter } from './wire-filter.ts';
 import { ensurePeer } from './wireguard-peers.ts';
+import { ensureProfile, type Ike } from './ike-profiles.ts';
 import {
   fits,
   type HostPart,
+  type IpsecPart,
   isSameKey,
   isUntagged,
   partsOf,
@@ -50,6 +52,8 @@ export interface Joinery {
   readonly uplink: Uplink;
   readonly filter: WireFilter;
   readonly wireguardPorts: PortRange;
+  /** Absent: no IPsec tunnel is made. */
+  readonly ike: Ike | undefined;
   readonly trunks: Trunks;
   /** Of namespaces and sockets of workloads. */
   readonly pathOf: PathOf;
@@ -113,8 +117,7 @@ export const versionsOf = (ends: readonly FoundEnd[]): number[] =>
 
 async function ensurePart(join: Join, part: WirePart): Promise<MadeEnd> {
   const { inventory, operations, owner, budget, undos } = join;
-  const outer = outerPortsOf(join, part);
-  if (outer !== undefined) await join.uplink.admit(outer, budget);
+  for (const outer of outerPortsOf(join, part)) await join.uplink.admit(outer, budget);
   const fitting = () =>
     [...inventory.of(join.wireId), ...inventory.untagged()].find((each) => fits(owner, part, each));
   const trunk = part.kind === 'host' ? await trunkFor(join, part, fitting()) : undefined;
@@ -132,15 +135,27 @@ async function ensurePart(join: Join, part: WirePart): Promise<MadeEnd> {
 /** With what can still be changed once it is made. */
 async function completed(join: Join, part: WirePart, end: FoundEnd): Promise<FoundEnd> {
   if (part.tag.side === 'client') await join.filter.attach(end.index, join.budget);
-  return part.kind === 'wireguard' ? ensurePeer(join, part, end) : end;
+  if (part.kind === 'wireguard') return ensurePeer(join, part, end);
+  return part.kind === 'ipsec' ? ensureProfile(join, part, end) : end;
 }
 
+/** Of IKEv2 itself (RFC 7296). */
+const ikePort = 500;
+
 /** Where the other node's packets come in. Tunnels of WireGuard have many ports, which are let in at once. */
-function outerPortsOf({ wireguardPorts: all }: Join, part: WirePart): OuterPorts | undefined {
-  if (part.kind !== 'tunnel' && part.kind !== 'wireguard') return undefined;
-  const { localIp, localPort: port } = part.kind === 'tunnel' ? part.place : part.end;
+function outerPortsOf({ wireguardPorts: all }: Join, part: WirePart): readonly OuterPorts[] {
+  const place = outerPlaceOf(part);
+  if (place === undefined) return [];
+  const { localIp, localPort: port } = place;
   const isOneOfAll = part.kind === 'wireguard' && port >= all.first && port <= all.last;
-  return { localIp, ports: isOneOfAll ? all : { first: port, last: port } };
+  const ports = isOneOfAll ? all : { first: port, last: port };
+  const ike = { localIp, ports: { first: ikePort, last: ikePort } };
+  return [{ localIp, ports }, ...(part.kind === 'ipsec' ? [ike] : [])];
+}
+
+function outerPlaceOf(part: WirePart) {
+  if (part.kind === 'tunnel') return part.place;
+  return part.kind === 'wireguard' || part.kind === 'ipsec' ? part.end : undefined;
 }
 
 /** What is right stays: an interface of its own, and the trunk of a branch, which may have larger frames than are needed now. */
@@ -187,11 +202,11 @@ async function makeWay(join: Join, part: WirePart, trunk: Trunk | undefined): Pr
 
 async function make(join: Join, part: WirePart, trunk: Trunk | undefined): Promise<FoundEnd> {
   const { operations, budget, wireId } = join;
-  const place = part.kind === 'wireguard' ? part.end : part.kind === 'tunnel' && part.place;
-  if (place !== false) await join.uplink.introduce(place, budget);
+  const place = outerPlaceOf(part);
+  if (place !== undefined) await join.uplink.introduce(place, budget);
   if (part.kind === 'tunnel') return makeTunnel(join, part);
   if (part.kind === 'memif') return operations.makeMemif(part, budget);
-  if (part.kind === 'wireguard') return makeWireguard(join, part);
+  if (part.kind === 'wireguard' || part.kind === 'ipsec') return makeEncrypted(join, part);
   if (trunk !== undefined) {
     const tag = tagOn(part, trunk);
     const taken = ({ branch }: FoundEnd) =>
@@ -221,13 +236,15 @@ async function makeTunnel(join: Join, part: TunnelPart): Promise<FoundEnd> {
   }
 }
 
-async function makeWireguard(join: Join, part: WireguardPart): Promise<FoundEnd> {
+async function makeEncrypted(join: Join, part: WireguardPart | IpsecPart): Promise<FoundEnd> {
   const { operations, inventory, owner, budget, wireId } = join;
-  const taken = new Set(inventory.all().map(({ wireguard }) => wireguard?.instance));
-  const own = wireguardInstances(owner, wireId, part.tag.side);
-  const all = Array.from({ length: wireguardInstanceCount }, (_, number) => number);
-  const instance = [...own, ...all].find((each) => !taken.has(each));
-  return operations.makeWireguard(part, instance ?? 0, budget);
+  const taken = new Set(inventory.all().map((end) => end[part.kind]?.instance));
+  const own = fewInstances(owner, wireId, part.tag.side);
+  const all = Array.from({ length: fewInstanceCount }, (_, number) => number);
+  const instance = [...own, ...all].find((each) => !taken.has(each)) ?? 0;
+  return part.kind === 'ipsec'
+    ? operations.makeIpsec(part, instance, budget)
+    : operations.makeWireguard(part, instance, budget);
 }
 
 /** All ones lets VPP choose: never taken here. */

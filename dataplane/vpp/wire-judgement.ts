@@ -1,7 +1,9 @@
 // What is missing of a wire in VPP, or not as it was made: pure, from what was seen of it.
 
 import type { NodeLink, NodeLinks } from '../../protocols/ports/wire-ends.ts';
+import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { FoundEnd } from './inventory.ts';
+import type { FoundIpsec } from './ipsec.ts';
 import { type Side, sides } from './tags.ts';
 
 export interface SeenInVpp {
@@ -68,15 +70,28 @@ function problemsOfEnd(
   if (end === undefined) {
     return [`the ${link === undefined ? 'end' : 'interface'} ${towards} is gone`];
   }
-  const { name, isUp, hostLink, branch, wireguard, tag } = end;
+  const { name, isUp, hostLink, branch, wireguard, ipsec, tag } = end;
   const problems: string[] = [];
   if (hostLink !== undefined || branch !== undefined) {
     if (link === undefined) problems.push(`the link of ${name} ${towards} is gone`);
     else if (link.index !== tag?.link) problems.push(`${name} ${towards} has lost its link`);
   }
   if (wireguard?.peers.length === 0) problems.push(`the peer of ${name} ${towards} is gone`);
+  if (ipsec !== undefined) return [...problems, ...problemsOfAgreement(end, ipsec, towards)];
   if (!isUp) problems.push(`${name} ${towards} is down`);
   return problems;
+}
+
+/** Whoever does not begin it can do nothing about an agreement that is not there. */
+function problemsOfAgreement(
+  { name, isUp }: FoundEnd,
+  { profiles }: FoundIpsec,
+  towards: string,
+): readonly string[] {
+  const [profile] = profiles;
+  if (profile === undefined) return [`the IKEv2 profile of ${name} ${towards} is gone`];
+  const begins = profile.responder.sw_if_index !== allOnes;
+  return isUp || !begins ? [] : [`${name} ${towards} has not agreed with the other node`];
 }
 
 function problemsOfBranch(

@@ -4,6 +4,7 @@
 
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import { asNsmError } from '../../protocols/errors.ts';
+import { dropProfilesOf } from './ike-profiles.ts';
 import { tagVersionOf } from './tags.ts';
 import { endsOfWire, type Joinery, versionsOf } from './wire-join.ts';
 
@@ -27,7 +28,7 @@ export async function leaveWires(
   ids: readonly string[],
   budget: Budget,
 ): Promise<void> {
-  const { inventory, owner, operations } = joinery;
+  const { inventory, owner, operations, ike } = joinery;
   await Promise.all(ids.map((id) => inventory.lookAt(id, budget)));
   // What a later version made is left alone.
   const leaving = ids.filter((id) =>
@@ -35,4 +36,5 @@ export async function leaveWires(
   );
   const ends = leaving.flatMap((id) => endsOfWire(inventory, owner, id));
   await Promise.all([...new Set(ends)].map((end) => operations.drop(end, budget)));
+  if (ike !== undefined) await dropProfilesOf(joinery, leaving, budget);
 }

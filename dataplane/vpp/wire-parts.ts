@@ -2,15 +2,23 @@
 // its own.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
-import type { MemifEnd, VxlanEnd, Wire, WireguardEnd } from '../../protocols/ports/dataplane.ts';
+import type {
+  IpsecEnd,
+  MemifEnd,
+  VxlanEnd,
+  Wire,
+  WireguardEnd,
+} from '../../protocols/ports/dataplane.ts';
 import { namespaceRules } from '../../protocols/ports/dataplane.ts';
 import type { NodeLink, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { memifRole } from '../../protocols/vpp/messages/enums.ts';
 import { formatVppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassFor, trunkClassFor } from './frame-classes.ts';
 import type { FoundEnd, TunnelPlace } from './inventory.ts';
+import { tunnelMark } from './ipsec.ts';
 import { isSameSocket, memifSocketName, type PathOf } from './memif-socket.ts';
 import { noSuchMechanism } from './refusals.ts';
+import { carriesPackets } from './routing.ts';
 import {
   type EndTag,
   type Owner,
@@ -19,7 +27,7 @@ import {
   sides,
   tagVersionOf,
   ownInstances,
-  wireguardInstances,
+  fewInstances,
 } from './tags.ts';
 import { isSameWireguard, peerMark, wireguardPlaceOf } from './wireguard.ts';
 
@@ -56,11 +64,17 @@ export interface WireguardPart {
   readonly tag: EndTag;
 }
 
-export type WirePart = HostPart | TunnelPart | MemifPart | WireguardPart;
+export interface IpsecPart {
+  readonly kind: 'ipsec';
+  readonly end: IpsecEnd;
+  readonly tag: EndTag;
+}
 
-/** Where an end carries packets without Ethernet headers. */
+export type WirePart = HostPart | TunnelPart | MemifPart | WireguardPart | IpsecPart;
+
+/** Where an end carries packets alone. */
 export const isRouted = ({ client, endpoint }: Wire): boolean =>
-  client.kind === 'wireguard' || endpoint.kind === 'wireguard';
+  carriesPackets(client) || carriesPackets(endpoint);
 
 export interface PartsContext {
   readonly owner: Owner;
@@ -96,6 +110,9 @@ function partOf(
   if (end.kind === 'wireguard') {
     return { kind: 'wireguard', end, tag: { ...own, link: peerMark(end), frames: 0 } };
   }
+  if (end.kind === 'ipsec') {
+    return { kind: 'ipsec', end, tag: { ...own, link: tunnelMark(end), frames: 0 } };
+  }
   if (end.kind !== 'kernel' || link === undefined) throw noSuchMechanism(wire.id, end.kind);
   const tag = { ...own, link: link.index, frames: frameClassFor(link.mtu) };
   return { kind: 'host', link, isRouted: isRouted(wire), workloadMac: end.macAddress, tag };
@@ -129,10 +146,10 @@ export function fits(owner: Owner, part: WirePart, found: FoundEnd): boolean {
   return isUntagged(owner, found, { wireId, side });
 }
 
-/** The peers of a WireGuard tunnel can still be changed. */
+/** The peers of a WireGuard tunnel, and the profile of an IPsec one, can still be changed. */
 function isMadeAs(
   part: Exclude<WirePart, HostPart>,
-  { tunnel, memif, wireguard }: FoundEnd,
+  { tunnel, memif, wireguard, ipsec, tag }: FoundEnd,
 ): boolean {
   switch (part.kind) {
     case 'tunnel':
@@ -145,6 +162,8 @@ function isMadeAs(
       );
     case 'wireguard':
       return wireguard !== undefined && isSameWireguard(wireguard, wireguardPlaceOf(part.end));
+    case 'ipsec':
+      return ipsec !== undefined && (tag === undefined || tag.link === part.tag.link);
   }
 }
 
@@ -170,7 +189,7 @@ function fitsLink(
 /** What was made for this wire by a process that was killed before it could write the tag. */
 export function isUntagged(
   owner: Owner,
-  { tunnel, hostLink, memif, wireguard, branch, macAddress, text, isUp }: FoundEnd,
+  { tunnel, hostLink, memif, wireguard, ipsec, branch, macAddress, text, isUp }: FoundEnd,
   { wireId, side }: Pick<EndTag, 'wireId' | 'side'>,
 ): boolean {
   if (text !== '') return false;
@@ -180,7 +199,11 @@ export function isUntagged(
     const { instance, peers } = wireguard;
     // It gets its tag before anything else.
     const isBare = !isUp && peers.length === 0;
-    return isBare && wireguardInstances(owner, wireId, side).includes(instance);
+    return isBare && fewInstances(owner, wireId, side).includes(instance);
+  }
+  if (ipsec !== undefined) {
+    const isBare = !isUp && ipsec.profiles.length === 0;
+    return isBare && fewInstances(owner, wireId, side).includes(ipsec.instance);
   }
   const isMade = hostLink !== undefined || memif !== undefined;
   return isMade && macAddress === ownMacAddress(owner, wireId, side);

@@ -2,14 +2,12 @@
 // Invariants: VPP knows each peer's key once, so a key that another tunnel of the wire has is taken from there first; a
 // failure gives it back.
 
-import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type { Vpp } from '../../protocols/ports/vpp.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
 import { peerTaken } from './refusals.ts';
 import type { WireguardPart } from './wire-parts.ts';
-import { type FoundPeer, hasSession } from './wireguard.ts';
+import type { FoundPeer } from './wireguard.ts';
 
 interface PeerJoin {
   readonly inventory: Inventory;
@@ -62,24 +60,4 @@ async function takeAway(join: PeerJoin, from: FoundEnd, peer: FoundPeer): Promis
   const { operations, budget, undos } = join;
   await operations.removePeer(from, peer.index, budget);
   undos.push(() => operations.addPeer(from, peer, undoBudget));
-}
-
-/** Between two looks, and for how long. A handshake takes one round trip. */
-const lookAgainAfterMs = 5;
-const sessionWithinMs = 500;
-
-/**
- * Until the tunnel carries packets, so that none is lost on what is turned over to it; where the other node is not there
- * yet it is turned over all the same.
- */
-export async function awaitSession(
-  { vpp, clock }: { readonly vpp: Vpp; readonly clock: Clock },
-  { wireguard }: FoundEnd,
-  budget: Budget,
-): Promise<void> {
-  if (wireguard === undefined) return;
-  const endMs = clock.nowMs() + Math.min(sessionWithinMs, budget.timeoutMs / 2);
-  while (!(await hasSession(vpp, wireguard, budget)) && clock.nowMs() < endMs) {
-    await new Promise<void>((resolve) => void clock.after(lookAgainAfterMs, resolve));
-  }
 }

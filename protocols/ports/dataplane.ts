@@ -110,6 +110,9 @@ export interface IpsecEnd extends UdpTunnel {
   /** IKEv2 identities, of type FQDN. */
   readonly identity: string;
   readonly peerIdentity: string;
+  /** What both ends call the traffic between them: addresses at this and at the other end of the wire. '' for any. */
+  readonly nearAddress: string;
+  readonly farAddress: string;
   /** The node nearer to the client begins. */
   readonly initiates: boolean;
 }

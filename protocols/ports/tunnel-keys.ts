@@ -7,14 +7,17 @@ export interface TunnelKeys {
    * forwarder.
    */
   wireguardPublicKey(name: string): string;
-  /** Base64 of the forwarder's certificate for IKEv2 (DER); absent where it makes no IPsec tunnels. */
-  readonly ipsecCertificate?: string;
+  /**
+   * Base64 of the forwarder's certificate for the IPsec tunnel of that name (DER); the same in every life of the forwarder.
+   * All are of one key, and no two begin alike. Absent where it makes no IPsec tunnels.
+   */
+  readonly ipsecCertificate?: (name: string) => string;
 }
 
 /** For a data plane. Never log it. */
 export interface TunnelSecrets {
   /** 32 bytes. */
   wireguardPrivateKey(name: string): Uint8Array;
-  /** Unencrypted PKCS#8 DER of the key of `ipsecCertificate`. */
+  /** Unencrypted PKCS#8 DER of the key of every `ipsecCertificate`. */
   readonly ipsecPrivateKey?: Uint8Array;
 }

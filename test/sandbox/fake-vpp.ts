@@ -12,6 +12,8 @@ import type {
 import { allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
 import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
+import { vppPrefix } from '../../protocols/vpp/vpp-address.ts';
+import { FakeIke } from './fake-vpp-ike.ts';
 import { FakePackets } from './fake-vpp-packets.ts';
 
 export interface FakeVpp extends Vpp {
@@ -33,8 +35,11 @@ interface Interface {
   readonly tunnel?: VppFields;
   readonly memif?: VppFields;
   readonly wireguard?: VppFields;
+  readonly ipsec?: VppFields;
   readonly branch?: VppFields;
   readonly macAddress?: VppFields[string];
+  /** Told by whoever made it. */
+  readonly addresses?: readonly string[];
   tag: string;
   isUp: boolean;
   isLinkUp?: boolean;
@@ -69,12 +74,15 @@ class Fake implements FakeVpp {
   readonly #interfaces = new Map<number, Interface>();
   /** Names of memif sockets by number. */
   readonly #sockets = new Map<number, string>();
-  readonly #packets = new FakePackets({
+  readonly #parts = {
     log: this.log,
-    add: (made) => this.#add(made),
-    remove: (index) => this.#remove(this.#at(index)),
+    add: (made: Partial<Interface> & { readonly name: string }) => this.#add(made),
+    remove: (index: VppFields[string]) => this.#remove(this.#at(index)),
+    setUp: (index: number, isUp: boolean) => this.#setUp(this.#at(index), isUp),
     interfaces: () => [...this.#interfaces.values()],
-  });
+  };
+  readonly #packets = new FakePackets(this.#parts);
+  readonly #ike = new FakeIke(this.#parts);
   readonly #listeners = new Set<(event: VppEvent) => void>();
   readonly #subscribers = new Set<(event: VppSubscriptionEvent<string>) => void>();
   #pid = 1;
@@ -85,6 +93,7 @@ class Fake implements FakeVpp {
     this.#interfaces.clear();
     this.#sockets.clear();
     this.#packets.clear();
+    this.#ike.clear();
     const error = away();
     for (const listener of this.#listeners) listener({ kind: 'lost', error });
   }
@@ -140,7 +149,8 @@ class Fake implements FakeVpp {
   }
 
   #change(name: string, fields: VppFields): VppFields {
-    const handler = this.#handlers[name] ?? this.#packets.handlers[name];
+    const own = this.#handlers[name];
+    const handler = own ?? this.#packets.handlers[name] ?? this.#ike.handlers[name];
     if (handler === undefined) return unknown(name);
     return handler(fields);
   }
@@ -210,6 +220,9 @@ class Fake implements FakeVpp {
       return {};
     },
     create_loopback: () => this.#add({ name: 'loop0' }),
+    /** As whoever runs VPP. */
+    test_give_address: ({ address }) =>
+      this.#add({ name: 'uplink', tag: 'theirs', addresses: [`${String(address)}`] }),
     sw_interface_tag_add_del: (fields) => {
       const found = this.#at(fields['sw_if_index']);
       this.log.push(`tag ${found.name}`);
@@ -217,9 +230,7 @@ class Fake implements FakeVpp {
       return {};
     },
     sw_interface_set_flags: ({ sw_if_index, flags }) => {
-      const found = this.#at(sw_if_index);
-      found.isUp = (Number(flags) & interfaceFlags.adminUp) !== 0;
-      this.#tell(found.index, false);
+      this.#setUp(this.#at(sw_if_index), (Number(flags) & interfaceFlags.adminUp) !== 0);
       return {};
     },
     sw_interface_set_l2_xconnect: ({ rx_sw_if_index, tx_sw_if_index, enable }) => {
@@ -267,13 +278,24 @@ class Fake implements FakeVpp {
           socket_id,
           socket_filename,
         }));
+      case 'ip_address_dump':
+        return found.flatMap(({ index, addresses = [] }) =>
+          addresses.map((address) => ({ sw_if_index: index, prefix: vppPrefix(address) })),
+        );
       case 'l2_xconnect_dump':
         return found.flatMap(({ index, joint }) =>
           joint === undefined ? [] : [{ rx_sw_if_index: index, tx_sw_if_index: joint }],
         );
       default:
-        return this.#packets.details(name, fields) ?? unknown(name);
+        return (
+          this.#packets.details(name, fields) ?? this.#ike.details(name, fields) ?? unknown(name)
+        );
     }
+  }
+
+  #setUp(found: Interface, isUp: boolean): void {
+    found.isUp = isUp;
+    this.#tell(found.index, false);
   }
 
   #add(made: Partial<Interface> & { readonly name: string }): VppFields {

@@ -1,9 +1,9 @@
 // A certificate of an RSA key, signed with that key: what IKEv2 peers of NSM show each other. They got it over the
 // authenticated Request, so nothing that stands in it is believed; names and times are there because X.509 has them.
-// Invariant: the serial number is random, since an IKEv2 identity is the beginning of the certificate, which the serial
-// number alone makes different from others'.
+// Invariant: the serial number alone makes the beginning of a certificate, which is an IKEv2 identity, different from
+// others'; the same key, name and serial number make the same certificate.
 
-import { createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { derTag } from '../../protocols/spiffe/der-reader.ts';
 import {
   derBitString,
@@ -19,14 +19,18 @@ import {
 const validFrom = '2020-01-01T00:00:00Z';
 const validTo = '9999-12-31T23:59:59Z';
 
-/** DER; RFC 5280, version 3 without extensions. */
-export function selfSignedCertificate(key: KeyObject, commonName: string): Uint8Array {
+/** DER; RFC 5280, version 3 without extensions. `serialBytes`: 16, of which two bits are ours. */
+export function selfSignedCertificate(
+  key: KeyObject,
+  commonName: string,
+  serialBytes: Uint8Array,
+): Uint8Array {
   // sha256WithRSAEncryption, whose parameters are NULL (RFC 4055).
   const algorithm = derSequence(derObjectIdentifier('1.2.840.113549.1.1.11'), derValue(0x05));
   const name = nameOf(commonName);
   const body = derSequence(
     derValue(0xa0, derInteger(Uint8Array.of(2))),
-    derInteger(serialNumber()),
+    derInteger(serialNumber(serialBytes)),
     algorithm,
     name,
     derSequence(derTime(validFrom), derTime(validTo)),
@@ -37,8 +41,8 @@ export function selfSignedCertificate(key: KeyObject, commonName: string): Uint8
 }
 
 /** Positive, of 16 bytes, so that it lies wholly within the identity. */
-function serialNumber(): Uint8Array {
-  const bytes = randomBytes(16);
+function serialNumber(given: Uint8Array): Uint8Array {
+  const bytes = given.slice();
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
   return bytes;
 }

@@ -1,5 +1,5 @@
 // What a forwarder proves itself by in its tunnels: WireGuard key pairs, derived by name from one secret, and one RSA key
-// with its certificate for IKEv2. Both are made once and kept in a journal of their own, so that a restart, a refresh or
+// for IKEv2 with a certificate for each tunnel, whose serial number is derived by name. Secret and key are made once and kept in a journal of their own, so that a restart, a refresh or
 // a data plane that lost everything finds the same keys, and no record of a connection holds one.
 // Invariants: nothing is given out before it is kept; private keys go to the data plane alone, are never logged and are
 // no enumerable properties of what is handed about.
@@ -59,7 +59,6 @@ export async function openTunnelKeys({
 async function addRsa(record: TunnelKeysRecord): Promise<void> {
   const { privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: rsaBits });
   record.ipsecPrivateKey = new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }));
-  record.ipsecCertificate = selfSignedCertificate(privateKey, 'vwire forwarder');
 }
 
 function read(bytes: Uint8Array): TunnelKeysRecord {
@@ -109,9 +108,19 @@ function keysOf(record: TunnelKeysRecord, ipsec: boolean): TunnelKeys & TunnelSe
     },
   };
   if (!ipsec) return keys;
+  const rsaKey = createPrivateKey({
+    key: Buffer.from(record.ipsecPrivateKey),
+    format: 'der',
+    type: 'pkcs8',
+  });
+  const ipsecCertificate = (name: string): string => {
+    const serial = hkdfSync('sha256', record.wireguardSecret, '', `vwire ipsec ${name}`, 16);
+    const certificate = selfSignedCertificate(rsaKey, 'vwire forwarder', new Uint8Array(serial));
+    return encodeBase64(certificate);
+  };
   // Not enumerable: whoever prints the whole prints no key.
   return Object.defineProperties(keys, {
-    ipsecCertificate: { value: encodeBase64(record.ipsecCertificate), enumerable: true },
+    ipsecCertificate: { value: ipsecCertificate, enumerable: true },
     ipsecPrivateKey: { value: record.ipsecPrivateKey },
   });
 }

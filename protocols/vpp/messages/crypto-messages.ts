@@ -27,6 +27,11 @@ const wireguardPeer = struct({
   allowed_ips: list(prefix),
 });
 
+/** `type` of ikeIdType. Of an answer it has one character less than was given, where it has 64. */
+const ikeId = struct({ type: number, data_len: number, data: text });
+/** `method` of ikeAuthMethod. */
+const ikeAuth = struct({ method: number, hex: number, data: bytes });
+const responder = struct({ sw_if_index: number, addr: address });
 const espTransforms = struct({ crypto_alg: number, crypto_key_size: number, integ_alg: number });
 const ikeTransforms = struct({
   crypto_alg: number,
@@ -76,6 +81,10 @@ export const cryptoRequests = {
     reply: { sw_if_index: number },
   },
   ipsec_itf_delete: { request: { sw_if_index: number }, reply: {} },
+  /** VPP has one; it reads the file at once. */
+  ikev2_set_local_key: { request: { key_file: text }, reply: {} },
+  /** For all of VPP: seconds between questions, and how many may stay without an answer. */
+  ikev2_profile_set_liveness: { request: { period: number, max_retries: number }, reply: {} },
   ikev2_profile_add_del: { request: { name: text, is_add: boolean }, reply: {} },
   ikev2_profile_set_id: {
     request: { name: text, is_local: boolean, id_type: number, data: bytes },
@@ -100,7 +109,7 @@ export const cryptoRequests = {
     reply: {},
   },
   ikev2_set_responder: {
-    request: { name: text, responder: struct({ sw_if_index: number, addr: address }) },
+    request: { name: text, responder },
     reply: {},
   },
   ikev2_set_tunnel_interface: { request: { name: text, sw_if_index: number }, reply: {} },
@@ -120,6 +129,38 @@ export const cryptoDumps = {
   wireguard_peers_dump: {
     request: { peer_index: optional(number) },
     details: { message: 'wireguard_peers_details', fields: { peer: wireguardPeer } },
+  },
+  ipsec_itf_dump: {
+    /** All ones: every one. */
+    request: { sw_if_index: number },
+    details: {
+      message: 'ipsec_itf_details',
+      fields: { itf: struct({ user_instance: number, mode: number, sw_if_index: number }) },
+    },
+  },
+  ikev2_profile_dump: {
+    request: {},
+    details: {
+      message: 'ikev2_profile_details',
+      fields: {
+        profile: struct({
+          name: text,
+          loc_id: ikeId,
+          rem_id: ikeId,
+          loc_ts: trafficSelector,
+          rem_ts: trafficSelector,
+          responder,
+          ike_ts: ikeTransforms,
+          esp_ts: espTransforms,
+          lifetime: bigint,
+          lifetime_jitter: number,
+          handover: number,
+          tun_itf: number,
+          udp_encap: boolean,
+          auth: ikeAuth,
+        }),
+      },
+    },
   },
 } as const;
 

@@ -107,7 +107,7 @@ describe('what a forwarder offers', () => {
     expect(ipsec).toEqual({
       src_ip: '10.9.0.1',
       src_port: '4500',
-      src_public_key: keys.ipsecCertificate,
+      src_public_key: keys.ipsecCertificate?.(ownKeyName('id-2', 'endpoint', 'nse')),
       MTU: '1419',
     });
     expect(vxlan).toEqual({ src_ip: '10.9.0.1', src_port: '4790', MTU: '1446' });
@@ -177,13 +177,13 @@ describe('what a forwarder agrees on with whoever asks', () => {
     expect(agree([wireguardOffer({ MTU: undefined })]).parameters['MTU']).toBe('1440');
   });
 
-  it('of an IPsec tunnel has the certificate of the forwarder', () => {
-    const parameters = { src_ip: '10.9.0.2', src_public_key: peerKeys.ipsecCertificate };
+  it('of an IPsec tunnel has a certificate for this end of it alone', () => {
+    const parameters = { src_ip: '10.9.0.2', src_public_key: peerKeys.ipsecCertificate?.('theirs') };
     const asked = { ...wireguardOffer(parameters), type: 'IPSEC' };
     expect(agree([asked]).parameters).toMatchObject({
       dst_ip: '10.9.0.1',
       dst_port: '4500',
-      dst_public_key: keys.ipsecCertificate,
+      dst_public_key: keys.ipsecCertificate?.(ownKeyName('id-2', 'client')),
       MTU: '1419',
     });
   });

@@ -1,7 +1,7 @@
 // Protects the step from what was agreed to what the data plane makes: whose addresses and routes go to which end, the
 // rule of next hops on a link, MTU, which side of a tunnel is ours, and with which key.
 
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { ownKeyName } from '../../../actors/forwarder/tunnel-ends.ts';
@@ -35,7 +35,7 @@ const endpointKernel = kernelMechanism({ netnsUrl: 'inode://4/2', interfaceName:
 const ownKeys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: false });
 const certificate = (): string => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
-  return encodeBase64(selfSignedCertificate(privateKey, 'test'));
+  return encodeBase64(selfSignedCertificate(privateKey, 'test', randomBytes(16)));
 };
 const certificates = [certificate(), certificate()] as const;
 
@@ -348,7 +348,14 @@ describe('a tunnel with keys', () => {
   });
 
   it('of IPsec has certificates and the identities that follow from them; who is nearer to the client begins', () => {
-    const keys = { ...ownKeys, ipsecCertificate: certificates[0] };
+    const asked: string[] = [];
+    const keys = {
+      ...ownKeys,
+      ipsecCertificate(name: string) {
+        asked.push(name);
+        return certificates[0];
+      },
+    };
     const parameters = { src_public_key: certificates[0], dst_public_key: certificates[1] };
     const onward = { ...keyed('src', parameters), type: 'IPSEC' };
     const [certificate, peerCertificate] = certificates;
@@ -363,11 +370,24 @@ describe('a tunnel with keys', () => {
     const swapped = { src_public_key: peerCertificate, dst_public_key: certificate };
     const client = { ...keyed('src', swapped), type: 'IPSEC' };
     expect(wire({ client, keys }).client).toMatchObject({ certificate, initiates: false });
+    expect(asked).toEqual([ownKeyName('id-2', 'endpoint', 'nse'), ownKeyName('id-2', 'client')]);
     expect(() => wire({ onward })).toThrow(
       expect.objectContaining({
         details: expect.objectContaining({ expected: 'none: this forwarder has no keys' }),
       }),
     );
+  });
+
+  it('of IPsec calls its traffic by the last address of each end, as the reference does, or by none', () => {
+    const keys = { ...ownKeys, ipsecCertificate: () => certificates[0] };
+    const parameters = { src_public_key: certificates[0], dst_public_key: certificates[1] };
+    const onward = { ...keyed('src', parameters), type: 'IPSEC' };
+    const ip = { srcIpAddrs: ['10.0.0.1/32', 'fd00::1/128'], dstIpAddrs: ['10.0.0.2/32'] };
+    const ends = [wire({ onward, keys, ip }), wire({ onward, keys, ip: { srcIpAddrs: [], dstIpAddrs: [] } })];
+    expect(ends.map(({ endpoint }) => endpoint)).toMatchObject([
+      { nearAddress: 'fd00::1', farAddress: '10.0.0.2' },
+      { nearAddress: '', farAddress: '' },
+    ]);
   });
 });
 

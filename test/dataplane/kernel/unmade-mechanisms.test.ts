@@ -64,6 +64,8 @@ const ipsec: WireEnd = {
   peerCertificate: 'b',
   identity: 'a',
   peerIdentity: 'b',
+  nearAddress: '172.16.1.1',
+  farAddress: '172.16.1.0',
   initiates: true,
 };
 const memif: WireEnd = {

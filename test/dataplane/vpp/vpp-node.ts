@@ -1,5 +1,6 @@
 // A node for the tests of the VPP data plane that need packets: its VPP, and drivers.
 
+import { dirname, join } from 'node:path';
 import { createWireEnds } from '../../../dataplane/kernel/wire-ends.ts';
 import { createVppDataplane, type VppDataplaneOptions } from '../../../dataplane/vpp/vpp.ts';
 import type { Dataplane } from '../../../protocols/ports/dataplane.ts';
@@ -12,6 +13,7 @@ import type { PrivateVpp } from '../../../transports/process/private-vpp.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { createVppStatistics } from '../../../transports/vpp-api-client/vpp-statistics.ts';
+import { createKeyFiles } from '../../../transports/tunnel-keys/key-files.ts';
 import { openTunnelKeys } from '../../../transports/tunnel-keys/tunnel-keys.ts';
 import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import type { Sandbox } from '../../sandbox/namespaces.ts';
@@ -36,7 +38,7 @@ export async function vppNode(
 ): Promise<VppNode> {
   const started = await startVppNode({ sandbox });
   const { vpp, node: namespace } = started;
-  const keys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: false });
+  const keys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: true });
   const netlink = createNetlink({ namespace: namespace.url });
   const closes: (() => Promise<void>)[] = [];
   const driver = (): Dataplane => {
@@ -57,6 +59,7 @@ export async function vppNode(
       hasUplink: true,
       pathOf: filePathOf,
       secrets: keys,
+      keyFiles: createKeyFiles(join(dirname(vpp.apiSocket), 'keys')),
     });
     closes.push(async () => {
       await made.close();

@@ -28,6 +28,8 @@ const ipsec: IpsecEnd = {
   peerCertificate: 'b',
   identity: 'a',
   peerIdentity: 'b',
+  nearAddress: '172.16.1.1',
+  farAddress: '172.16.1.0',
   initiates: true,
 };
 const memif: MemifEnd = {

@@ -1,7 +1,7 @@
 // Protects what WIREGUARD and IPSEC mechanisms say on the wire: keys and defaults of the reference, and that a bad value
 // is one refusal that names it without repeating what may be a secret.
 
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Mechanism } from '../../../protocols/nsm/gen/connection_pb.ts';
@@ -20,7 +20,7 @@ import { selfSignedCertificate } from '../../../transports/tunnel-keys/self-sign
 /** What the key is does not matter here, so a short one is quick to make. */
 const certificate = (): string => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
-  return encodeBase64(selfSignedCertificate(privateKey, 'test'));
+  return encodeBase64(selfSignedCertificate(privateKey, 'test', randomBytes(16)));
 };
 const [certificateA, certificateB] = [certificate(), certificate()];
 

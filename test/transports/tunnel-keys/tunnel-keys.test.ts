@@ -10,7 +10,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { formats } from '../../../protocols/formats.ts';
 import { TunnelKeysRecordSchema } from '../../../protocols/nsm/gen/vwire_journal_pb.ts';
-import { ipsecMechanism, readIpsec } from '../../../protocols/nsm/ipsec-mechanism.ts';
+import { ipsecIdentity, ipsecMechanism, readIpsec } from '../../../protocols/nsm/ipsec-mechanism.ts';
 import { readWireguard, wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import type { Journal } from '../../../protocols/ports/journal.ts';
@@ -77,7 +77,7 @@ describe('WireGuard keys', () => {
 describe('the key for IKEv2', () => {
   it('is an RSA key of 2048 bits whose certificate signs itself and fits into a mechanism', async () => {
     const keys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: true });
-    const srcPublicKey = keys.ipsecCertificate ?? '';
+    const srcPublicKey = keys.ipsecCertificate?.('a') ?? '';
     expect(readIpsec(ipsecMechanism({ srcPublicKey }))).toMatchObject({ srcPublicKey });
     const certificate = new X509Certificate(Buffer.from(srcPublicKey, 'base64'));
     expect(certificate.verify(certificate.publicKey)).toBe(true);
@@ -90,13 +90,26 @@ describe('the key for IKEv2', () => {
     expect(certificate.checkPrivateKey(privateKey)).toBe(true);
   });
 
+  it('has a certificate for each tunnel, told apart by what IKEv2 takes for an identity', async () => {
+    const keys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: true });
+    const names = Array.from({ length: 20 }, (_, number) => `tunnel ${number}`);
+    const certificates = names.map((name) => keys.ipsecCertificate?.(name) ?? '');
+    expect(new Set(certificates.map(ipsecIdentity)).size).toBe(names.length);
+    // The API of VPP says one character less than there is.
+    expect(new Set(certificates.map((each) => ipsecIdentity(each).slice(0, -1))).size).toBe(20);
+    const [first, second] = certificates.map(
+      (each) => new X509Certificate(Buffer.from(each, 'base64')).publicKey,
+    );
+    expect(second?.equals(first ?? expect.fail('no certificate'))).toBe(true);
+  });
+
   it('is made once somebody asks for it, beside the secret that was there', async () => {
     const journal = createMemoryJournal();
     const before = await openTunnelKeys({ journal, ipsec: false });
     const after = await openTunnelKeys({ journal, ipsec: true });
     expect(after.wireguardPublicKey('a')).toBe(before.wireguardPublicKey('a'));
     const again = await openTunnelKeys({ journal, ipsec: true });
-    expect(again.ipsecCertificate).toBe(after.ipsecCertificate);
+    expect(again.ipsecCertificate?.('a')).toBe(after.ipsecCertificate?.('a'));
   });
 });
 
