@@ -5,7 +5,7 @@ import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { KeyFiles } from '../../protocols/ports/key-files.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import { encodeBase64 } from '../../protocols/spiffe/base64url.ts';
-import { ikeAuthMethod } from '../../protocols/vpp/messages/enums.ts';
+import { ikeAuthMethod } from '../../protocols/vpp/messages/crypto-messages.ts';
 import type { Inventory } from './inventory.ts';
 import { findProfiles } from './ipsec.ts';
 import { ikeKeyTaken, unreadableKey } from './refusals.ts';

@@ -6,7 +6,8 @@
 import type { Budget, IpsecEnd } from '../../protocols/ports/dataplane.ts';
 import type { KeyFiles } from '../../protocols/ports/key-files.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
-import { allOnes, ikeAuthMethod, ikeIdType } from '../../protocols/vpp/messages/enums.ts';
+import { ikeAuthMethod, ikeIdType } from '../../protocols/vpp/messages/crypto-messages.ts';
+import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import { vppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { type IkeKey, pem } from './ike-key.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';

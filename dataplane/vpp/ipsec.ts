@@ -7,12 +7,12 @@ import { ipsecIdentity } from '../../protocols/nsm/ipsec-mechanism.ts';
 import type { Budget, IpsecEnd } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import {
-  allOnes,
   ikeAuthMethod,
   ikeEncryption,
   ikeGroup,
   ikeIntegrity,
-} from '../../protocols/vpp/messages/enums.ts';
+} from '../../protocols/vpp/messages/crypto-messages.ts';
+import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { DetailsFields } from '../../protocols/vpp/messages/known-messages.ts';
 import { formatVppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { noneWithoutPlugin } from './missing-plugin.ts';

@@ -3,6 +3,13 @@
 import { bigint, boolean, bytes, list, number, optional, struct, text } from '../message-shape.ts';
 import { address, prefix } from './shared-shapes.ts';
 
+/** Numbers of IKEv2 (RFC 7296), which are no enums of the API. */
+export const ikeAuthMethod = { rsaSignature: 1 } as const;
+export const ikeIdType = { fqdn: 2 } as const;
+export const ikeEncryption = { aesCbc: 12 } as const;
+export const ikeIntegrity = { sha1: 2 } as const;
+export const ikeGroup = { modp2048: 14 } as const;
+
 const wireguardInterface = struct({
   user_instance: optional(number),
   /** Of an answer. */

@@ -28,12 +28,6 @@ export const neighborFlags = { static: 1, noFibEntry: 2 } as const;
 export const aclAction = { deny: 0, permit: 1, permitReflect: 2 } as const;
 /** WIREGUARD_PEER_... */
 export const wireguardPeerFlags = { dead: 1, established: 2 } as const;
-/** IKEV2_AUTH_METHOD_... of VPP's plugins/ikev2/ikev2.h, as the ones below no enum of the API: numbers of IKEv2 (RFC 7296). */
-export const ikeAuthMethod = { rsaSignature: 1 } as const;
-export const ikeIdType = { fqdn: 2 } as const;
-export const ikeEncryption = { aesCbc: 12 } as const;
-export const ikeIntegrity = { sha1: 2 } as const;
-export const ikeGroup = { modp2048: 14 } as const;
 /** TUNNEL_API_MODE_... */
 export const tunnelMode = { pointToPoint: 0, multipoint: 1 } as const;
 

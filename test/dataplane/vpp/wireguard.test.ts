@@ -13,10 +13,11 @@ import { transferOverTcp } from '../../../transports/netlink/tcp-transfer.ts';
 import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { eventually } from '../../sandbox/eventually.ts';
-import { openTap, type Tap } from '../../sandbox/mesh-tap.ts';
+import { openTap } from '../../sandbox/mesh-tap.ts';
 import { createSandbox, type Sandbox } from '../../sandbox/namespaces.ts';
 import { whyNoVppNode } from '../../sandbox/vpp.ts';
 import { clientEnd, endpointEnd, toIpv6, tunnel, wireAddresses } from '../../sandbox/wires.ts';
+import { udpBetweenNodes } from './udp-between-nodes.ts';
 import { type VppNode, vppNode } from './vpp-node.ts';
 
 const budget = { timeoutMs: 20_000 };
@@ -282,17 +283,3 @@ describe.skipIf(reason !== undefined)(`WireGuard over VPP ${reason ?? ''}`, () =
     });
   });
 });
-
-interface SeenDatagram {
-  readonly ports: readonly number[];
-  readonly payload: Uint8Array;
-}
-
-function udpBetweenNodes(tap: Tap): SeenDatagram[] {
-  return tap.take().flatMap(({ bytes }) => {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const isUdp = bytes.length > 42 && view.getUint16(12) === 0x0800 && bytes[23] === 17;
-    if (!isUdp || bytes[26] !== 192) return [];
-    return [{ ports: [view.getUint16(34), view.getUint16(36)], payload: bytes.subarray(42) }];
-  });
-}

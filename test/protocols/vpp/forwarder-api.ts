@@ -258,7 +258,19 @@ service ipsec_itf_create ipsec_itf_create_reply
 request ipsec_itf_delete f9e6675e sw_if_index:interface_index
 reply ipsec_itf_delete_reply e8d4e804 retval:i32
 service ipsec_itf_delete ipsec_itf_delete_reply
+request ipsec_itf_dump f9e6675e sw_if_index:interface_index
+reply ipsec_itf_details 548a73b8 itf:ipsec_itf
+service ipsec_itf_dump ipsec_itf_details many
 module ikev2
+request ikev2_profile_dump 51077d14
+reply ikev2_profile_details 3e3e895b profile:ikev2_profile
+service ikev2_profile_dump ikev2_profile_details many
+request ikev2_set_local_key 799b69ec key_file:string[256]
+reply ikev2_set_local_key_reply e8d4e804 retval:i32
+service ikev2_set_local_key ikev2_set_local_key_reply
+request ikev2_profile_set_liveness 6bdf4d65 period:u32 max_retries:u32
+reply ikev2_profile_set_liveness_reply e8d4e804 retval:i32
+service ikev2_profile_set_liveness ikev2_profile_set_liveness_reply
 request ikev2_profile_add_del 2c925b55 name:string[64] is_add:bool
 reply ikev2_profile_add_del_reply e8d4e804 retval:i32
 service ikev2_profile_add_del ikev2_profile_add_del_reply

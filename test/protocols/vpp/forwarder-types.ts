@@ -45,8 +45,14 @@ type fib_path sw_if_index:u32 table_id:u32 rpf_id:u32 weight:u8 preference:u8 ty
   flags:fib_path_flags proto:fib_path_nh_proto nh:fib_path_nh n_labels:u8
   label_stack:fib_mpls_label[16]
 type fib_path_nh address:address_union via_label:u32 obj_id:u32 classify_table_index:u32
+type ikev2_auth method:u8 hex:u8 data_len:u32 data:u8[data_len]
 type ikev2_esp_transforms crypto_alg:u8 crypto_key_size:u32 integ_alg:u8
 type ikev2_ike_transforms crypto_alg:u8 crypto_key_size:u32 integ_alg:u8 prf_alg:u8 dh_group:u8
+type ikev2_id type:u8 data_len:u8 data:string[64]
+type ikev2_profile name:string[64] loc_id:ikev2_id rem_id:ikev2_id loc_ts:ikev2_ts rem_ts:ikev2_ts
+  responder:ikev2_responder ike_ts:ikev2_ike_transforms esp_ts:ikev2_esp_transforms lifetime:u64
+  lifetime_maxdata:u64 lifetime_jitter:u32 handover:u32 ipsec_over_udp_port:u16 tun_itf:u32
+  udp_encap:bool natt_disabled:bool auth:ikev2_auth
 type ikev2_responder sw_if_index:interface_index addr:address
 type ikev2_ts sa_index:u32 child_sa_index:u32 is_local:bool protocol_id:u8 start_port:u16
   end_port:u16 start_addr:address end_addr:address
