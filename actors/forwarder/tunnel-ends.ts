@@ -23,7 +23,10 @@ export interface TunnelInput {
   readonly nextName: string;
   readonly keys: TunnelKeys | undefined;
   /** Of the client and of the Endpoint, in CIDR form. */
-  readonly addresses: { readonly source: readonly string[]; readonly destination: readonly string[] };
+  readonly addresses: {
+    readonly source: readonly string[];
+    readonly destination: readonly string[];
+  };
   /** Component name, for errors. */
   readonly hop: string;
 }
@@ -62,7 +65,11 @@ export function ipsecEnd(input: TunnelInput): IpsecEnd {
   const { side, connectionId, nextName, keys, addresses } = input;
   const read = wholeKeyedTunnel(input, readIpsec(input.mechanism));
   const [certificate, peerCertificate] = ownAndPeer(side, read);
-  requireOwn(input, certificate, keys?.ipsecCertificate?.(ownKeyName(connectionId, side, nextName)));
+  requireOwn(
+    input,
+    certificate,
+    keys?.ipsecCertificate?.(ownKeyName(connectionId, side, nextName)),
+  );
   const [source, destination] = [addresses.source, addresses.destination].map(lastAddress);
   const [nearAddress = '', farAddress = ''] =
     side === 'client' ? [destination, source] : [source, destination];

@@ -161,7 +161,9 @@ async function openVpp(
   const { wireguardPorts } = config;
   const accessRules = accessRulesIn(config.accessRulesFile);
   const sockets = { vpp, statistics, pathOf: filePathOf };
-  const keyFiles = createKeyFiles(join(dirname(config.vppApiSocket), `vwire-keys-${owner.forwarder}`));
+  const keyFiles = createKeyFiles(
+    join(dirname(config.vppApiSocket), `vwire-keys-${owner.forwarder}`),
+  );
   const tunnels = { secrets: tunnelKeys, wireguardPorts, keyFiles };
   const filter = accessRules === undefined ? {} : { accessRules };
   return {

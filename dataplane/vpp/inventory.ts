@@ -32,6 +32,8 @@ export interface FoundMemif {
   /** As VPP has it: `abstract:/tmp/memif.sock,netns_name=/proc/1/ns/net`, or a path. */
   readonly socketName: string;
   readonly role: number;
+  /** Of `memifMode`. */
+  readonly mode: number;
   /** Whether the other end is there. */
   readonly isConnected?: boolean;
 }
@@ -162,9 +164,9 @@ export class Inventory {
     const tunnelAt = new Map(tunnels.map((each) => [each.sw_if_index, tunnelOf(each)]));
     const socketNames = new Map(sockets.map((each) => [each.socket_id, each.socket_filename]));
     const memifAt = new Map(
-      memifs.map(({ sw_if_index: index, socket_id: socketId, role }) => {
+      memifs.map(({ sw_if_index: index, socket_id: socketId, role, mode }) => {
         const socketName = socketNames.get(socketId) ?? '';
-        return [index, { socketId, socketName, role }];
+        return [index, { socketId, socketName, role, mode }];
       }),
     );
     const found = new Map(interfaces.map((each) => [each.sw_if_index, each]));

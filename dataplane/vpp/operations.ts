@@ -24,7 +24,14 @@ import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassAt } from './frame-classes.ts';
 import { type FoundEnd, hostInterfaceName, type Inventory, type TunnelPlace } from './inventory.ts';
 import type { Routing } from './routing.ts';
-import { type EndTag, formatEndTag, type Owner, ownMacAddress, parseEndTag } from './tags.ts';
+import {
+  type EndTag,
+  formatEndTag,
+  ownInstances,
+  type Owner,
+  ownMacAddress,
+  parseEndTag,
+} from './tags.ts';
 import { branchTags } from './trunk-programs.ts';
 import type { Trunk } from './trunks.ts';
 import { Turns } from './turns.ts';
@@ -35,6 +42,8 @@ export interface NewMemif {
   readonly socketName: string;
   /** Of `memifRole`. */
   readonly role: number;
+  readonly mode: 'ip' | 'ethernet';
+  /** One of packets has none. */
   readonly macAddress: string;
   readonly tag: EndTag;
 }
@@ -147,21 +156,22 @@ export class Operations {
     return this.#finish({ index, name, text: '', isUp: true, tunnel }, tag, budget);
   }
 
-  async makeMemif({ socketName, role, macAddress, tag }: NewMemif, budget: Budget) {
+  async makeMemif({ socketName, role, mode: kind, macAddress, tag }: NewMemif, budget: Budget) {
     formatEndTag(this.#owner, tag);
-    const socketId = await this.#socketOf(socketName, budget);
+    const socketId = await this.#socketOf(socketName, tag, budget);
+    const mode = memifMode[kind];
     const address = parseMac(macAddress);
     const { sw_if_index: index } = await this.#vpp
       .request(
         'memif_create_v2',
-        { role, mode: memifMode.ethernet, id: 0, socket_id: socketId, hw_addr: address },
+        { role, mode, id: 0, socket_id: socketId, hw_addr: address },
         budget,
       )
       .catch(async (error: unknown) => {
         await this.#dropSocket(socketId, undoBudget);
         throw error;
       });
-    const memif = { socketId, socketName, role };
+    const memif = { socketId, socketName, role, mode };
     const name = `memif${socketId}/0`;
     return this.#finish({ index, name, text: '', isUp: false, memif, macAddress }, tag, budget);
   }
@@ -284,7 +294,8 @@ export class Operations {
   async drop(end: FoundEnd, budget: Budget): Promise<void> {
     const { index, memif, wireguard } = end;
     const { ipsec } = this.#inventory.at(index) ?? end;
-    const hasFrames = wireguard === undefined && ipsec === undefined;
+    const isTunnel = wireguard !== undefined || ipsec !== undefined;
+    const hasFrames = !isTunnel && memif?.mode !== memifMode.ip;
     const isRouted = !hasFrames || this.#inventory.routedTo(index) !== undefined;
     // An agreement would go on for the next interface of that number.
     for (const { name } of ipsec?.profiles ?? []) {
@@ -335,14 +346,16 @@ export class Operations {
     if (branch) this.#change(index, askedAt, { branch: { ...branch, isRewritten: true } });
   }
 
-  /** One that an earlier life has left behind serves as well. */
-  async #socketOf(socketName: string, budget: Budget): Promise<number> {
+  /** One that an earlier life has left behind serves as well. A memif is known by its number before it has a tag. */
+  async #socketOf(socketName: string, { wireId, side }: EndTag, budget: Budget): Promise<number> {
     const sockets = await this.#vpp.dump('memif_socket_filename_dump', {}, budget);
     const found = sockets.find((each) => each.socket_filename === socketName);
     if (found !== undefined) return found.socket_id;
+    const isFree = (id: number) => !sockets.some((each) => each.socket_id === id);
+    const id = ownInstances(this.#owner, wireId, side).find(isFree) ?? allOnes;
     const { socket_id: made } = await this.#vpp.request(
       'memif_socket_filename_add_del_v2',
-      { is_add: true, socket_id: allOnes, socket_filename: socketName },
+      { is_add: true, socket_id: id, socket_filename: socketName },
       budget,
     );
     return made;

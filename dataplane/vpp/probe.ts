@@ -115,28 +115,27 @@ const routing: Feature = {
 const withoutTrunk =
   'each end has a host interface of its own, and VPP stops for some ten milliseconds whenever one is made or removed';
 
+interface KeysOfProbe {
+  /** Absent: no tunnel that is encrypted is made. */
+  readonly secrets?: unknown;
+  /** Absent: no IPsec tunnel is made. */
+  readonly ike?: unknown;
+}
+
 /** Errors: those of the socket, and what VPP lacks that no wire can do without. */
 export async function probeVpp(
-  setup: {
+  setup: KeysOfProbe & {
     readonly vpp: Vpp;
     readonly statistics: VppStatistics;
     readonly ends: WireEnds;
     readonly trunks: Pick<Trunks, 'whyNot'>;
     /** Absent: no memif is made. */
     readonly pathOf?: unknown;
-    /** Absent: no tunnel that is encrypted is made. */
-    readonly secrets?: unknown;
-    /** Absent: no IPsec tunnel is made. */
-    readonly ike?: unknown;
   },
   budget: Budget,
 ): Promise<DataplaneCapabilities> {
-  const { vpp, statistics, ends, trunks, pathOf, secrets, ike } = setup;
-  const routed = secrets === undefined ? [] : [layer3, routing];
-  const ofWireguard = secrets === undefined ? [] : wireguard;
-  const ofIpsec = ike === undefined ? [] : ipsec;
-  const others = [hostInterfaces, tunnels, sharedMemory, accessLists];
-  const features = [...others, ...routed, ...ofWireguard, ...ofIpsec];
+  const { vpp, statistics, ends, trunks, pathOf } = setup;
+  const features = [hostInterfaces, tunnels, sharedMemory, accessLists, ...encryptionOf(setup)];
   const asked = [...always, ...features.flatMap(({ messages }) => messages)];
   const unusable = await vpp.unusable(asked, budget);
   const [broken] = always.flatMap((name) => unusable.get(name) ?? []);
@@ -151,24 +150,29 @@ export async function probeVpp(
     return false;
   };
   const canHost = has(hostInterfaces) && !missing.some((line) => line.startsWith('veth'));
-  const canTunnel = has(tunnels);
+  const remote = [...encryptedIn(setup, has), ...(has(tunnels) ? ['VXLAN'] : [])];
   const canShare = pathOf !== undefined && has(sharedMemory);
-  const canRoute = routed.length > 0 && routed.every(has);
-  const canWireguard = canRoute && wireguard.every(has);
-  const canIpsec = canRoute && ofIpsec.length > 0 && ofIpsec.every(has);
-  if (canTunnel || canWireguard || canIpsec) has(accessLists);
+  if (remote.length > 0) has(accessLists);
   const noTrunk = await trunks.whyNot(budget);
   if (noTrunk !== undefined) missing.push(`trunk: ${noTrunk}; ${withoutTrunk}`);
   await statistics.names(budget).catch((error: unknown) => {
     missing.push(`statistics: ${asNsmError(error).message}; tunnels are not counted`);
   });
   if (!canHost) return { mechanisms: [], missing };
-  const mechanisms = [
-    'KERNEL',
-    ...(canShare ? ['MEMIF'] : []),
-    ...(canWireguard ? ['WIREGUARD'] : []),
-    ...(canIpsec ? ['IPSEC'] : []),
-    ...(canTunnel ? ['VXLAN'] : []),
-  ];
-  return { mechanisms, missing };
+  return { mechanisms: ['KERNEL', ...(canShare ? ['MEMIF'] : []), ...remote], missing };
+}
+
+function encryptionOf({ secrets, ike }: KeysOfProbe): readonly Feature[] {
+  if (secrets === undefined) return [];
+  return [layer3, routing, ...wireguard, ...(ike === undefined ? [] : ipsec)];
+}
+
+/** Which mechanisms that encrypt VPP has all for. */
+function encryptedIn(
+  { secrets, ike }: KeysOfProbe,
+  has: (feature: Feature) => boolean,
+): readonly string[] {
+  if (secrets === undefined || ![layer3, routing].every(has)) return [];
+  const hasIpsec = ike !== undefined && ipsec.every(has);
+  return [...(wireguard.every(has) ? ['WIREGUARD'] : []), ...(hasIpsec ? ['IPSEC'] : [])];
 }

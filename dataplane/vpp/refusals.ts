@@ -88,17 +88,24 @@ export function checkIpsecPorts({ id, client, endpoint }: Wire): void {
   }
 }
 
-/** A tunnel without Ethernet headers carries IP, between ends that VPP can reach without asking. Errors: UNIMPLEMENTED. */
+const packetNames: Readonly<Record<string, string>> = {
+  wireguard: 'WireGuard',
+  ipsec: 'IPsec',
+  memif: 'a memif for payload IP',
+};
+
+/** What has no Ethernet headers carries IP, between ends that VPP can reach without asking. Errors: UNIMPLEMENTED. */
 export function checkPackets({ id, payload, client, endpoint }: Wire): void {
   const ends = [client, endpoint];
-  const tunnel = ends.find(carriesPackets);
-  if (tunnel === undefined) return;
+  const of = ends.find(carriesPackets);
+  if (of === undefined) return;
   const other = ends.find((end) => !carriesPackets(end) && end.kind !== 'kernel');
   if (payload === 'IP' && other === undefined) return;
-  const name = tunnel.kind === 'ipsec' ? 'IPsec' : 'WireGuard';
+  const name = packetNames[of.kind] ?? of.kind;
   throw new NsmError('UNIMPLEMENTED', `${name} carries IP packets and no Ethernet frames`, {
     rule: payload === 'IP' ? 'mechanism' : 'payload',
-    expected: payload === 'IP' ? 'KERNEL, WIREGUARD or IPSEC at the other end' : 'payload IP',
+    expected:
+      payload === 'IP' ? 'KERNEL, MEMIF, WIREGUARD or IPSEC at the other end' : 'payload IP',
     found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
     remedy: 'use VXLAN, which carries frames',
     connectionId: id,
@@ -112,19 +119,6 @@ export function noSuchMechanism(wireId: string, kind: string): NsmError {
     found: kind,
     remedy: 'use the forwarder over Open vSwitch for VLANs',
     connectionId: wireId,
-  });
-}
-
-/** Packets without Ethernet headers cannot be handed to an interface that has them. Errors: UNIMPLEMENTED. */
-export function checkMemifs({ id, client, endpoint }: Wire): void {
-  const isIp = [client, endpoint].some((end) => end.kind === 'memif' && end.mode === 'ip');
-  if (!isIp) return;
-  throw new NsmError('UNIMPLEMENTED', 'the VPP data plane makes no memif for payload IP yet', {
-    rule: 'mechanism',
-    expected: 'payload ETHERNET',
-    found: 'payload IP',
-    remedy: 'ask for KERNEL, or give the Network Service the payload ETHERNET',
-    connectionId: id,
   });
 }
 

@@ -17,8 +17,8 @@ import type { Inventory } from './inventory.ts';
 import { ownTag, type Owner } from './tags.ts';
 
 /** Of an end without Ethernet headers. */
-export const carriesPackets = ({ kind }: { readonly kind: string }): boolean =>
-  kind === 'wireguard' || kind === 'ipsec';
+export const carriesPackets = (end: { readonly kind: string; readonly mode?: string }): boolean =>
+  end.kind === 'wireguard' || end.kind === 'ipsec' || (end.kind === 'memif' && end.mode === 'ip');
 
 /** `heldIn`: a prefix for each interface, in the table of what is held. */
 const families = [

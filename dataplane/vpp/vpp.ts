@@ -30,7 +30,7 @@ import { Operations } from './operations.ts';
 import type { PathOf } from './memif-socket.ts';
 import { MemifWatch } from './memif-watch.ts';
 import { probeVpp } from './probe.ts';
-import { checkIpsecPorts, checkMemifs, checkPackets } from './refusals.ts';
+import { checkIpsecPorts, checkPackets } from './refusals.ts';
 import { type RememberedWire, restoreWires } from './restore.ts';
 import { Routing } from './routing.ts';
 import { addTunnelCounters } from './statistics.ts';
@@ -153,7 +153,6 @@ class VppDataplane implements Dataplane {
     const { pathOf, secrets } = this.#options;
     const [memif, wireguard] = [pathOf !== undefined, secrets !== undefined];
     checkWire(wire, { memif, wireguard, ipsec: this.#joinery.ike !== undefined });
-    checkMemifs(wire);
     checkPackets(wire);
     checkIpsecPorts(wire);
     await this.#locks.hold([wire.id], async () => {

@@ -11,7 +11,7 @@ import type {
 } from '../../protocols/ports/dataplane.ts';
 import { namespaceRules } from '../../protocols/ports/dataplane.ts';
 import type { NodeLink, NodeLinks } from '../../protocols/ports/wire-ends.ts';
-import { memifRole } from '../../protocols/vpp/messages/enums.ts';
+import { memifMode, memifRole } from '../../protocols/vpp/messages/enums.ts';
 import { formatVppAddress, vppAddress } from '../../protocols/vpp/vpp-address.ts';
 import { frameClassFor, trunkClassFor } from './frame-classes.ts';
 import type { FoundEnd, TunnelPlace } from './inventory.ts';
@@ -54,6 +54,7 @@ export interface MemifPart {
   readonly socketName: string;
   /** Of `memifRole`. */
   readonly role: number;
+  readonly mode: MemifEnd['mode'];
   readonly macAddress: string;
   readonly tag: EndTag;
 }
@@ -103,6 +104,7 @@ function partOf(
       kind: 'memif',
       socketName: socketNameOf(end, side, pathOf),
       role: memifRole[end.role],
+      mode: end.mode,
       macAddress: ownMacAddress(owner, wire.id, side),
       tag: { ...own, link: 0, frames: 0 },
     };
@@ -158,6 +160,7 @@ function isMadeAs(
       return (
         memif !== undefined &&
         memif.role === part.role &&
+        memif.mode === memifMode[part.mode] &&
         isSameSocket(memif.socketName, part.socketName)
       );
     case 'wireguard':
@@ -189,24 +192,25 @@ function fitsLink(
 /** What was made for this wire by a process that was killed before it could write the tag. */
 export function isUntagged(
   owner: Owner,
-  { tunnel, hostLink, memif, wireguard, ipsec, branch, macAddress, text, isUp }: FoundEnd,
+  found: FoundEnd,
   { wireId, side }: Pick<EndTag, 'wireId' | 'side'>,
 ): boolean {
+  const { tunnel, hostLink, memif, branch, macAddress, text } = found;
   if (text !== '') return false;
-  const own = tunnel?.instance ?? branch?.subId;
-  if (own !== undefined) return ownInstances(owner, wireId, side).includes(own);
-  if (wireguard !== undefined) {
-    const { instance, peers } = wireguard;
-    // It gets its tag before anything else.
-    const isBare = !isUp && peers.length === 0;
-    return isBare && fewInstances(owner, wireId, side).includes(instance);
-  }
-  if (ipsec !== undefined) {
-    const isBare = !isUp && ipsec.profiles.length === 0;
-    return isBare && fewInstances(owner, wireId, side).includes(ipsec.instance);
-  }
+  // A memif of packets has no address.
+  const number = tunnel?.instance ?? branch?.subId ?? memif?.socketId;
+  if (number !== undefined && ownInstances(owner, wireId, side).includes(number)) return true;
+  const few = bareInstance(found);
+  if (few !== undefined) return fewInstances(owner, wireId, side).includes(few);
   const isMade = hostLink !== undefined || memif !== undefined;
   return isMade && macAddress === ownMacAddress(owner, wireId, side);
+}
+
+/** Of an encrypted tunnel to which nothing has been done yet: it gets its tag before anything else. */
+function bareInstance({ wireguard, ipsec, isUp }: FoundEnd): number | undefined {
+  if (isUp) return undefined;
+  if (wireguard?.peers.length === 0) return wireguard.instance;
+  return ipsec?.profiles.length === 0 ? ipsec.instance : undefined;
 }
 
 export const isSamePlace = (one: TunnelPlace, other: TunnelPlace): boolean =>

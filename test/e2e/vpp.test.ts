@@ -24,7 +24,7 @@ async function interfacesIn(mesh: TestMesh, node: 0 | 1): Promise<string[]> {
     const found = await vpp.dump('sw_interface_dump', { sw_if_index: allOnes }, budget);
     return found
       .map(({ interface_name: name }) => name)
-      .filter((name) => /^(host-vw|host-vt\w+\.|vxlan_tunnel|wg\d)/.test(name));
+      .filter((name) => /^(host-vw|host-vt\w+\.|vxlan_tunnel|wg\d|ipsec\d)/.test(name));
   } finally {
     await vpp.close();
   }
@@ -35,9 +35,9 @@ async function restart(mesh: TestMesh): Promise<void> {
   await vppOf(mesh, 0).start();
 }
 
-const tunnels = { WIREGUARD: /^wg\d/, VXLAN: /^vxlan_tunnel/ } as const;
+const tunnels = { WIREGUARD: /^wg\d/, IPSEC: /^ipsec\d/, VXLAN: /^vxlan_tunnel/ } as const;
 
-describe.each(['WIREGUARD', 'VXLAN'] as const)('with %s between the nodes', (mechanism) => {
+describe.each(['WIREGUARD', 'IPSEC', 'VXLAN'] as const)('with %s between the nodes', (mechanism) => {
   describeMesh(
     'wires over VPP',
     (mesh) => switchedWires(mesh, { restart, portsOf: interfacesIn, tunnel: tunnels[mechanism] }),

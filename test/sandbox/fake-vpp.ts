@@ -9,7 +9,7 @@ import type {
   VppStatistics,
   VppSubscriptionEvent,
 } from '../../protocols/ports/vpp.ts';
-import { allOnes, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
+import { allOnes, interfaceFlags, memifMode } from '../../protocols/vpp/messages/enums.ts';
 import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
 import { vppPrefix } from '../../protocols/vpp/vpp-address.ts';
@@ -191,7 +191,8 @@ class Fake implements FakeVpp {
         if (isUsed || !this.#sockets.delete(id)) throw refusal('delete', codes.noEntry);
         return {};
       }
-      let id = 1;
+      let id = Number(fields['socket_id'] ?? allOnes);
+      if (id === allOnes) id = 1;
       while (this.#sockets.has(id)) id++;
       this.#sockets.set(id, textIn(fields, 'socket_filename'));
       return { socket_id: id };
@@ -200,7 +201,9 @@ class Fake implements FakeVpp {
       const name = `memif${Number(fields['socket_id'])}/${Number(fields['id'])}`;
       this.log.push(`create ${name}`);
       if (this.#find((each) => each.name === name)) throw refusal('create', codes.exists);
-      return this.#add({ name, memif: fields, macAddress: fields['hw_addr'] });
+      const hasAddress = fields['mode'] === memifMode.ethernet;
+      const address = hasAddress ? { macAddress: fields['hw_addr'] } : {};
+      return this.#add({ name, memif: fields, ...address });
     },
     memif_delete: ({ sw_if_index }) => this.#remove(this.#at(sw_if_index)),
     create_subif: (fields) => {
@@ -221,8 +224,8 @@ class Fake implements FakeVpp {
     },
     create_loopback: () => this.#add({ name: 'loop0' }),
     /** As whoever runs VPP. */
-    test_give_address: ({ address }) =>
-      this.#add({ name: 'uplink', tag: 'theirs', addresses: [`${String(address)}`] }),
+    test_give_address: (fields) =>
+      this.#add({ name: 'uplink', tag: 'theirs', addresses: [textIn(fields, 'address')] }),
     sw_interface_tag_add_del: (fields) => {
       const found = this.#at(fields['sw_if_index']);
       this.log.push(`tag ${found.name}`);

@@ -11,39 +11,53 @@ import type { KeyFiles } from '../../protocols/ports/key-files.ts';
 
 /** `folder`: absolute; made when it is needed, and nobody else's. */
 export function createKeyFiles(folder: string): KeyFiles {
-  let inUse = 0;
-  return {
-    async during(text, use) {
-      inUse += 1;
-      const path = join(folder, `${randomUUID()}.pem`);
-      try {
-        await write(folder, { path, text, isFirst: inUse === 1 });
-        return await use(path);
-      } finally {
-        inUse -= 1;
-        await rm(path, { force: true });
-        // Another one may be in there by now.
-        if (inUse === 0) await rmdir(folder).catch(() => {});
-      }
-    },
-  };
+  return new FolderOfKeys(folder);
 }
 
-async function write(
-  folder: string,
-  file: { readonly path: string; readonly text: string; readonly isFirst: boolean },
-): Promise<void> {
-  try {
-    if (file.isFirst) await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await writeFile(file.path, file.text, { mode: 0o600, flag: 'wx' });
-  } catch (error) {
-    throw new NsmError('FAILED_PRECONDITION', 'a key cannot be handed to VPP', {
-      rule: 'folder of key files',
-      expected: `a folder in which this process can write: ${folder}`,
-      found: asNsmError(error).message,
-      remedy: 'let the forwarder write beside the API socket of VPP',
-      cause: error,
-    });
+class FolderOfKeys implements KeyFiles {
+  readonly #folder: string;
+  #inUse = 0;
+  #made: Promise<unknown> | undefined;
+  #gone: Promise<unknown> = Promise.resolve();
+
+  constructor(folder: string) {
+    this.#folder = folder;
   }
+
+  async during<Result>(text: string, use: (path: string) => Promise<Result>): Promise<Result> {
+    const path = join(this.#folder, `${randomUUID()}.pem`);
+    this.#inUse += 1;
+    try {
+      this.#made ??= this.#gone.then(() => this.#make());
+      await this.#made
+        .then(() => writeFile(path, text, { mode: 0o600, flag: 'wx' }))
+        .catch((error: unknown) => {
+          throw unwritable(this.#folder, error);
+        });
+      return await use(path);
+    } finally {
+      await rm(path, { force: true }).catch(() => {});
+      this.#inUse -= 1;
+      if (this.#inUse === 0) {
+        this.#made = undefined;
+        this.#gone = rmdir(this.#folder).catch(() => {});
+        await this.#gone;
+      }
+    }
+  }
+
+  async #make(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+    await mkdir(this.#folder, { mode: 0o700 });
+  }
+}
+
+function unwritable(folder: string, error: unknown): NsmError {
+  return new NsmError('FAILED_PRECONDITION', 'a key cannot be handed to VPP', {
+    rule: 'folder of key files',
+    expected: `a folder in which this process can write: ${folder}`,
+    found: asNsmError(error).message,
+    remedy: 'let the forwarder write beside the API socket of VPP',
+    cause: error,
+  });
 }

@@ -178,7 +178,10 @@ describe('what a forwarder agrees on with whoever asks', () => {
   });
 
   it('of an IPsec tunnel has a certificate for this end of it alone', () => {
-    const parameters = { src_ip: '10.9.0.2', src_public_key: peerKeys.ipsecCertificate?.('theirs') };
+    const parameters = {
+      src_ip: '10.9.0.2',
+      src_public_key: peerKeys.ipsecCertificate?.('theirs'),
+    };
     const asked = { ...wireguardOffer(parameters), type: 'IPSEC' };
     expect(agree([asked]).parameters).toMatchObject({
       dst_ip: '10.9.0.1',

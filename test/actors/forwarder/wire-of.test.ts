@@ -383,7 +383,10 @@ describe('a tunnel with keys', () => {
     const parameters = { src_public_key: certificates[0], dst_public_key: certificates[1] };
     const onward = { ...keyed('src', parameters), type: 'IPSEC' };
     const ip = { srcIpAddrs: ['10.0.0.1/32', 'fd00::1/128'], dstIpAddrs: ['10.0.0.2/32'] };
-    const ends = [wire({ onward, keys, ip }), wire({ onward, keys, ip: { srcIpAddrs: [], dstIpAddrs: [] } })];
+    const ends = [
+      wire({ onward, keys, ip }),
+      wire({ onward, keys, ip: { srcIpAddrs: [], dstIpAddrs: [] } }),
+    ];
     expect(ends.map(({ endpoint }) => endpoint)).toMatchObject([
       { nearAddress: 'fd00::1', farAddress: '10.0.0.2' },
       { nearAddress: '', farAddress: '' },

@@ -4,9 +4,11 @@
 import { expect, test } from 'vitest';
 import { createVppDataplane } from '../../../dataplane/vpp/vpp.ts';
 import { NsmError } from '../../../protocols/errors.ts';
-import type { DataplaneEvent, Wire } from '../../../protocols/ports/dataplane.ts';
+import type { DataplaneEvent, MemifEnd, Wire } from '../../../protocols/ports/dataplane.ts';
 import { systemClock } from '../../../transports/process/system-clock.ts';
 import { eventually } from '../../sandbox/eventually.ts';
+import type { Vpp } from '../../../protocols/ports/vpp.ts';
+import { createPlannedFaults, faultyVpp } from '../../sandbox/planned-faults.ts';
 import { createFakeVpp, noStatistics } from '../../sandbox/fake-vpp.ts';
 import { endpointEnd, localWire, tunnel } from '../../sandbox/wires.ts';
 import { createFakeEnds } from './fake-ends.ts';
@@ -17,8 +19,8 @@ function setUp() {
   const ends = createFakeEnds();
   const owner = { installation: 'ours', forwarder: 'first' };
   const parts = { vpp, ends, statistics: noStatistics, clock: systemClock };
-  const driver = (pathOf = (url: string) => url.replace('file://', '')) =>
-    createVppDataplane({ ...owner, ...parts, pathOf });
+  const driver = (pathOf = (url: string) => url.replace('file://', ''), through: Vpp = vpp) =>
+    createVppDataplane({ ...owner, ...parts, vpp: through, pathOf });
   return { vpp, ends, driver };
 }
 
@@ -196,6 +198,33 @@ test("a workload's memif is joined, found again by another path to its namespace
   expect(await socketsOf()).toEqual([]);
 });
 
+test('a memif of packets that was made and not yet tagged is known by the number of its socket, and goes with the wire', async () => {
+  const { driver, vpp } = setUp();
+  const faults = createPlannedFaults();
+  const packets: Wire = {
+    ...shared,
+    payload: 'IP',
+    client: { ...shared.client, mode: 'ip' } as MemifEnd,
+  };
+  for (let step = 0; step < 60; step++) {
+    faults.crashAt(step);
+    await driver(undefined, faultyVpp(vpp, faults))
+      .ensure(packets, budget)
+      .catch(() => {});
+    const { hasStruck } = faults;
+    faults.heal();
+    const next = driver();
+    if (step % 2 === 0) {
+      await next.ensure(packets, budget);
+      expect(await next.inspect(wire.id, budget), `step ${step}`).toEqual([]);
+    }
+    await next.remove([wire.id], budget);
+    expect(await vpp.dump('memif_dump', {}, budget), `step ${step}`).toEqual([]);
+    if (!hasStruck) return;
+  }
+  expect.fail('too many steps');
+});
+
 test('a workload that leaves its memif, comes back, and ends, is told each time', async () => {
   const { driver, vpp } = setUp();
   let isThere = true;
@@ -238,7 +267,12 @@ test('refuses what VPP does not make here, before anything is touched', async ()
   const { driver, vpp } = setUp();
   const tagged = { ...wire, client: { ...wire.client, vlanId: 7 } } as Wire;
   const outside = { ...wire, endpoint: { kind: 'vlan', vlanId: 7, via: 'gw0' } } as Wire;
-  const ofPackets = { ...shared, client: { ...shared.client, mode: 'ip' } } as Wire;
+  const ofPackets = {
+    ...shared,
+    payload: 'IP',
+    client: { ...shared.client, mode: 'ip' },
+    endpoint: overPort(4789).endpoint,
+  } as Wire;
   for (const refused of [tagged, outside, ofPackets]) {
     await expect(driver().ensure(refused, budget)).rejects.toMatchObject({
       code: 'UNIMPLEMENTED',

@@ -103,7 +103,11 @@ describe('an IPsec wire', () => {
     (await vpp.dump('ikev2_profile_dump', {}, budget)).map(({ profile }) => profile);
   const addProfile = async (name: string): Promise<void> => {
     await vpp.request('ikev2_profile_add_del', { name, is_add: true }, budget);
-    const auth = { auth_method: ikeAuthMethod.rsaSignature, is_hex: false, data: Uint8Array.of(47) };
+    const auth = {
+      auth_method: ikeAuthMethod.rsaSignature,
+      is_hex: false,
+      data: Uint8Array.of(47),
+    };
     await vpp.request('ikev2_profile_set_auth', { name, ...auth }, budget);
   };
 

@@ -9,6 +9,7 @@ import { parseIp } from '../../../protocols/netlink/ip-address.ts';
 import { ipsecIdentity } from '../../../protocols/nsm/ipsec-mechanism.ts';
 import type { IpsecEnd, Wire } from '../../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../../protocols/ports/vpp.ts';
+import type { VppFields } from '../../../protocols/vpp/values.ts';
 import { allOnes } from '../../../protocols/vpp/messages/enums.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
@@ -229,7 +230,8 @@ describe.skipIf(reason !== undefined)(`IPsec over VPP ${reason ?? ''}`, () => {
     await asPerson(near, async (vpp) => {
       for (let turn = 0; turn < 2; turn++) {
         const [child] = await vpp.dump('ikev2_child_sa_v2_dump', { sa_index: 0 }, budget);
-        const { i_spi: ispi } = child?.['child_sa'] as { readonly i_spi: number };
+        const sa = child?.['child_sa'] as VppFields | undefined;
+        const ispi = Number(sa?.['i_spi']);
         await vpp.request('ikev2_initiate_rekey_child_sa', { ispi }, budget);
         await echo(endpointIp, 100);
       }
@@ -250,7 +252,9 @@ describe.skipIf(reason !== undefined)(`IPsec over VPP ${reason ?? ''}`, () => {
       await carries();
       const tookMs = performance.now() - startedMs;
       const which = node === near ? 'nearer' : 'farther';
-      process.stdout.write(`an IPsec wire was back ${tookMs.toFixed(0)} ms after the ${which} VPP\n`);
+      process.stdout.write(
+        `an IPsec wire was back ${tookMs.toFixed(0)} ms after the ${which} VPP\n`,
+      );
       await eventually('the wire is whole', 10_000, async () =>
         expect(await node.dataplane.list(budget)).toMatchObject([{ complete: true }]),
       );

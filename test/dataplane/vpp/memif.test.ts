@@ -44,22 +44,30 @@ describe.skipIf(reason !== undefined)(`memif over VPP ${reason ?? ''}`, () => {
   });
 
   /** A workload with a VPP of its own that has this address at its end of a memif. */
-  async function workload(role: number, address: string): Promise<NetworkNamespace> {
+  async function workload(
+    role: number,
+    address: string,
+    mode: number = memifMode.ethernet,
+  ): Promise<NetworkNamespace> {
     const started = await startVppNode({ sandbox });
     const vpp = createVppClient({ socketPath: started.vpp.apiSocket, host: unixHost });
     closes.push(async () => {
       await vpp.close();
       await started.close();
     });
-    await makeMemif(vpp, role, address);
+    await makeMemif(vpp, { role, mode, address });
     return started.node;
   }
 
-  const shared = (place: NetworkNamespace, role: MemifEnd['role']): MemifEnd => ({
+  const shared = (
+    place: NetworkNamespace,
+    role: MemifEnd['role'],
+    mode: MemifEnd['mode'] = 'ethernet',
+  ): MemifEnd => ({
     kind: 'memif',
     socket: { kind: 'abstract', name, netns: place.url },
     role,
-    mode: 'ethernet',
+    mode,
   });
 
   const kernelEnd = (place: NetworkNamespace) => ({
@@ -121,9 +129,52 @@ describe.skipIf(reason !== undefined)(`memif over VPP ${reason ?? ''}`, () => {
     await node.dataplane.remove([wire.id], budget);
     expect(await node.dataplane.list(budget)).toEqual([]);
   }, 60_000);
+
+  test('a client whose shared memory has packets without Ethernet headers reaches an Endpoint in the kernel', async () => {
+    const client = await workload(memifRole.slave, '10.77.0.1/24', memifMode.ip);
+    const [first, second] = [sandbox.namespace(), sandbox.namespace()];
+    const wire: Wire = {
+      id: 'packets',
+      payload: 'IP',
+      mtu: 1500,
+      client: shared(client, 'master', 'ip'),
+      endpoint: kernelEnd(first),
+    };
+    await node.dataplane.ensure(wire, budget);
+    await reaches(first);
+    await node.dataplane.ensure({ ...wire, endpoint: kernelEnd(second) }, budget);
+    await reaches(second);
+    const restarted = node.driver();
+    expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
+    await restarted.close();
+    await node.vpp.signal('SIGKILL');
+    await node.vpp.start();
+    await reaches(second);
+    await node.dataplane.remove([wire.id], budget);
+    expect(await node.dataplane.list(budget)).toEqual([]);
+  }, 60_000);
+
+  test('an Endpoint whose shared memory has packets alone is reached by a client in the kernel', async () => {
+    const endpoint = await workload(memifRole.master, '10.77.0.1/24', memifMode.ip);
+    const client = sandbox.namespace();
+    const wire: Wire = {
+      id: 'packets',
+      payload: 'IP',
+      mtu: 1500,
+      client: kernelEnd(client),
+      endpoint: shared(endpoint, 'slave', 'ip'),
+    };
+    await node.dataplane.ensure(wire, budget);
+    await reaches(client);
+    await node.dataplane.remove([wire.id], budget);
+    expect(await node.dataplane.list(budget)).toEqual([]);
+  }, 60_000);
 });
 
-async function makeMemif(vpp: Vpp, role: number, address: string): Promise<void> {
+async function makeMemif(
+  vpp: Vpp,
+  { role, mode, address }: { role: number; mode: number; address: string },
+): Promise<void> {
   const socket_filename = `abstract:${name.slice(1)}`;
   const { socket_id } = await vpp.request(
     'memif_socket_filename_add_del_v2',
@@ -132,7 +183,7 @@ async function makeMemif(vpp: Vpp, role: number, address: string): Promise<void>
   );
   const { sw_if_index } = await vpp.request(
     'memif_create_v2',
-    { role, mode: memifMode.ethernet, id: 0, socket_id },
+    { role, mode, id: 0, socket_id },
     budget,
   );
   await vpp.request(

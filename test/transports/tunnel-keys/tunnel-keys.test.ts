@@ -10,7 +10,11 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { formats } from '../../../protocols/formats.ts';
 import { TunnelKeysRecordSchema } from '../../../protocols/nsm/gen/vwire_journal_pb.ts';
-import { ipsecIdentity, ipsecMechanism, readIpsec } from '../../../protocols/nsm/ipsec-mechanism.ts';
+import {
+  ipsecIdentity,
+  ipsecMechanism,
+  readIpsec,
+} from '../../../protocols/nsm/ipsec-mechanism.ts';
 import { readWireguard, wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
 import { silentLog } from '../../../protocols/ports/log.ts';
 import type { Journal } from '../../../protocols/ports/journal.ts';
