@@ -98,7 +98,7 @@ const ipsec: readonly Feature[] = [
 const layer3: Feature = {
   plugin: 'l3xc',
   messages: ['l3xc_update', 'l3xc_del', 'l3xc_dump'],
-  without: 'wires to other nodes are not encrypted',
+  without: 'wires to other nodes are not encrypted, and no memif is made for payload IP',
 };
 const routing: Feature = {
   messages: [
@@ -110,7 +110,7 @@ const routing: Feature = {
     'sw_interface_set_table',
     'sw_interface_set_unnumbered',
   ],
-  without: 'wires to other nodes are not encrypted',
+  without: 'wires to other nodes are not encrypted, and no memif is made for payload IP',
 };
 const withoutTrunk =
   'each end has a host interface of its own, and VPP stops for some ten milliseconds whenever one is made or removed';
