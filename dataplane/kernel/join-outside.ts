@@ -20,7 +20,12 @@ export interface OutsideJoint {
 }
 
 /** What joins the ends has checked what it makes itself. */
-export const outsideReach: DriverReach = { vlans: true, memif: true, wireguard: true };
+export const outsideReach: DriverReach = {
+  vlans: true,
+  memif: true,
+  wireguard: true,
+  ipsec: true,
+};
 
 /** Time for taking back what was done, whatever became of the caller's own. */
 const undoTimeoutMs = 10_000;

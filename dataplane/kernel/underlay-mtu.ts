@@ -26,7 +26,8 @@ export async function chooseMtu(
   let mtu = present;
   for (const side of sides) {
     const end = wire[side];
-    if ((end.kind !== 'vxlan' && end.kind !== 'wireguard') || current[side] !== undefined) continue;
+    const isTunnel = end.kind === 'vxlan' || end.kind === 'wireguard' || end.kind === 'ipsec';
+    if (!isTunnel || current[side] !== undefined) continue;
     const family = end.remoteIp.includes(':') ? 6 : 4;
     const overhead = tunnelOverheadBytes(end.kind.toUpperCase(), family);
     const carried = (await underlayMtu(netlink, end.remoteIp, budget)) - overhead;

@@ -40,7 +40,7 @@ export interface PrivateVpp {
 }
 
 /** What a forwarder and its tests need; each is loaded where it is there. */
-const plugins = ['acl', 'af_packet', 'l3xc', 'memif', 'ping', 'tap', 'vxlan', 'wireguard'];
+const plugins = 'acl af_packet ikev2 ipip l3xc memif ping tap vxlan wireguard'.split(' ');
 const systemFolders = ['/usr/local/bin', '/usr/bin'];
 const sharedMemory = '/dev/shm';
 const readyTimeoutMs = 10_000;

@@ -7,7 +7,7 @@ import type { Vpp, VppSubscriptionEvent } from '../../../protocols/ports/vpp.ts'
 import type { ApiCatalog } from '../../../protocols/vpp/api-catalog.ts';
 import { builtinApi } from '../../../protocols/vpp/builtin-api.ts';
 import { createFrameSplitter } from '../../../protocols/vpp/frames.ts';
-import { allOnes, interfaceFlags } from '../../../protocols/vpp/messages/enums.ts';
+import { allOnes, interfaceFlags, tunnelMode } from '../../../protocols/vpp/messages/enums.ts';
 import type { VppFields } from '../../../protocols/vpp/values.ts';
 import { formatVppPrefix, vppAddress, vppPrefix } from '../../../protocols/vpp/vpp-address.ts';
 import { eventually } from '../../sandbox/eventually.ts';
@@ -42,12 +42,13 @@ export async function converse(client: Vpp): Promise<unknown> {
   );
   const interfaces = await converseAboutInterfaces(client);
   const tunnels = await converseAboutTunnels(client);
+  const ike = await converseAboutIke(client);
   await eventually('an event', budget.timeoutMs, () =>
     expectSome(seen.some((event) => event.kind === 'event')),
   );
   stop();
   const events = seen.flatMap((event) => (event.kind === 'event' ? [event.fields] : []));
-  return { interfaces, tunnels, events };
+  return { interfaces, tunnels, ike, events };
 }
 
 function expectSome(isThere: boolean): void {
@@ -115,6 +116,54 @@ async function converseAboutTunnels(client: Vpp) {
   }));
   await client.request('acl_del', { acl_index }, budget);
   return { refusal, vnis: tunnels.map(({ vni }) => vni), rules };
+}
+
+async function converseAboutIke(client: Vpp) {
+  const itf = { user_instance: 7, mode: tunnelMode.pointToPoint };
+  const { sw_if_index } = await client.request('ipsec_itf_create', { itf }, budget);
+  const name = 'profile 1';
+  const identity = Uint8Array.from({ length: 64 }, (_, at) => 65 + (at % 26));
+  const whole = { start_addr: vppAddress('10.0.0.1'), end_addr: vppAddress('10.0.0.1') };
+  const ts = { is_local: true, protocol_id: 0, start_port: 0, end_port: 65_535, ...whole };
+  const ike = { crypto_alg: 12, crypto_key_size: 256, integ_alg: 2, dh_group: 14 };
+  const esp = { crypto_alg: 12, crypto_key_size: 256, integ_alg: 2 };
+  const life = { lifetime: 3600n, lifetime_jitter: 10, handover: 5, lifetime_maxdata: 0n };
+  const responder = { sw_if_index, addr: vppAddress('192.0.2.2') };
+  const id = { name, is_local: true, id_type: 2, data: identity };
+  await client.request('ikev2_profile_set_liveness', { period: 1, max_retries: 3 }, budget);
+  await client.request('ikev2_profile_add_del', { name, is_add: true }, budget);
+  await client.request('ikev2_profile_set_id', id, budget);
+  await client.request('ikev2_profile_set_ts', { name, ts }, budget);
+  await client.request('ikev2_profile_set_udp_encap', { name }, budget);
+  await client.request('ikev2_set_tunnel_interface', { name, sw_if_index }, budget);
+  await client.request('ikev2_set_responder', { name, responder }, budget);
+  await client.request('ikev2_set_ike_transforms', { name, tr: ike }, budget);
+  await client.request('ikev2_set_esp_transforms', { name, tr: esp }, budget);
+  await client.request('ikev2_set_sa_lifetime', { name, ...life }, budget);
+  const profiles = (await client.dump('ikev2_profile_dump', {}, budget)).map(({ profile }) => ({
+    name: profile.name,
+    identity: profile.loc_id.data,
+    ports: [profile.loc_ts.start_port, profile.loc_ts.end_port],
+    group: profile.ike_ts.dh_group,
+    lifetime: Number(profile.lifetime),
+    isFor: profile.tun_itf === sw_if_index && profile.responder.sw_if_index === sw_if_index,
+    method: profile.auth.method,
+  }));
+  const refusals = [
+    await refusalOf(client.request('ikev2_set_local_key', { key_file: '/nowhere' }, budget)),
+    await refusalOf(
+      client.request(
+        'ikev2_profile_set_auth',
+        { name, auth_method: 1, is_hex: false, data: Uint8Array.of(47) },
+        budget,
+      ),
+    ),
+    await refusalOf(client.request('ikev2_profile_add_del', { name, is_add: true }, budget)),
+  ];
+  await client.request('ikev2_profile_add_del', { name, is_add: false }, budget);
+  const tunnels = await client.dump('ipsec_itf_dump', { sw_if_index: allOnes }, budget);
+  await client.request('ipsec_itf_delete', { sw_if_index }, budget);
+  return { profiles, refusals, instances: tunnels.map((each) => each.itf.user_instance) };
 }
 
 async function refusalOf(call: Promise<unknown>): Promise<string> {
