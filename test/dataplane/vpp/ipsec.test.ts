@@ -231,7 +231,8 @@ describe.skipIf(reason !== undefined)(`IPsec over VPP ${reason ?? ''}`, () => {
       for (let turn = 0; turn < 2; turn++) {
         const [child] = await vpp.dump('ikev2_child_sa_v2_dump', { sa_index: 0 }, budget);
         const sa = child?.['child_sa'] as VppFields | undefined;
-        const ispi = Number(sa?.['i_spi']);
+        // VPP 26.10 takes the number as it stands in its own memory.
+        const ispi = swapped(Number(sa?.['i_spi']));
         await vpp.request('ikev2_initiate_rekey_child_sa', { ispi }, budget);
         await echo(endpointIp, 100);
       }
@@ -328,3 +329,9 @@ describe.skipIf(reason !== undefined)(`IPsec over VPP ${reason ?? ''}`, () => {
     await expectCarries(client, endpoint, endpointIp);
   });
 });
+
+function swapped(number: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(number);
+  return bytes.readUInt32LE();
+}
