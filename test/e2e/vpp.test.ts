@@ -37,10 +37,13 @@ async function restart(mesh: TestMesh): Promise<void> {
 
 const tunnels = { WIREGUARD: /^wg\d/, IPSEC: /^ipsec\d/, VXLAN: /^vxlan_tunnel/ } as const;
 
-describe.each(['WIREGUARD', 'IPSEC', 'VXLAN'] as const)('with %s between the nodes', (mechanism) => {
-  describeMesh(
-    'wires over VPP',
-    (mesh) => switchedWires(mesh, { restart, portsOf: interfacesIn, tunnel: tunnels[mechanism] }),
-    { withVpp: true, env: { NSM_MECHANISM_PRIORITY: mechanism } },
-  );
-});
+describe.each(['WIREGUARD', 'IPSEC', 'VXLAN'] as const)(
+  'with %s between the nodes',
+  (mechanism) => {
+    describeMesh(
+      'wires over VPP',
+      (mesh) => switchedWires(mesh, { restart, portsOf: interfacesIn, tunnel: tunnels[mechanism] }),
+      { withVpp: true, env: { NSM_MECHANISM_PRIORITY: mechanism } },
+    );
+  },
+);

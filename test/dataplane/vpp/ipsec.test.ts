@@ -14,6 +14,7 @@ import { allOnes } from '../../../protocols/vpp/messages/enums.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
 import { transferOverTcp } from '../../../transports/netlink/tcp-transfer.ts';
+import { unixHost } from '../../../transports/unix-stream/unix-stream.ts';
 import { createVppClient } from '../../../transports/vpp-api-client/vpp-api-client.ts';
 import { eventually } from '../../sandbox/eventually.ts';
 import { openTap } from '../../sandbox/mesh-tap.ts';
@@ -126,7 +127,7 @@ describe.skipIf(reason !== undefined)(`IPsec over VPP ${reason ?? ''}`, () => {
   }
 
   async function asPerson<Result>(node: Node, act: (vpp: Vpp) => Promise<Result>) {
-    const vpp = createVppClient({ socketPath: node.vpp.apiSocket });
+    const vpp = createVppClient({ socketPath: node.vpp.apiSocket, host: unixHost });
     try {
       return await act(vpp);
     } finally {
