@@ -73,10 +73,26 @@ export function noUnderlay(wireId: string, localIp: string, found: readonly stri
   });
 }
 
-/** VPP asks for IKEv2 at 500, and encrypts to 4500 alone. Errors: UNIMPLEMENTED. */
-export function checkIpsecPorts({ id, client, endpoint }: Wire): void {
+/**
+ * VPP asks for IKEv2 at 500, and encrypts to 4500 alone; that of 26.10 sends IKEv2 over IPv6 without the checksum that
+ * IPv6 demands. Errors: UNIMPLEMENTED.
+ */
+export function checkIpsec({ id, client, endpoint }: Wire): void {
   for (const end of [client, endpoint]) {
     if (end.kind !== 'ipsec') continue;
+    if (end.remoteIp.includes(':')) {
+      throw new NsmError(
+        'UNIMPLEMENTED',
+        'the VPP data plane makes IPsec tunnels over IPv4 alone',
+        {
+          rule: 'outer address of IPSEC',
+          expected: 'an IPv4 address',
+          found: end.remoteIp,
+          remedy: 'use WIREGUARD, or give the nodes an IPv4 address for tunnels',
+          connectionId: id,
+        },
+      );
+    }
     const other = [end.localPort, end.remotePort].find((port) => port !== ipsecPort);
     if (other === undefined) continue;
     throw new NsmError('UNIMPLEMENTED', 'the VPP data plane makes IPsec tunnels on one port', {

@@ -30,7 +30,7 @@ import { Operations } from './operations.ts';
 import type { PathOf } from './memif-socket.ts';
 import { MemifWatch } from './memif-watch.ts';
 import { probeVpp } from './probe.ts';
-import { checkIpsecPorts, checkPackets } from './refusals.ts';
+import { checkIpsec, checkPackets } from './refusals.ts';
 import { type RememberedWire, restoreWires } from './restore.ts';
 import { Routing } from './routing.ts';
 import { addTunnelCounters } from './statistics.ts';
@@ -154,7 +154,7 @@ class VppDataplane implements Dataplane {
     const [memif, wireguard] = [pathOf !== undefined, secrets !== undefined];
     checkWire(wire, { memif, wireguard, ipsec: this.#joinery.ike !== undefined });
     checkPackets(wire);
-    checkIpsecPorts(wire);
+    checkIpsec(wire);
     await this.#locks.hold([wire.id], async () => {
       await this.#options.ends.ensure(wire, budget, {
         needsChecksums: true,

@@ -255,8 +255,15 @@ describe('an IPsec wire', () => {
     });
   });
 
-  test('is refused on another port, for frames, and where no keys are at hand', async () => {
+  test('is refused on another port, over IPv6, for frames, and where no keys are at hand', async () => {
     const dataplane = driver();
+    const outer = { localIp: 'fd77::1', remoteIp: 'fd77::2' };
+    await expect(
+      dataplane.ensure({ ...here, endpoint: tunnelTo(2, outer) }, budget),
+    ).rejects.toMatchObject({
+      code: 'UNIMPLEMENTED',
+      details: { rule: 'outer address of IPSEC', found: 'fd77::2', remedy: expect.any(String) },
+    });
     const ported = { ...here, endpoint: tunnelTo(2, { remotePort: 4501 }) };
     await expect(dataplane.ensure(ported, budget)).rejects.toMatchObject({
       code: 'UNIMPLEMENTED',
