@@ -26,13 +26,13 @@ interface NewInterface {
 
 function addInterface(
   { bridge }: BridgeAddress,
-  { name, requested, ids, type = '', options = {}, tag }: NewInterface,
+  { name, requested, ids, type, options, tag }: NewInterface,
 ): OvsdbOperation[] {
   const [interfaceName, portName] = [rowName('interface', name), rowName('port', name)];
   const row = {
     name,
-    type,
-    options: mapOf(options),
+    ...(type === undefined ? {} : { type }),
+    ...(options === undefined ? {} : { options: mapOf(options) }),
     ...(requested === undefined ? {} : { ofport_request: requested }),
     external_ids: mapOf(ids),
   };

@@ -120,6 +120,7 @@ export function useEntry(use: TunnelUse): { readonly key: string; readonly value
 
 export function readTunnelUses(ids: ExternalIds): TunnelUse[] {
   return [...ids].flatMap(([name, value]) => {
+    if (!name.startsWith(usePrefix)) return [];
     const [, sideText, wireId] = /^vwire-use\/([a-z]+)\/(.+)$/s.exec(name) ?? [];
     const side = sides.find((each) => each === sideText);
     const numbers = String(value).split(' ');
