@@ -155,7 +155,7 @@ export class SwitchRows {
   /** Resolves as soon as it holds; looked at after every event. Errors: DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE. */
   until(what: string, budget: Budget, holds: () => boolean): Promise<void> {
     const { timeoutMs, signal } = budget;
-    // Most of the time it holds, and a timer for nothing costs a wire more than all of this.
+    // Most of the time it holds, and needs no timer.
     if (signal?.aborted !== true && holds()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const end = (): void => {
