@@ -60,6 +60,7 @@ export const namesForForwarder = [
   'NSM_MECHANISM_PRIORITY',
   'NSM_BRIDGE_NAME',
   'NSM_L2_RESOURCE_SELECTOR_FILE',
+  'NSM_DEVICE_SELECTOR_FILE',
   'NSM_VPP_API_SOCKET',
   'NSM_VPP_INIT',
 ] as const;

@@ -7,14 +7,16 @@ import { findFamily } from '../../dataplane/kernel/probe.ts';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import { createOvsDataplane } from '../../dataplane/ovs/ovs.ts';
+import type { VlanNetworks } from '../../dataplane/vpp/vlan-networks.ts';
 import { createVppDataplane } from '../../dataplane/vpp/vpp.ts';
 import { NsmError } from '../../protocols/errors.ts';
 import {
   type AccessRule,
   accessRulesFromDocument,
 } from '../../protocols/nsm/access-rules-document.ts';
+import type { PositionOf } from '../../protocols/nsm/document-reader.ts';
 import { wireguardFamily } from '../../protocols/netlink/wireguard.ts';
-import { egressFromDocument } from '../../protocols/nsm/egress-document.ts';
+import { devicesFromDocument, egressFromDocument } from '../../protocols/nsm/egress-document.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Dataplane } from '../../protocols/ports/dataplane.ts';
 import type { Journal } from '../../protocols/ports/journal.ts';
@@ -50,6 +52,7 @@ type VppConfig = Pick<
   | 'vppInit'
   | 'wireguardPorts'
   | 'accessRulesFile'
+  | 'devicesFile'
 >;
 
 export async function openDataplane(
@@ -172,6 +175,7 @@ async function openVpp(
       ...sockets,
       ...tunnels,
       ...filter,
+      networks: devicesIn(config.devicesFile),
       hasTrunks,
       hasUplink,
       ends,
@@ -188,18 +192,28 @@ async function openVpp(
 /** Undefined without a file. Errors: INVALID_ARGUMENT with the line, and what reading the file throws. */
 function accessRulesIn(path: string | undefined): readonly AccessRule[] | undefined {
   if (path === undefined || path === '') return undefined;
-  const source = { kind: 'file of access rules', name: path };
-  const document = readYamlDocument(readFileSync(path, 'utf8'), source);
-  if (document === undefined) return [];
-  return accessRulesFromDocument(document.value, document.positionOf);
+  return readEntries(path, 'file of access rules', accessRulesFromDocument);
 }
 
 /** Errors: INVALID_ARGUMENT with the line, and what reading the file throws. */
 function networksIn(path: string | undefined): EgressNetworks {
   if (path === undefined || path === '') return new Map();
-  const source = { kind: 'L2 resource selector file', name: path };
-  const document = readYamlDocument(readFileSync(path, 'utf8'), source);
-  if (document === undefined) return new Map();
-  const entries = egressFromDocument(document.value, document.positionOf);
+  const entries = readEntries(path, 'L2 resource selector file', egressFromDocument);
   return new Map(entries.map(({ via, ...network }) => [via, network]));
+}
+
+/** Errors: INVALID_ARGUMENT with the line, and what reading the file throws. */
+function devicesIn(path: string | undefined): VlanNetworks {
+  if (path === undefined || path === '') return new Map();
+  const entries = readEntries(path, 'device selector file', devicesFromDocument);
+  return new Map(entries.map(({ via, ...network }) => [via, network]));
+}
+
+function readEntries<Entry>(
+  path: string,
+  kind: string,
+  entriesIn: (value: unknown, positionOf: PositionOf) => readonly Entry[],
+): readonly Entry[] {
+  const document = readYamlDocument(readFileSync(path, 'utf8'), { kind, name: path });
+  return document === undefined ? [] : entriesIn(document.value, document.positionOf);
 }

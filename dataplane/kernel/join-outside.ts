@@ -22,6 +22,7 @@ export interface OutsideJoint {
 /** What joins the ends has checked what it makes itself. */
 export const outsideReach: DriverReach = {
   vlans: true,
+  taggedFrames: true,
   memif: true,
   wireguard: true,
   ipsec: true,

@@ -4,6 +4,7 @@
 // Invariant: of a bridge that others made only the far ends of own patches are this forwarder's.
 
 import { NsmError } from '../../protocols/errors.ts';
+import { networkNamed } from '../../protocols/nsm/egress-networks.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { WireLocks } from '../../protocols/wire-locks.ts';
 import { addBridge, addUplink } from './port-operations.ts';
@@ -35,15 +36,7 @@ export async function egressBridge(
   via: string,
   budget: Budget,
 ): Promise<string> {
-  const network = setup.networks.get(via);
-  if (network === undefined) {
-    throw new NsmError('NOT_FOUND', 'this node is in no network of that name', {
-      rule: 'via',
-      expected: [...setup.networks.keys()].join(', ') || 'none is configured',
-      found: via === '' ? 'no label via' : via,
-      remedy: 'name the networks of the node in NSM_L2_RESOURCE_SELECTOR_FILE',
-    });
-  }
+  const network = networkNamed(setup.networks, via, 'NSM_L2_RESOURCE_SELECTOR_FILE');
   const { bridge: name } = network;
   return setup.locks.hold([name], async () => {
     await makeNetwork(setup, network, budget);

@@ -100,7 +100,7 @@ class OvsDataplane implements Dataplane {
   }
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
-    checkWire(wire, { vlans: true, missing: unmadeLines });
+    checkWire(wire, { vlans: true, taggedFrames: true, missing: unmadeLines });
     await this.#joinery.switch.address(budget);
     const needsChecksums = this.#joinery.switch.datapathType === 'netdev';
     await this.#locks.hold([wire.id], async () => {

@@ -49,6 +49,25 @@ export interface FoundBranch {
   readonly isRewritten: boolean;
 }
 
+/** One side of a pair of interfaces: what goes out at one comes in at the other. */
+export interface FoundPipe {
+  /** `sw_if_index` of the one above both, which sets them up and down. */
+  readonly parent: number;
+  /** `sw_if_index` of the other side. */
+  readonly far: number;
+  readonly instance: number;
+}
+
+/** A sub-interface with one VLAN tag. */
+export interface FoundAccess {
+  /** `sw_if_index` of the interface that it is a part of. */
+  readonly host: number;
+  readonly subId: number;
+  readonly vlanId: number;
+  /** Whether frames lose the tag when they come in, and get it when they go out. */
+  readonly isRewritten: boolean;
+}
+
 /** An interface that is, or may be, the end of a wire. */
 export interface FoundEnd {
   /** `sw_if_index`. */
@@ -65,6 +84,8 @@ export interface FoundEnd {
   readonly wireguard?: FoundWireguard;
   readonly ipsec?: FoundIpsec;
   readonly branch?: FoundBranch;
+  readonly pipe?: FoundPipe;
+  readonly access?: FoundAccess;
   readonly macAddress?: string;
   /** The tag as it stands there. */
   readonly text: string;
@@ -87,7 +108,7 @@ export interface InventoryOptions {
 }
 
 /** What an interface is made of. */
-type Made = Partial<Pick<FoundEnd, 'tunnel' | 'memif' | 'wireguard' | 'ipsec'>>;
+type Made = Partial<Pick<FoundEnd, 'tunnel' | 'memif' | 'wireguard' | 'ipsec' | 'pipe'>>;
 
 /** How frames, or packets, get from one interface to another. */
 type Layer = 'switched' | 'routed';
@@ -156,9 +177,10 @@ export class Inventory {
       vpp.dump('memif_socket_filename_dump', {}, budget).catch(noneWithoutPlugin),
       findWireguards(vpp, budget),
       findIpsecs(vpp, budget),
+      findPipes(vpp, budget),
       ...this.#dumpJoints(budget),
     ]);
-    const [wireguardAt, ipsecAt, joints, routes] = more;
+    const [wireguardAt, ipsecAt, pipeAt, joints, routes] = more;
     // Of a VPP that may have ended meanwhile.
     if (life !== this.#life) return this.look(budget);
     const tunnelAt = new Map(tunnels.map((each) => [each.sw_if_index, tunnelOf(each)]));
@@ -174,7 +196,7 @@ export class Inventory {
       const details = found.get(index);
       const [tunnel, memif] = [tunnelAt.get(index), memifAt.get(index)];
       const [wireguard, ipsec] = [wireguardAt.get(index), ipsecAt.get(index)];
-      const made = madeOf({ tunnel, memif, wireguard, ipsec });
+      const made = madeOf({ tunnel, memif, wireguard, ipsec, pipe: pipeAt.get(index) });
       this.seen(askedAt, index, details && this.#endOf(details, made));
     }
     this.#applyJoints(askedAt, joints, routes);
@@ -202,7 +224,7 @@ export class Inventory {
   async lookAt(wireId: string, budget: Budget): Promise<void> {
     const { vpp } = this.#options;
     await Promise.all(
-      this.of(wireId).map(async ({ index, name, tunnel, memif, wireguard, ipsec }) => {
+      this.of(wireId).map(async ({ index, name, tunnel, memif, wireguard, ipsec, pipe }) => {
         const askedAt = this.asking();
         const [[details], wireguardNow, ipsecNow] = await Promise.all([
           vpp.dump('sw_interface_dump', { sw_if_index: index }, budget),
@@ -211,7 +233,7 @@ export class Inventory {
         ]);
         // But for peers and profiles, what it is made of never changes; another interface of the same number has another name.
         const isSame = details?.interface_name === name;
-        const now = { tunnel, memif, wireguard: wireguardNow, ipsec: ipsecNow?.get(index) };
+        const now = { tunnel, memif, pipe, wireguard: wireguardNow, ipsec: ipsecNow?.get(index) };
         const made = isSame ? madeOf(now) : {};
         this.seen(askedAt, index, details && this.#endOf(details, made));
       }),
@@ -344,9 +366,9 @@ export class Inventory {
   #endOf(details: DetailsFields<'sw_interface_dump'>, made: Made): FoundEnd {
     const { sw_if_index: index, interface_name: name, flags, tag: text, l2_address: mac } = details;
     const tag = parseEndTag(this.#options.owner, text);
-    const branch = branchIn(details);
+    const [branch, access] = [branchIn(details), accessIn(details)];
     const isConnected = (flags & interfaceFlags.linkUp) !== 0;
-    const isHost = branch === undefined && name.startsWith(hostPrefix);
+    const isHost = branch === undefined && access === undefined && name.startsWith(hostPrefix);
     return {
       index,
       name,
@@ -355,6 +377,7 @@ export class Inventory {
       isUp: (flags & interfaceFlags.adminUp) !== 0,
       ...(tag === undefined ? {} : { tag }),
       ...(branch === undefined ? {} : { branch }),
+      ...(access === undefined ? {} : { access }),
       ...(isHost ? { hostLink: name.slice(hostPrefix.length) } : {}),
       ...made,
       ...(made.memif && { memif: { ...made.memif, isConnected } }),
@@ -370,14 +393,33 @@ function branchIn(details: DetailsFields<'sw_interface_dump'>): FoundBranch | un
   return { trunk, subId, link: linkOfTags({ outer, inner }), isRewritten };
 }
 
+function accessIn(details: DetailsFields<'sw_interface_dump'>): FoundAccess | undefined {
+  const { sup_sw_if_index: host, sub_id: subId, sub_outer_vlan_id: vlanId } = details;
+  if (host === details.sw_if_index || vlanId === 0 || details.sub_inner_vlan_id !== 0) {
+    return undefined;
+  }
+  return { host, subId, vlanId, isRewritten: details.vtr_op === vlanRewrite.popOne };
+}
+
+/** By the side that the client is joined to. */
+async function findPipes(vpp: Vpp, budget: Budget): Promise<ReadonlyMap<number, FoundPipe>> {
+  const found = await vpp.dump('pipe_dump', {}, budget).catch(noneWithoutPlugin);
+  return new Map(
+    found.flatMap(({ sw_if_index: parent, pipe_sw_if_index: [near, far], instance }) =>
+      near === undefined || far === undefined ? [] : [[near, { parent, far, instance }] as const],
+    ),
+  );
+}
+
 /** Without what is undefined. */
 function madeOf(made: { readonly [Key in keyof Made]: Made[Key] | undefined }): Made {
-  const { tunnel, memif, wireguard, ipsec } = made;
+  const { tunnel, memif, wireguard, ipsec, pipe } = made;
   return {
     ...(tunnel === undefined ? {} : { tunnel }),
     ...(memif === undefined ? {} : { memif }),
     ...(wireguard === undefined ? {} : { wireguard }),
     ...(ipsec === undefined ? {} : { ipsec }),
+    ...(pipe === undefined ? {} : { pipe }),
   };
 }
 

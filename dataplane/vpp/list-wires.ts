@@ -11,20 +11,23 @@ export async function listWires(
   ends: WireEnds,
   budget: Budget,
 ): Promise<ObservedWire[]> {
-  const { inventory, trunks } = joinery;
+  const { inventory, trunks, vlans } = joinery;
   await inventory.look(budget);
   // What cannot be put right now may be by the next look at everything; the wires' ends are none the worse for it.
   await joinery.uplink.restore(budget).catch(() => {});
   await trunks.mend(budget).catch(() => {});
+  await vlans.mend(budget).catch(() => {});
+  await vlans.release(budget).catch(() => {});
   const unattached = await trunks.unattached(inventory.all(), budget);
+  const cutOff = await vlans.cutOff(inventory.all(), budget);
   const ofKernel = new Map((await ends.list(budget)).map((each) => [each.id, each]));
   const ids = new Set([...ofKernel.keys(), ...inventory.wireIds()]);
   if (ids.size === 0) await trunks.release(budget).catch(() => {});
-  return [...ids].map((id) => observed({ ...joinery, unattached }, id, ofKernel.get(id)));
+  return [...ids].map((id) => observed({ ...joinery, unattached, cutOff }, id, ofKernel.get(id)));
 }
 
 function observed(
-  { inventory, owner, unattached }: Joinery & Pick<SeenInVpp, 'unattached'>,
+  { inventory, owner, ...seen }: Joinery & Pick<SeenInVpp, 'unattached' | 'cutOff'>,
   id: string,
   ends: ObservedEnds | undefined,
 ): ObservedWire {
@@ -38,7 +41,7 @@ function observed(
     return { id, version: latest, complete: false, missing, readable: false, objects };
   }
   const jointOf = (index: number) => inventory.jointOf(index);
-  const inVpp = missingInVpp({ ends: own, jointOf, links, unattached });
+  const inVpp = missingInVpp({ ...seen, ends: own, jointOf, links });
   const missing = [...(ends?.missing ?? []), ...inVpp];
   const version = Math.min(...versions);
   return { id, version, complete: missing.length === 0, missing, readable: true, objects };

@@ -244,6 +244,21 @@ export class Operations {
     return this.#finish(made, tag, budget);
   }
 
+  /** Its far side leads nowhere yet. */
+  async makePipe({ instance, tag }: NewInstance, budget: Budget): Promise<FoundEnd> {
+    formatEndTag(this.#owner, tag);
+    const fields = { is_specified: true, user_instance: instance };
+    const { sw_if_index: parent, pipe_sw_if_index: made } = await this.#vpp.request(
+      'pipe_create',
+      fields,
+      budget,
+    );
+    const [index = allOnes, far = allOnes] = made;
+    const pipe = { parent, far, instance };
+    const name = `pipe${instance}.0`;
+    return this.#finish({ index, name, text: '', isUp: false, pipe }, tag, budget);
+  }
+
   /** And what was agreed by it, at both ends. What is gone already is no error. */
   async dropProfile(name: string, budget: Budget): Promise<void> {
     const profile = { name, is_add: false };
@@ -270,10 +285,14 @@ export class Operations {
     this.#change(index, askedAt, { tag, text });
   }
 
-  async setUp({ index }: FoundEnd, budget: Budget): Promise<void> {
+  async setUp({ index, pipe }: FoundEnd, budget: Budget): Promise<void> {
     const askedAt = this.#inventory.asking();
-    const fields = { sw_if_index: index, flags: interfaceFlags.adminUp };
-    await this.#vpp.request('sw_interface_set_flags', fields, budget);
+    const flags = interfaceFlags.adminUp;
+    const set = (sw_if_index: number): Promise<unknown> =>
+      this.#vpp.request('sw_interface_set_flags', { sw_if_index, flags }, budget);
+    // Sets both sides up if it was down itself.
+    if (pipe !== undefined) await set(pipe.parent);
+    await set(index);
     this.#change(index, askedAt, { isUp: true });
   }
 
@@ -313,7 +332,7 @@ export class Operations {
   }
 
   async #delete(end: FoundEnd, budget: Budget): Promise<void> {
-    const { index, hostLink, tunnel, memif, wireguard, ipsec, branch } = end;
+    const { index, hostLink, tunnel, memif, wireguard, ipsec, branch, pipe } = end;
     const ask = (left: Budget): Promise<unknown> => {
       const on = { sw_if_index: index };
       if (branch !== undefined) return this.#vpp.request('delete_subif', on, left);
@@ -321,6 +340,8 @@ export class Operations {
       if (tunnelGone) return this.#vpp.request('vxlan_add_del_tunnel_v3', tunnelGone, left);
       if (wireguard !== undefined) return this.#vpp.request('wireguard_interface_delete', on, left);
       if (ipsec !== undefined) return this.#vpp.request('ipsec_itf_delete', on, left);
+      const pipeGone = pipe && { sw_if_index: pipe.parent };
+      if (pipeGone) return this.#vpp.request('pipe_delete', pipeGone, left);
       return memif === undefined
         ? this.#vpp.request('af_packet_delete', { host_if_name: hostLink ?? '' }, left)
         : this.#vpp.request('memif_delete', on, left);
@@ -330,7 +351,9 @@ export class Operations {
       await ask(left).catch((error: unknown) => {
         if (!isGone(error)) throw error;
       });
-      this.#inventory.seen(askedAt, index, undefined);
+      for (const each of [index, ...(pipe ? [pipe.parent, pipe.far] : [])]) {
+        this.#inventory.seen(askedAt, each, undefined);
+      }
       this.#inventory.joined(askedAt, index, undefined);
       this.#inventory.routed(askedAt, index, undefined);
     };

@@ -112,6 +112,18 @@ const routing: Feature = {
   ],
   without: 'wires to other nodes are not encrypted, and no memif is made for payload IP',
 };
+const outside: Feature = {
+  of: 'VLAN',
+  messages: [
+    'bridge_domain_add_del_v2',
+    'bridge_domain_dump',
+    'pipe_create',
+    'pipe_delete',
+    'pipe_dump',
+    'sw_interface_set_l2_bridge',
+  ],
+  without: 'no wire leads into networks outside',
+};
 const withoutTrunk =
   'each end has a host interface of its own, and VPP stops for some ten milliseconds whenever one is made or removed';
 
@@ -131,11 +143,15 @@ export async function probeVpp(
     readonly trunks: Pick<Trunks, 'whyNot'>;
     /** Absent: no memif is made. */
     readonly pathOf?: unknown;
+    /** Outside of the mesh. */
+    readonly networks?: { readonly size: number };
   },
   budget: Budget,
 ): Promise<DataplaneCapabilities> {
-  const { vpp, statistics, ends, trunks, pathOf } = setup;
-  const features = [hostInterfaces, tunnels, sharedMemory, accessLists, ...encryptionOf(setup)];
+  const { vpp, statistics, ends, trunks, pathOf, networks } = setup;
+  const withNetworks = networks !== undefined && networks.size > 0 ? [outside] : [];
+  const features = [hostInterfaces, tunnels, sharedMemory, accessLists, ...withNetworks];
+  features.push(...encryptionOf(setup));
   const asked = [...always, ...features.flatMap(({ messages }) => messages)];
   const unusable = await vpp.unusable(asked, budget);
   const [broken] = always.flatMap((name) => unusable.get(name) ?? []);
@@ -153,6 +169,7 @@ export async function probeVpp(
   const remote = [...encryptedIn(setup, has), ...(has(tunnels) ? ['VXLAN'] : [])];
   const canShare = pathOf !== undefined && has(sharedMemory);
   if (remote.length > 0) has(accessLists);
+  remote.push(...(withNetworks.length > 0 && withNetworks.every(has) ? ['VLAN'] : []));
   const noTrunk = await trunks.whyNot(budget);
   if (noTrunk !== undefined) missing.push(`trunk: ${noTrunk}; ${withoutTrunk}`);
   await statistics.names(budget).catch((error: unknown) => {

@@ -131,9 +131,8 @@ export function checkPackets({ id, payload, client, endpoint }: Wire): void {
 export function noSuchMechanism(wireId: string, kind: string): NsmError {
   return new NsmError('UNIMPLEMENTED', 'the VPP data plane does not make this mechanism', {
     rule: 'mechanism',
-    expected: 'kernel, memif, vxlan, wireguard or ipsec, without a VLAN',
+    expected: 'kernel, memif, vxlan, vlan, wireguard or ipsec',
     found: kind,
-    remedy: 'use the forwarder over Open vSwitch for VLANs',
     connectionId: wireId,
   });
 }

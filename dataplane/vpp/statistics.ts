@@ -1,11 +1,12 @@
-// Counters of tunnels, from the memory that VPP shares: what was sent into one the workload at the other end received.
+// Counters of tunnels and pipes, from the memory that VPP shares: what was sent into one whoever is at the other end
+// received.
 
 import { asNsmError } from '../../protocols/errors.ts';
 import type { Budget, WireCounters, WireStatistics } from '../../protocols/ports/dataplane.ts';
 import type { VppStatistics } from '../../protocols/ports/vpp.ts';
 import type { StatisticValue } from '../../protocols/vpp/statistics-segment.ts';
 import { sumOfThreads } from '../../protocols/vpp/statistics-segment.ts';
-import type { Inventory } from './inventory.ts';
+import type { FoundPipe, Inventory } from './inventory.ts';
 
 const counters = { received: '/if/rx', sent: '/if/tx', drops: '/if/drops' } as const;
 
@@ -20,17 +21,17 @@ export async function addTunnelCounters(
   const { ids, ofLinks, budget } = asked;
   await inventory.ready(budget);
   const tunnels = ids.flatMap((id) =>
-    inventory.of(id).flatMap(({ tunnel, wireguard, ipsec, tag, index }) => {
-      const isTunnel = [tunnel, wireguard, ipsec].some((each) => each !== undefined);
-      return isTunnel && tag !== undefined ? [{ id, side: tag.side, index }] : [];
+    inventory.of(id).flatMap(({ tunnel, wireguard, ipsec, pipe, tag, index }) => {
+      const isCounted = [tunnel, wireguard, ipsec, pipe].some((each) => each !== undefined);
+      return isCounted && tag !== undefined ? [{ id, side: tag.side, index, pipe }] : [];
     }),
   );
   if (tunnels.length === 0) return ofLinks;
   const values = await readCounters(statistics, budget);
   if (values === undefined) return ofLinks;
   const all = new Map(ofLinks);
-  for (const { id, side, index } of tunnels) {
-    all.set(id, { ...all.get(id), [side]: countersOf(values, index) });
+  for (const { id, side, ...end } of tunnels) {
+    all.set(id, { ...all.get(id), [side]: countersOf(values, end) });
   }
   return all;
 }
@@ -49,9 +50,16 @@ async function readCounters(
   }
 }
 
-function countersOf(values: ReadonlyMap<string, StatisticValue>, index: number): WireCounters {
+/** VPP counts what goes into either side of a pipe, and not what comes out. */
+function countersOf(
+  values: ReadonlyMap<string, StatisticValue>,
+  { index, pipe }: { readonly index: number; readonly pipe: FoundPipe | undefined },
+): WireCounters {
   const into = sumOfThreads(values.get(counters.sent), index);
-  const outOf = sumOfThreads(values.get(counters.received), index);
+  const outOf =
+    pipe === undefined
+      ? sumOfThreads(values.get(counters.received), index)
+      : sumOfThreads(values.get(counters.sent), pipe.far);
   const drops = values.get(counters.drops);
   const dropped =
     drops?.kind === 'simple' ? drops.threads.map((thread) => thread[index] ?? 0n) : [];

@@ -10,12 +10,14 @@ import { SuspectWires } from '../../protocols/suspect-wires.ts';
 import type { Inventory } from './inventory.ts';
 import type { MemifWatch } from './memif-watch.ts';
 import type { Trunks } from './trunks.ts';
+import type { VlanSwitch } from './vlan-networks.ts';
 
 export interface SuspicionSetup extends SuspectWiresSetup {
   readonly vpp: Vpp;
   readonly clock: Clock;
   readonly inventory: Inventory;
   readonly trunks: Pick<Trunks, 'mend'>;
+  readonly vlans: Pick<VlanSwitch, 'mend'>;
   readonly memifs: MemifWatch;
 }
 
@@ -82,11 +84,12 @@ export class Suspicion extends SuspectWires {
 
   async #lookAtJoints(): Promise<void> {
     if (this.known.size === 0) return;
-    const { inventory, trunks, memifs } = this.#setup;
+    const { inventory, trunks, vlans, memifs } = this.#setup;
     memifs.look();
     try {
       // What is not as it was made shows at the wires as well.
       await trunks.mend(lookBudget).catch(() => {});
+      await vlans.mend(lookBudget).catch(() => {});
       const changed = await inventory.lookAtJoints(lookBudget);
       for (const index of changed) this.#interfaceChanged(index);
     } catch {

@@ -20,7 +20,7 @@ export interface EndTag {
   readonly version: number;
   readonly wireId: string;
   readonly side: Side;
-  /** Index of the kernel's link behind a host interface; of a WireGuard tunnel its `peerMark`, of an IPsec tunnel its `tunnelMark`; 0 for what has neither. */
+  /** Index of the kernel's link behind a host interface; of a WireGuard tunnel its `peerMark`, of an IPsec tunnel its `tunnelMark`, of a pipe its `vlanMark`; 0 for what has neither. */
   readonly link: number;
   /** Which of `frameClasses` a host interface was made with; 0 for what has no frames of its own. */
   readonly frames: number;
@@ -55,7 +55,7 @@ export function formatEndTag(owner: Owner, tag: EndTag): string {
 
 /** The tag of an end of a wire, if it is this owner's. */
 export function parseEndTag(owner: Owner, text: string): EndTag | undefined {
-  const match = /^vwire\/(\d{1,6}) ([0-9a-z]+) ([ce])(\d)([0-9a-z]{1,7}) (\S+)$/.exec(text);
+  const match = /^vwire\/(\d{1,6}) ([0-9a-z]+) ([ce])(\d)([0-9a-z]{1,8}) (\S+)$/.exec(text);
   const [, version = '', hash, letter, frames = '', link = '', id = ''] = match ?? [];
   if (hash !== ownerHash(owner)) return undefined;
   const wireId = parseId(id);
@@ -73,6 +73,52 @@ export function uplinkTag(owner: Owner, link: number): string {
 /** Index of the kernel's link that was behind the uplink; undefined for what is no uplink of this owner's. */
 export function parseUplinkTag(owner: Owner, text: string): number | undefined {
   const match = /^vwire\/\d{1,6} ([0-9a-z]+) uplink ([0-9a-z]{1,7})$/.exec(text);
+  return match?.[1] === ownerHash(owner) ? parseInt(match[2] ?? '', 36) : undefined;
+}
+
+/** The tag of a host interface that leads into networks outside alone. `link`: index of the kernel's link behind it. */
+export interface NetworkTag {
+  readonly link: number;
+  /** Of the link, before this forwarder took it up. */
+  readonly wasPromiscuous: boolean;
+}
+
+export function networkTag(owner: Owner, { link, wasPromiscuous }: NetworkTag): string {
+  return ownTag(owner, `network${wasPromiscuous ? 1 : 0} ${link.toString(36)}`);
+}
+
+/** Undefined for what is no such interface of this owner's. */
+export function parseNetworkTag(owner: Owner, text: string): NetworkTag | undefined {
+  const match = /^vwire\/\d{1,6} ([0-9a-z]+) network([01]) ([0-9a-z]{1,7})$/.exec(text);
+  const [, hash, before, link = ''] = match ?? [];
+  if (hash !== ownerHash(owner)) return undefined;
+  return { link: parseInt(link, 36), wasPromiscuous: before === '1' };
+}
+
+/** A VLAN of the network that a link of the node is in. */
+export interface Vlan {
+  readonly link: number;
+  readonly vlanId: number;
+}
+
+const vlanIds = 4096;
+
+/** Both as one number. */
+export const vlanMark = ({ link, vlanId }: Vlan): number => link * vlanIds + vlanId;
+
+export const vlanOfMark = (mark: number): Vlan => ({
+  link: Math.floor(mark / vlanIds),
+  vlanId: mark % vlanIds,
+});
+
+/** The tag of what all wires in a VLAN share. */
+export function vlanTag(owner: Owner, mark: number): string {
+  return ownTag(owner, `vlan ${mark.toString(36)}`);
+}
+
+/** `vlanMark`; undefined for what is no such thing of this owner's. */
+export function parseVlanTag(owner: Owner, text: string): number | undefined {
+  const match = /^vwire\/\d{1,6} ([0-9a-z]+) vlan ([0-9a-z]{1,8})$/.exec(text);
   return match?.[1] === ownerHash(owner) ? parseInt(match[2] ?? '', 36) : undefined;
 }
 
@@ -127,8 +173,9 @@ export function ownInstances(owner: Owner, wireId: string, side: Side): readonly
 }
 
 /**
- * How many numbers of WireGuard's interfaces there are, and of IPsec's (WG_ITF_MAX_INSTANCE in VPP's
- * src/plugins/wireguard/wireguard_if.c, IPSEC_ITF_MAX_INSTANCE in src/vnet/ipsec/ipsec_itf.c).
+ * How many numbers of WireGuard's interfaces there are, of IPsec's and of pipes (WG_ITF_MAX_INSTANCE in VPP's
+ * src/plugins/wireguard/wireguard_if.c, IPSEC_ITF_MAX_INSTANCE in src/vnet/ipsec/ipsec_itf.c, PIPE_MAX_INSTANCE in
+ * src/vnet/devices/pipe/pipe.c).
  */
 export const fewInstanceCount = 16 * 1024;
 

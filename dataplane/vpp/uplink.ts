@@ -4,25 +4,20 @@
 // tunnels and no more, and hears what the kernel hears. It stays as long as VPP runs.
 
 import { asNsmError, type NsmError } from '../../protocols/errors.ts';
-import { parseMac } from '../../protocols/netlink/ip-address.ts';
 import type { Budget, PortRange } from '../../protocols/ports/dataplane.ts';
 import type { Netlink } from '../../protocols/ports/netlink.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
-import {
-  afPacketFlags,
-  afPacketMode,
-  fibPathProtocol,
-  interfaceFlags,
-} from '../../protocols/vpp/messages/enums.ts';
+import { fibPathProtocol, interfaceFlags } from '../../protocols/vpp/messages/enums.ts';
 import { noLabels } from '../../protocols/vpp/messages/no-labels.ts';
-import { createWireLocks } from '../../protocols/wire-locks.ts';
+import type { WireLocks } from '../../protocols/wire-locks.ts';
 import { vppAddress, vppPrefix } from '../../protocols/vpp/vpp-address.ts';
-import { frameClassAt, frameClassFor } from './frame-classes.ts';
+import { tagInterface, takeUpLink } from './host-over-link.ts';
 import type { Inventory, TunnelPlace } from './inventory.ts';
 import { createPinholes, type Pinholes } from './pinholes.ts';
-import { type Owner, parseUplinkTag, uplinkTag } from './tags.ts';
+import { type Owner, parseNetworkTag, parseUplinkTag, uplinkTag } from './tags.ts';
 import { introduce } from './underlay-neighbor.ts';
 import { findUnderlayLink, type UnderlayLink } from './underlay-link.ts';
+import { hostLock } from './vlan-networks.ts';
 
 /** Where a node listens for tunnels. */
 export interface OuterPorts {
@@ -54,14 +49,14 @@ interface Admitted extends OuterPorts {
 
 /** No life of a VPP. */
 const never = -1;
-/** Frames that wait while VPP makes or takes away an interface: all remote wires come through here. */
-const ringsOfWires = 4;
 
 export function createUplink(setup: {
   readonly vpp: Vpp;
   readonly netlink: Netlink;
   readonly owner: Owner;
   readonly inventory: Inventory;
+  /** Of the node's links that VPP takes up. */
+  readonly locks: WireLocks;
 }): Uplink {
   return new AfPacketUplink(setup);
 }
@@ -69,7 +64,6 @@ export function createUplink(setup: {
 class AfPacketUplink implements Uplink {
   readonly #setup;
   readonly #pinholes: Pinholes;
-  readonly #locks = createWireLocks();
   /** Outer address and UDP port of tunnels, and the life of VPP in which they were let in. */
   readonly #admitted = new Map<string, Admitted>();
 
@@ -84,7 +78,7 @@ class AfPacketUplink implements Uplink {
     const key = `${localIp} ${ports.first}-${ports.last}`;
     const isAdmitted = (): boolean => this.#admitted.get(key)?.life === inventory.life;
     if (isAdmitted()) return;
-    await this.#locks.hold(['uplink'], async () => {
+    await this.#setup.locks.hold([hostLock], async () => {
       if (isAdmitted()) return;
       await inventory.ready(budget);
       const { life } = inventory;
@@ -118,46 +112,21 @@ class AfPacketUplink implements Uplink {
     if (underlay === undefined) return undefined;
     const { link } = underlay;
     const there = inventory.all().find(({ hostLink }) => hostLink === link.name);
-    const linkThere = there && parseUplinkTag(owner, there.text);
+    const network = there && parseNetworkTag(owner, there.text);
+    const linkThere = there && (parseUplinkTag(owner, there.text) ?? network?.link);
     if (there !== undefined && linkThere === undefined && there.text !== '') return undefined;
+    const text = uplinkTag(owner, link.index);
     if (there !== undefined && linkThere === link.index) {
+      // From now on it is more than a way into networks outside.
+      if (network !== undefined) await tagInterface(this.#setup, there, text, budget);
       await this.#complete(there.index, underlay, budget);
       return there.index;
     }
     if (there !== undefined) {
       await vpp.request('af_packet_delete', { host_if_name: link.name }, budget);
     }
-    const index = await this.#create(underlay, budget);
+    const { index } = await takeUpLink(this.#setup, { link, text }, budget);
     await this.#complete(index, underlay, budget);
-    return index;
-  }
-
-  async #create({ link }: UnderlayLink, budget: Budget): Promise<number> {
-    const { vpp, owner, inventory } = this.#setup;
-    const { frameBytes, framesPerRing } = frameClassAt(frameClassFor(link.mtu));
-    const askedAt = inventory.asking();
-    const { sw_if_index: index } = await vpp.request(
-      'af_packet_create_v3',
-      {
-        mode: afPacketMode.ethernet,
-        hw_addr: parseMac(link.macAddress),
-        use_random_hw_addr: false,
-        host_if_name: link.name,
-        rx_frame_size: frameBytes,
-        tx_frame_size: frameBytes,
-        rx_frames_per_block: framesPerRing * ringsOfWires,
-        tx_frames_per_block: framesPerRing * ringsOfWires,
-        num_rx_queues: 1,
-        num_tx_queues: 1,
-        flags: afPacketFlags.version2,
-      },
-      budget,
-    );
-    const text = uplinkTag(owner, link.index);
-    const tag = { is_add: true, sw_if_index: index, tag: text };
-    await vpp.request('sw_interface_tag_add_del', tag, budget);
-    const name = `host-${link.name}`;
-    inventory.seen(askedAt, index, { index, name, text, isUp: true, hostLink: link.name });
     return index;
   }
 

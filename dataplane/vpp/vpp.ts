@@ -38,6 +38,7 @@ import { Suspicion } from './suspicion.ts';
 import type { Owner } from './tags.ts';
 import { createTrunks, noTrunks } from './trunks.ts';
 import { createUplink, noUplink } from './uplink.ts';
+import { type VlanNetworks, VlanSwitch } from './vlan-networks.ts';
 import { createWireFilter, noFilter } from './wire-filter.ts';
 import { endsOfWire, joinWire, type Joinery } from './wire-join.ts';
 import { missingInVpp } from './wire-judgement.ts';
@@ -64,6 +65,8 @@ export interface VppDataplaneOptions extends Owner {
   readonly keyFiles?: KeyFiles;
   /** UDP ports that its tunnels listen on; any other is let in where it is asked for. */
   readonly wireguardPorts?: PortRange;
+  /** Outside of the mesh. */
+  readonly networks?: VlanNetworks;
   /** What clients may send through any of its wires. Absent: anything. */
   readonly accessRules?: readonly AccessRule[];
 }
@@ -110,8 +113,11 @@ class VppDataplane implements Dataplane {
     const routing = new Routing({ vpp, owner, inventory });
     const { secrets } = options;
     const operations = new Operations({ vpp, owner, inventory, routing, clock, secrets });
+    const locks = createWireLocks();
     const uplink =
-      netlink && hasUplink ? createUplink({ vpp, netlink, owner, inventory }) : noUplink;
+      netlink && hasUplink ? createUplink({ vpp, netlink, owner, inventory, locks }) : noUplink;
+    const { networks = new Map() } = options;
+    const vlans = new VlanSwitch({ vpp, netlink, owner, inventory, networks, locks });
     const trunks =
       netlink && hasTrunks ? createTrunks({ vpp, netlink, owner, inventory }) : noTrunks;
     const { pathOf = noPath, wireguardPorts = noPorts } = options;
@@ -120,13 +126,14 @@ class VppDataplane implements Dataplane {
     const filter =
       rules === undefined ? noFilter : createWireFilter({ vpp, owner, inventory, rules });
     const together = { owner, vpp, clock, inventory, operations, routing, uplink, trunks, filter };
-    this.#joinery = { ...together, wireguardPorts, ike, pathOf };
+    this.#joinery = { ...together, vlans, wireguardPorts, ike, pathOf };
     this.#suspicion = new Suspicion({
       vpp,
       clock,
       inventory,
       locks: this.#locks,
       trunks,
+      vlans,
       memifs: new MemifWatch({
         inventory,
         pathOf,
@@ -152,7 +159,7 @@ class VppDataplane implements Dataplane {
   async ensure(wire: Wire, budget: Budget): Promise<void> {
     const { pathOf, secrets } = this.#options;
     const [memif, wireguard] = [pathOf !== undefined, secrets !== undefined];
-    checkWire(wire, { memif, wireguard, ipsec: this.#joinery.ike !== undefined });
+    checkWire(wire, { vlans: true, memif, wireguard, ipsec: this.#joinery.ike !== undefined });
     checkPackets(wire);
     checkIpsec(wire);
     await this.#locks.hold([wire.id], async () => {
@@ -183,7 +190,9 @@ class VppDataplane implements Dataplane {
       };
       await ends.remove(ids, budget, { leave, namespaces });
       // What is left the next look at everything takes away.
-      if (isHere) await this.#joinery.trunks.release(budget).catch(() => {});
+      if (!isHere) return;
+      await this.#joinery.trunks.release(budget).catch(() => {});
+      await this.#joinery.vlans.release(budget).catch(() => {});
     });
   }
 
@@ -239,7 +248,7 @@ class VppDataplane implements Dataplane {
   }
 
   async #inspectLocked(id: string, budget: Budget): Promise<readonly string[]> {
-    const { inventory, trunks } = this.#joinery;
+    const { inventory, trunks, vlans } = this.#joinery;
     await inventory.ready(budget);
     const [{ missing, links }] = await Promise.all([
       this.#options.ends.inspect(id, budget),
@@ -249,7 +258,8 @@ class VppDataplane implements Dataplane {
     const ends = endsOfWire(inventory, this.#options, id);
     const jointOf = (index: number) => inventory.jointOf(index);
     const unattached = await trunks.unattached(ends, budget);
-    const inVpp = missingInVpp({ ends, jointOf, links, unattached });
+    const cutOff = await vlans.cutOff(ends, budget);
+    const inVpp = missingInVpp({ ends, jointOf, links, unattached, cutOff });
     const unfiltered = await this.#unfiltered(ends, budget);
     return [...missing, ...inVpp, ...unfiltered];
   }

@@ -26,6 +26,7 @@ import type { Routing } from './routing.ts';
 import { type MadeEnd, switchOver } from './switch-over.ts';
 import type { Trunk, Trunks } from './trunks.ts';
 import type { OuterPorts, Uplink } from './uplink.ts';
+import type { VlanSwitch } from './vlan-networks.ts';
 import type { WireFilter } from './wire-filter.ts';
 import { ensurePeer } from './wireguard-peers.ts';
 import { ensureProfile, type Ike } from './ike-profiles.ts';
@@ -37,6 +38,7 @@ import {
   isUntagged,
   partsOf,
   type TunnelPart,
+  type VlanPart,
   type WireguardPart,
   type WirePart,
 } from './wire-parts.ts';
@@ -55,6 +57,7 @@ export interface Joinery {
   /** Absent: no IPsec tunnel is made. */
   readonly ike: Ike | undefined;
   readonly trunks: Trunks;
+  readonly vlans: VlanSwitch;
   /** Of namespaces and sockets of workloads. */
   readonly pathOf: PathOf;
 }
@@ -74,7 +77,8 @@ export async function joinWire(
   budget: Budget,
 ): Promise<Joined> {
   const { inventory } = joinery;
-  const parts = partsOf(joinery, wire, links);
+  const vlans = await joinery.vlans.placesOf(wire, budget);
+  const parts = partsOf(joinery, wire, { links, vlans });
   await inventory.ready(budget);
   await inventory.lookAt(wire.id, budget);
   checkVersion(joinery, wire.id);
@@ -127,6 +131,8 @@ async function ensurePart(join: Join, part: WirePart): Promise<MadeEnd> {
     return { part, end: await completed(join, part, found), isNew: false, trunk };
   }
   await makeWay(join, part, trunk);
+  // What is shared goes after the end itself.
+  if (part.kind === 'vlan') undos.push(() => join.vlans.release(undoBudget));
   const made = await make(join, part, trunk);
   undos.push(() => operations.drop(made, undoBudget));
   return { part, end: await completed(join, part, made), isNew: true, trunk };
@@ -135,6 +141,7 @@ async function ensurePart(join: Join, part: WirePart): Promise<MadeEnd> {
 /** With what can still be changed once it is made. */
 async function completed(join: Join, part: WirePart, end: FoundEnd): Promise<FoundEnd> {
   if (part.tag.side === 'client') await join.filter.attach(end.index, join.budget);
+  if (part.kind === 'vlan') await join.vlans.connect(end, part.place, join.budget);
   if (part.kind === 'wireguard') return ensurePeer(join, part, end);
   return part.kind === 'ipsec' ? ensureProfile(join, part, end) : end;
 }
@@ -206,7 +213,9 @@ async function make(join: Join, part: WirePart, trunk: Trunk | undefined): Promi
   if (place !== undefined) await join.uplink.introduce(place, budget);
   if (part.kind === 'tunnel') return makeTunnel(join, part);
   if (part.kind === 'memif') return operations.makeMemif(part, budget);
-  if (part.kind === 'wireguard' || part.kind === 'ipsec') return makeEncrypted(join, part);
+  if (part.kind === 'wireguard' || part.kind === 'ipsec' || part.kind === 'vlan') {
+    return makeNumbered(join, part);
+  }
   if (trunk !== undefined) {
     const tag = tagOn(part, trunk);
     const taken = ({ branch }: FoundEnd) =>
@@ -236,12 +245,18 @@ async function makeTunnel(join: Join, part: TunnelPart): Promise<FoundEnd> {
   }
 }
 
-async function makeEncrypted(join: Join, part: WireguardPart | IpsecPart): Promise<FoundEnd> {
+/** What has one of a few numbers. */
+async function makeNumbered(
+  join: Join,
+  part: WireguardPart | IpsecPart | VlanPart,
+): Promise<FoundEnd> {
   const { operations, inventory, owner, budget, wireId } = join;
-  const taken = new Set(inventory.all().map((end) => end[part.kind]?.instance));
+  const kind = part.kind === 'vlan' ? 'pipe' : part.kind;
+  const taken = new Set(inventory.all().map((end) => end[kind]?.instance));
   const own = fewInstances(owner, wireId, part.tag.side);
   const all = Array.from({ length: fewInstanceCount }, (_, number) => number);
   const instance = [...own, ...all].find((each) => !taken.has(each)) ?? 0;
+  if (part.kind === 'vlan') return operations.makePipe({ instance, tag: part.tag }, budget);
   return part.kind === 'ipsec'
     ? operations.makeIpsec(part, instance, budget)
     : operations.makeWireguard(part, instance, budget);
@@ -263,7 +278,7 @@ async function settle(
   parts: readonly WirePart[],
   ends: readonly FoundEnd[],
 ): Promise<void> {
-  const { inventory, operations, routing, trunks, budget } = join;
+  const { inventory, operations, routing, trunks, vlans, budget } = join;
   const left = replacedBy(join, ends);
   const hosts = new Set(ends.flatMap(({ hostLink, tag }) => (hostLink && tag ? [tag.link] : [])));
   const ledAway = left.flatMap(({ branch }) =>
@@ -286,6 +301,7 @@ async function settle(
     ...left.map((end) => operations.drop(end, budget)),
     ...ledAway.map((link) => trunks.detach(link, budget)),
   ]);
+  if (left.some(({ pipe }) => pipe)) await vlans.release(budget);
 }
 
 function replacedBy({ inventory, owner, wireId }: Join, ends: readonly FoundEnd[]): FoundEnd[] {

@@ -14,6 +14,8 @@ export interface SeenInVpp {
   readonly links: NodeLinks;
   /** Indexes of links whose frames do not come to VPP. */
   readonly unattached: ReadonlySet<number>;
+  /** Pipes that do not lead into their VLAN. */
+  readonly cutOff: ReadonlySet<number>;
 }
 
 const names: Record<Side, string> = { client: 'client', endpoint: 'Endpoint' };
@@ -24,6 +26,7 @@ export function missingInVpp(seen: SeenInVpp): string[] {
   const chosen = chooseEnds(seen);
   const missing = sides.flatMap((side) => [
     ...problemsOfEnd(chosen[side], links[side], side),
+    ...problemsOfPipe(chosen[side], seen.cutOff, side),
     ...(links[side] === undefined ? [] : problemsOfBranch(chosen[side], seen.unattached, side)),
   ]);
   const used = Object.values(chosen).flatMap((end) => end?.index ?? []);
@@ -92,6 +95,15 @@ function problemsOfAgreement(
   if (profile === undefined) return [`the IKEv2 profile of ${name} ${towards} is gone`];
   const begins = profile.responder.sw_if_index !== allOnes;
   return isUp || !begins ? [] : [`${name} ${towards} has not agreed with the other node`];
+}
+
+function problemsOfPipe(
+  end: FoundEnd | undefined,
+  cutOff: ReadonlySet<number>,
+  side: Side,
+): readonly string[] {
+  if (end === undefined || !cutOff.has(end.index)) return [];
+  return [`${end.name} towards the ${names[side]} does not lead into its VLAN`];
 }
 
 function problemsOfBranch(

@@ -1,5 +1,5 @@
 // What a wire needs in VPP: for each side a branch of a trunk or a host interface over its link in the node, or a tunnel of
-// its own.
+// its own, or a pipe into a VLAN.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import type {
@@ -28,7 +28,9 @@ import {
   tagVersionOf,
   ownInstances,
   fewInstances,
+  vlanMark,
 } from './tags.ts';
+import type { VlanPlace } from './vlan-networks.ts';
 import { isSameWireguard, peerMark, wireguardPlaceOf } from './wireguard.ts';
 
 export interface HostPart {
@@ -71,7 +73,20 @@ export interface IpsecPart {
   readonly tag: EndTag;
 }
 
-export type WirePart = HostPart | TunnelPart | MemifPart | WireguardPart | IpsecPart;
+/** A pipe whose far side is in the VLAN. */
+export interface VlanPart {
+  readonly kind: 'vlan';
+  readonly place: VlanPlace;
+  readonly tag: EndTag;
+}
+
+export type WirePart = HostPart | TunnelPart | MemifPart | WireguardPart | IpsecPart | VlanPart;
+
+/** What the sides of a wire need of the node. */
+export interface PartsPlaces {
+  readonly links: NodeLinks;
+  readonly vlans: Partial<Record<Side, VlanPlace>>;
+}
 
 /** Where an end carries packets alone. */
 export const isRouted = ({ client, endpoint }: Wire): boolean =>
@@ -83,15 +98,19 @@ export interface PartsContext {
 }
 
 /** Errors: UNIMPLEMENTED (rule `mechanism`), those of `PathOf`. */
-export function partsOf(context: PartsContext, wire: Wire, links: NodeLinks): readonly WirePart[] {
-  return sides.map((side) => partOf(context, wire, side, links[side]));
+export function partsOf(
+  context: PartsContext,
+  wire: Wire,
+  places: PartsPlaces,
+): readonly WirePart[] {
+  return sides.map((side) => partOf(context, wire, side, places));
 }
 
 function partOf(
   { owner, pathOf }: PartsContext,
   wire: Wire,
   side: Side,
-  link: NodeLink | undefined,
+  { links, vlans }: PartsPlaces,
 ): WirePart {
   const end = wire[side];
   const own = { version: tagVersionOf(owner), wireId: wire.id, side };
@@ -115,6 +134,12 @@ function partOf(
   if (end.kind === 'ipsec') {
     return { kind: 'ipsec', end, tag: { ...own, link: tunnelMark(end), frames: 0 } };
   }
+  const place = vlans[side];
+  if (end.kind === 'vlan' && place !== undefined) {
+    const mark = vlanMark({ link: place.link.index, vlanId: place.vlanId });
+    return { kind: 'vlan', place, tag: { ...own, link: mark, frames: 0 } };
+  }
+  const link = links[side];
   if (end.kind !== 'kernel' || link === undefined) throw noSuchMechanism(wire.id, end.kind);
   const tag = { ...own, link: link.index, frames: frameClassFor(link.mtu) };
   return { kind: 'host', link, isRouted: isRouted(wire), workloadMac: end.macAddress, tag };
@@ -151,7 +176,7 @@ export function fits(owner: Owner, part: WirePart, found: FoundEnd): boolean {
 /** The peers of a WireGuard tunnel, and the profile of an IPsec one, can still be changed. */
 function isMadeAs(
   part: Exclude<WirePart, HostPart>,
-  { tunnel, memif, wireguard, ipsec, tag }: FoundEnd,
+  { tunnel, memif, wireguard, ipsec, pipe, tag }: FoundEnd,
 ): boolean {
   switch (part.kind) {
     case 'tunnel':
@@ -167,6 +192,8 @@ function isMadeAs(
       return wireguard !== undefined && isSameWireguard(wireguard, wireguardPlaceOf(part.end));
     case 'ipsec':
       return ipsec !== undefined && (tag === undefined || tag.link === part.tag.link);
+    case 'vlan':
+      return pipe !== undefined && (tag === undefined || tag.link === part.tag.link);
   }
 }
 
@@ -206,11 +233,11 @@ export function isUntagged(
   return isMade && macAddress === ownMacAddress(owner, wireId, side);
 }
 
-/** Of an encrypted tunnel to which nothing has been done yet: it gets its tag before anything else. */
-function bareInstance({ wireguard, ipsec, isUp }: FoundEnd): number | undefined {
+/** Of an encrypted tunnel, or a pipe, to which nothing has been done yet: it gets its tag before anything else. */
+function bareInstance({ wireguard, ipsec, pipe, isUp }: FoundEnd): number | undefined {
   if (isUp) return undefined;
   if (wireguard?.peers.length === 0) return wireguard.instance;
-  return ipsec?.profiles.length === 0 ? ipsec.instance : undefined;
+  return ipsec?.profiles.length === 0 ? ipsec.instance : pipe?.instance;
 }
 
 export const isSamePlace = (one: TunnelPlace, other: TunnelPlace): boolean =>

@@ -41,6 +41,8 @@ function refuse(rule: string, expected: string, found: string, remedy?: string):
 /** What a driver makes beside ends of the kinds `kernel` and `vxlan`. */
 export interface DriverReach {
   readonly vlans?: boolean;
+  /** Ends of the kind `kernel` whose frames the workload tags. */
+  readonly taggedFrames?: boolean;
   readonly memif?: boolean;
   readonly wireguard?: boolean;
   readonly ipsec?: boolean;
@@ -90,10 +92,10 @@ function checkEnd(end: WireEnd, can: DriverReach): void {
   switch (end.kind) {
     case 'kernel':
       checkKernelEnd(end);
-      if (end.vlanId !== undefined) checkVlan(end.vlanId, can);
+      if (end.vlanId !== undefined) checkVlan(end.vlanId, can.taggedFrames, can);
       return;
     case 'vlan':
-      checkVlan(end.vlanId, can);
+      checkVlan(end.vlanId, can.vlans, can);
       return;
     case 'vxlan':
       checkVxlanEnd(end);
@@ -128,13 +130,13 @@ const kindsOf = ({ vlans, memif, wireguard, ipsec }: DriverReach): string[] =>
     .filter(([, isMade]) => isMade === true)
     .map(([kind]) => kind);
 
-function checkVlan(vlanId: number, can: DriverReach): void {
-  if (can.vlans !== true) {
-    throw new NsmError('UNIMPLEMENTED', 'this data plane knows no VLANs', {
+function checkVlan(vlanId: number, isMade: boolean | undefined, can: DriverReach): void {
+  if (isMade !== true) {
+    throw new NsmError('UNIMPLEMENTED', 'this data plane makes no end in such a VLAN', {
       rule: 'mechanism',
       expected: `one of ${kindsOf(can).join(', ')}, without a VLAN`,
       found: `VLAN ${vlanId}`,
-      remedy: 'use the forwarder over Open vSwitch',
+      remedy: 'use the forwarder over Open vSwitch, or for the mechanism VLAN over VPP',
     });
   }
   if (!isWithin(vlanId, 1, vlanIdMax)) throw refuse('VLAN id', `1 to ${vlanIdMax}`, `${vlanId}`);

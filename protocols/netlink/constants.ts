@@ -86,7 +86,13 @@ export const skipStatistics = 8;
 /** IFLA_INET6_ADDR_GEN_MODE and IN6_ADDR_GEN_MODE_NONE. */
 export const addressGenerationMode = { attribute: 8, none: 1 } as const;
 
-export const interfaceFlag = { up: 0x1, running: 0x40, noArp: 0x80, lowerUp: 0x10000 } as const;
+export const interfaceFlag = {
+  up: 0x1,
+  running: 0x40,
+  noArp: 0x80,
+  promiscuous: 0x100,
+  lowerUp: 0x10000,
+} as const;
 
 /** IF_OPER_UP (RFC 2863): the link has carrier and its transmit queue works. */
 export const operationallyUp = 6;

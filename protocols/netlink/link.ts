@@ -154,6 +154,8 @@ export interface LinkChange {
    * address; at a change it forgets what it has learned.
    */
   readonly asksNeighbors?: boolean;
+  /** Whether it takes in frames for anybody's address. */
+  readonly isPromiscuous?: boolean;
   /** The link gets no IPv6 link-local address by itself, so the node's stack stays silent on it. */
   readonly isSilentIpv6?: boolean;
 }
@@ -224,6 +226,8 @@ export interface Link {
   readonly isRunning: boolean;
   /** As in `LinkChange`. */
   readonly asksNeighbors: boolean;
+  /** As somebody asked for by hand or by `LinkChange`; packet sockets that do do not count. */
+  readonly isPromiscuous: boolean;
   readonly mtu: number;
   readonly group: number;
   readonly alias: string;
@@ -258,6 +262,7 @@ export function parseLink(message: NetlinkMessage): Link | undefined {
     isUp,
     isRunning: isUp && (flags & interfaceFlag.lowerUp) !== 0,
     asksNeighbors: (flags & interfaceFlag.noArp) === 0,
+    isPromiscuous: (flags & interfaceFlag.promiscuous) !== 0,
     mtu: number(linkAttribute.mtu),
     group: number(linkAttribute.group),
     alias: readText(attributes.get(linkAttribute.alias)) ?? '',
@@ -280,10 +285,15 @@ function writeKind(writer: NetlinkWriter, kind: string, writeData: () => void): 
 
 function writeChange(writer: NetlinkWriter, change: LinkChange): EncodedMessage {
   writer.zeros(4).u32(change.index);
-  const { isUp, asksNeighbors } = change;
-  const { up, noArp } = interfaceFlag;
-  writer.u32((isUp === true ? up : 0) | (asksNeighbors === false ? noArp : 0));
-  writer.u32((isUp === undefined ? 0 : up) | (asksNeighbors === undefined ? 0 : noArp));
+  const { isUp, asksNeighbors, isPromiscuous } = change;
+  const { up, noArp, promiscuous } = interfaceFlag;
+  const wanted: readonly (readonly [flag: number, isSet: boolean | undefined])[] = [
+    [up, isUp],
+    [noArp, asksNeighbors === undefined ? undefined : !asksNeighbors],
+    [promiscuous, isPromiscuous],
+  ];
+  writer.u32(wanted.reduce((all, [flag, isSet]) => all | (isSet === true ? flag : 0), 0));
+  writer.u32(wanted.reduce((all, [flag, isSet]) => all | (isSet === undefined ? 0 : flag), 0));
   if (change.name !== undefined) writer.textAttribute(linkAttribute.name, change.name);
   if (change.alias !== undefined) writer.textAttribute(linkAttribute.alias, change.alias);
   if (change.group !== undefined) writer.u32Attribute(linkAttribute.group, change.group);

@@ -1,6 +1,6 @@
-// The file that names the networks outside of the mesh that a node is in, as the reference's forwarders read it: under
-// `interfaces` links of the node and the bridge that each is put on, under `bridges` bridges that are there; each with
-// the values of the connection label `via` that mean it.
+// The files that name the networks outside of the mesh that a node is in, as the reference's forwarders read them: under
+// `interfaces` links of the node, over Open vSwitch with the bridge that each is put on, under `bridges` bridges that are
+// there; each with the values of the connection label `via` that mean it.
 
 import type { Node, PositionOf } from './document-reader.ts';
 import { checkMapping, childOf, itemsOf, refuseNode, textOf } from './document-reader.ts';
@@ -12,7 +12,14 @@ export interface EgressEntry {
   readonly interfaceName?: string;
 }
 
+/** A link of the node. */
+export interface DeviceEntry {
+  readonly via: string;
+  readonly interfaceName: string;
+}
+
 const shape = 'interfaces: [{ name, bridge, matches }], bridges: [{ name, matches }]';
+const deviceShape = 'interfaces: [{ name, matches }]';
 const entriesMax = 1024;
 
 /** Errors: INVALID_ARGUMENT with the line. */
@@ -34,9 +41,31 @@ export function egressFromDocument(value: unknown, positionOf: PositionOf): read
       return viasOf(node).map((via) => ({ via, bridge }));
     }),
   ];
+  checkOnce(root, entries);
+  return entries;
+}
+
+/** For a data plane without bridges of the node's. Errors: INVALID_ARGUMENT with the line. */
+export function devicesFromDocument(
+  value: unknown,
+  positionOf: PositionOf,
+): readonly DeviceEntry[] {
+  const root: Node = { document: 'device selector file', value, path: [], positionOf };
+  checkMapping(root, { known: ['interfaces'], shape: deviceShape });
+  const nodes = itemsOf(childOf(root, 'interfaces'), { max: entriesMax, shape: deviceShape });
+  const entries = nodes.flatMap((node) => {
+    checkMapping(node, { known: ['name', 'matches'], shape: deviceShape });
+    const interfaceName = required(node, 'name');
+    return viasOf(node).map((via) => ({ via, interfaceName }));
+  });
+  checkOnce(root, entries);
+  return entries;
+}
+
+function checkOnce(root: Node, entries: readonly { readonly via: string }[]): void {
   const vias = entries.map(({ via }) => via);
   const twice = vias.find((via, index) => vias.indexOf(via) !== index);
-  if (twice === undefined) return entries;
+  if (twice === undefined) return;
   throw refuseNode(root, 'each value of via once', { found: `via: ${twice} twice` });
 }
 

@@ -13,6 +13,7 @@ import { allOnes, interfaceFlags, memifMode } from '../../protocols/vpp/messages
 import { vppRefusal } from '../../protocols/vpp/return-codes.ts';
 import type { VppFields } from '../../protocols/vpp/values.ts';
 import { vppPrefix } from '../../protocols/vpp/vpp-address.ts';
+import { FakeBridges } from './fake-vpp-bridges.ts';
 import { FakeIke } from './fake-vpp-ike.ts';
 import { FakePackets } from './fake-vpp-packets.ts';
 
@@ -83,6 +84,7 @@ class Fake implements FakeVpp {
   };
   readonly #packets = new FakePackets(this.#parts);
   readonly #ike = new FakeIke(this.#parts);
+  readonly #bridges = new FakeBridges(this.#parts);
   readonly #listeners = new Set<(event: VppEvent) => void>();
   readonly #subscribers = new Set<(event: VppSubscriptionEvent<string>) => void>();
   #pid = 1;
@@ -94,6 +96,7 @@ class Fake implements FakeVpp {
     this.#sockets.clear();
     this.#packets.clear();
     this.#ike.clear();
+    this.#bridges.clear();
     const error = away();
     for (const listener of this.#listeners) listener({ kind: 'lost', error });
   }
@@ -149,8 +152,9 @@ class Fake implements FakeVpp {
   }
 
   #change(name: string, fields: VppFields): VppFields {
-    const own = this.#handlers[name];
-    const handler = own ?? this.#packets.handlers[name] ?? this.#ike.handlers[name];
+    const parts = [this.#packets, this.#ike, this.#bridges];
+    const handler =
+      this.#handlers[name] ?? parts.map(({ handlers }) => handlers[name]).find((each) => each);
     if (handler === undefined) return unknown(name);
     return handler(fields);
   }
@@ -291,7 +295,10 @@ class Fake implements FakeVpp {
         );
       default:
         return (
-          this.#packets.details(name, fields) ?? this.#ike.details(name, fields) ?? unknown(name)
+          this.#packets.details(name, fields) ??
+          this.#ike.details(name, fields) ??
+          this.#bridges.details(name) ??
+          unknown(name)
         );
     }
   }

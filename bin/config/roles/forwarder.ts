@@ -81,6 +81,11 @@ export const forwarderVariables = {
     text,
     'ovs alone: YAML file of the networks outside that the node is in, by the label via of connections',
   ),
+  devicesFile: optionalVariable(
+    'NSM_DEVICE_SELECTOR_FILE',
+    text,
+    'vpp alone: YAML file of the links of the node that lead into networks outside, by the label via of connections',
+  ),
   vppApiSocket: variable(
     'NSM_VPP_API_SOCKET',
     text,
@@ -141,7 +146,6 @@ export const forwarderIgnoredNames: readonly string[] = [
   'NSM_RESOURCE_POLL_TIMEOUT',
   'NSM_DEVICE_PLUGIN_PATH',
   'NSM_POD_RESOURCES_PATH',
-  'NSM_DEVICE_SELECTOR_FILE',
   'NSM_SRIOV_CONFIG_FILE',
   'NSM_PCI_DEVICES_PATH',
   'NSM_PCI_DRIVERS_PATH',

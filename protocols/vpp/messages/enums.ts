@@ -3,7 +3,7 @@
 /** IF_STATUS_API_FLAG_... */
 export const interfaceFlags = { adminUp: 1, linkUp: 2 } as const;
 /** SUB_IF_API_FLAG_... */
-export const subInterfaceFlags = { twoTags: 4 } as const;
+export const subInterfaceFlags = { oneTag: 2, twoTags: 4, exactMatch: 16 } as const;
 /** RX_MODE_API_... */
 export const rxMode = { polling: 1, interrupt: 2, adaptive: 3, default: 4 } as const;
 /** AF_PACKET_API_MODE_... */

@@ -1,6 +1,6 @@
 // Messages that make the ends of wires: host interfaces, taps, memifs and VXLAN tunnels. Fields as in VPP 26.10.
 
-import { boolean, bytes, number, optional, struct, text } from '../message-shape.ts';
+import { boolean, bytes, list, number, optional, struct, text } from '../message-shape.ts';
 import { address } from './shared-shapes.ts';
 
 const ip4Prefix = struct({ address: bytes, len: number });
@@ -25,6 +25,13 @@ export const linkRequests = {
     reply: { sw_if_index: number },
   },
   af_packet_delete: { request: { host_if_name: text }, reply: {} },
+  pipe_create: {
+    /** A pair of interfaces with one above both, which sets them up and down. */
+    request: { is_specified: boolean, user_instance: number },
+    reply: { sw_if_index: number, pipe_sw_if_index: list(number) },
+  },
+  /** Of the one above both. */
+  pipe_delete: { request: { sw_if_index: number }, reply: {} },
   tap_create_v3: {
     /** A value of the host's end counts only where its `..._set` is true. `tap_flags` of tapFlags. */
     request: {
@@ -120,6 +127,13 @@ export const linkRequests = {
 } as const;
 
 export const linkDumps = {
+  pipe_dump: {
+    request: {},
+    details: {
+      message: 'pipe_details',
+      fields: { sw_if_index: number, pipe_sw_if_index: list(number), instance: number },
+    },
+  },
   af_packet_dump: {
     request: {},
     details: { message: 'af_packet_details', fields: { sw_if_index: number, host_if_name: text } },

@@ -4,7 +4,7 @@ import { boolean, bytes, list, number, optional, struct, text } from '../message
 import { address, fibPath, ipTable, prefix } from './shared-shapes.ts';
 
 /** L2_VTR_... of VPP's vnet/l2/l2_vtr.h, which are no enum of the API. */
-export const vlanRewrite = { disabled: 0, popTwo: 4 } as const;
+export const vlanRewrite = { disabled: 0, popOne: 3, popTwo: 4 } as const;
 
 /** Policy of layer 3 for what comes in at `sw_if_index`. */
 const l3xc = struct({ sw_if_index: number, is_ip6: boolean, paths: list(fibPath) });
@@ -117,6 +117,18 @@ export const switchingDumps = {
     details: {
       message: 'l2_xconnect_details',
       fields: { rx_sw_if_index: number, tx_sw_if_index: number },
+    },
+  },
+  bridge_domain_dump: {
+    /** All ones: every one. */
+    request: { bd_id: optional(number) },
+    details: {
+      message: 'bridge_domain_details',
+      fields: {
+        bd_id: number,
+        bd_tag: text,
+        sw_if_details: list(struct({ sw_if_index: number })),
+      },
     },
   },
   l3xc_dump: {

@@ -34,7 +34,7 @@ export interface VppNode {
 
 export async function vppNode(
   sandbox: Sandbox,
-  options: Pick<VppDataplaneOptions, 'accessRules'> = {},
+  options: Pick<VppDataplaneOptions, 'accessRules' | 'networks'> = {},
 ): Promise<VppNode> {
   const started = await startVppNode({ sandbox });
   const { vpp, node: namespace } = started;

@@ -12,7 +12,13 @@ import type {
 } from '../../../protocols/ports/dataplane.ts';
 import { localWire } from '../../sandbox/wires.ts';
 
-const everything: DriverReach = { vlans: true, memif: true, wireguard: true, ipsec: true };
+const everything: DriverReach = {
+  vlans: true,
+  taggedFrames: true,
+  memif: true,
+  wireguard: true,
+  ipsec: true,
+};
 const addresses = { localIp: '10.0.0.1', localPort: 1, remoteIp: '10.0.0.2', remotePort: 2 };
 const wireguard: WireguardEnd = {
   kind: 'wireguard',

@@ -3,7 +3,12 @@
 
 import { describe, expect, it } from 'vitest';
 import { readYamlDocument } from '../../../bin/yaml-file.ts';
-import { egressFromDocument } from '../../../protocols/nsm/egress-document.ts';
+import { devicesFromDocument, egressFromDocument } from '../../../protocols/nsm/egress-document.ts';
+
+function readDevices(text: string) {
+  const document = readYamlDocument(text, { kind: 'file', name: 'devices.yaml' });
+  return devicesFromDocument(document?.value, document?.positionOf ?? (() => undefined));
+}
 
 function read(text: string) {
   const document = readYamlDocument(text, { kind: 'file', name: 'networks.yaml' });
@@ -42,6 +47,32 @@ bridges:
     ],
   ])('is refused where it is wrong: %j', (text, expected) => {
     expect(() => read(text)).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_ARGUMENT',
+        details: expect.objectContaining({ expected: expect.stringContaining(expected) }),
+      }),
+    );
+  });
+});
+
+describe('a file of devices', () => {
+  it('names links by the label via', () => {
+    const matches = 'matches: [{ labelSelector: [{ via: gw0 }, { via: gw1 }] }]';
+    expect(readDevices(`interfaces:\n  - name: eth1\n    ${matches}\n`)).toEqual([
+      { via: 'gw0', interfaceName: 'eth1' },
+      { via: 'gw1', interfaceName: 'eth1' },
+    ]);
+  });
+
+  it.each([
+    ['interfaces:\n  - matches: []\n', 'a name'],
+    ['bridges: []\n', 'interfaces'],
+    [
+      'interfaces: [{ name: a, matches: [{ labelSelector: [{ via: x }, { via: x }] }] }]\n',
+      'each value of via once',
+    ],
+  ])('is refused where it is wrong: %j', (text, expected) => {
+    expect(() => readDevices(text)).toThrow(
       expect.objectContaining({
         code: 'INVALID_ARGUMENT',
         details: expect.objectContaining({ expected: expect.stringContaining(expected) }),

@@ -40,6 +40,18 @@ service af_packet_delete af_packet_delete_reply
 request af_packet_dump 51077d14
 reply af_packet_details 58c7c042 sw_if_index:interface_index host_if_name:string[64]
 service af_packet_dump af_packet_details many
+module pipe
+request pipe_create bb263bd3 is_specified:bool user_instance:u32
+reply pipe_create_reply b7ce310c retval:i32 sw_if_index:interface_index
+  pipe_sw_if_index:interface_index[2]
+service pipe_create pipe_create_reply
+request pipe_delete f9e6675e sw_if_index:interface_index
+reply pipe_delete_reply e8d4e804 retval:i32
+service pipe_delete pipe_delete_reply
+request pipe_dump 51077d14
+reply pipe_details c52b799d sw_if_index:interface_index pipe_sw_if_index:interface_index[2]
+  instance:u32
+service pipe_dump pipe_details many
 module tapv2
 request tap_create_v3 3f3fd1df id:u32=max use_random_mac:bool=true mac_address:mac_address
   num_rx_queues:u16=1 num_tx_queues:u16=1 tx_ring_sz:u16=256 rx_ring_sz:u16=256 host_mtu_set:bool
