@@ -16,7 +16,7 @@ import { createFakeVpp, type FakeVpp, noStatistics } from '../../sandbox/fake-vp
 import { createSandbox, type Sandbox, whyNoNamespaces } from '../../sandbox/namespaces.ts';
 import { createPlannedFaults, faultyVpp } from '../../sandbox/planned-faults.ts';
 import { localWire } from '../../sandbox/wires.ts';
-import { createFakeEnds } from './fake-ends.ts';
+import { createFakeEnds, type FakeEnds } from './fake-ends.ts';
 
 const budget = { timeoutMs: 5_000 };
 const reason = whyNoNamespaces();
@@ -27,6 +27,7 @@ describe.skipIf(reason !== undefined)('VLANs of the VPP driver', () => {
   let sandbox: Sandbox;
   let netlink: Netlink;
   let vpp: FakeVpp;
+  let ends: FakeEnds;
 
   beforeEach(async () => {
     sandbox = createSandbox();
@@ -37,6 +38,7 @@ describe.skipIf(reason !== undefined)('VLANs of the VPP driver', () => {
     ]);
     netlink = createNetlink({ namespace: node.url });
     vpp = createFakeVpp();
+    ends = createFakeEnds();
   });
 
   afterEach(async () => {
@@ -50,7 +52,7 @@ describe.skipIf(reason !== undefined)('VLANs of the VPP driver', () => {
       forwarder: 'first',
       vpp: through,
       netlink,
-      ends: createFakeEnds(),
+      ends,
       statistics: noStatistics,
       clock: systemClock,
       networks: new Map([

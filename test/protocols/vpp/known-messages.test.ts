@@ -32,7 +32,14 @@ const vppNames: Readonly<Record<string, readonly [string, Readonly<Record<string
     'if_status_flags',
     { adminUp: 'IF_STATUS_API_FLAG_ADMIN_UP', linkUp: 'IF_STATUS_API_FLAG_LINK_UP' },
   ],
-  subInterfaceFlags: ['sub_if_flags', { twoTags: 'SUB_IF_API_FLAG_TWO_TAGS' }],
+  subInterfaceFlags: [
+    'sub_if_flags',
+    {
+      oneTag: 'SUB_IF_API_FLAG_ONE_TAG',
+      twoTags: 'SUB_IF_API_FLAG_TWO_TAGS',
+      exactMatch: 'SUB_IF_API_FLAG_EXACT_MATCH',
+    },
+  ],
   rxMode: [
     'rx_mode',
     {
