@@ -42,7 +42,6 @@ import { describeObserved, describeUnreadable } from './describe-observed.ts';
 import { createLooks } from './looks.ts';
 import { untilPassed } from './in-flight.ts';
 import {
-  checkPackets,
   isInTheWay,
   isUpToRename,
   portTakenError,
@@ -150,7 +149,6 @@ class KernelDataplane implements Dataplane {
     const { mechanisms, missing } = this.#features.capabilities(features);
     const wireguard = mechanisms.includes('WIREGUARD');
     checkWire(wire, { wireguard, ...(joining && outsideReach), missing });
-    if (joining === undefined) checkPackets(wire);
     const locks = [wire.id, ...this.#policies.locksOf(wire)];
     const making: Making = { features, ...(joining === undefined ? {} : { joining }) };
     await this.#locks.hold(locks, () => this.#ensureLocked(wire, making, budget));

@@ -60,21 +60,6 @@ export function portTakenError(wire: Wire, failure: NetlinkFailure): NsmError {
   });
 }
 
-/** A tunnel without Ethernet headers carries IP, to and from workloads. Errors: UNIMPLEMENTED. */
-export function checkPackets({ id, payload, client, endpoint }: Wire): void {
-  const ends = [client, endpoint];
-  if (!ends.some(({ kind }) => kind === 'wireguard')) return;
-  const other = ends.find(({ kind }) => kind !== 'wireguard' && kind !== 'kernel');
-  if (payload === 'IP' && other === undefined) return;
-  throw new NsmError('UNIMPLEMENTED', 'WireGuard carries IP packets and no Ethernet frames', {
-    rule: payload === 'IP' ? 'mechanism' : 'payload',
-    expected: payload === 'IP' ? 'KERNEL or WIREGUARD at the other end' : 'payload IP',
-    found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
-    remedy: 'use VXLAN, which carries frames',
-    connectionId: id,
-  });
-}
-
 /** Known by the MAC, which follows from the connection at the client's manager, whoever carries it. */
 function otherHolder(
   { client }: Wire,

@@ -4,7 +4,6 @@ import { asNsmError, NsmError } from '../../protocols/errors.ts';
 import { ipsecPort } from '../../protocols/nsm/ipsec-mechanism.ts';
 import type { VxlanEnd, Wire } from '../../protocols/ports/dataplane.ts';
 import type { FoundEnd } from './inventory.ts';
-import { carriesPackets } from './routing.ts';
 
 export function laterVersion(wireId: string, found: number, readable: number): NsmError {
   return new NsmError('FAILED_PRECONDITION', 'a later version of vwire made this wire', {
@@ -102,30 +101,6 @@ export function checkIpsec({ id, client, endpoint }: Wire): void {
       connectionId: id,
     });
   }
-}
-
-const packetNames: Readonly<Record<string, string>> = {
-  wireguard: 'WireGuard',
-  ipsec: 'IPsec',
-  memif: 'a memif for payload IP',
-};
-
-/** What has no Ethernet headers carries IP, between ends that VPP can reach without asking. Errors: UNIMPLEMENTED. */
-export function checkPackets({ id, payload, client, endpoint }: Wire): void {
-  const ends = [client, endpoint];
-  const of = ends.find(carriesPackets);
-  if (of === undefined) return;
-  const other = ends.find((end) => !carriesPackets(end) && end.kind !== 'kernel');
-  if (payload === 'IP' && other === undefined) return;
-  const name = packetNames[of.kind] ?? of.kind;
-  throw new NsmError('UNIMPLEMENTED', `${name} carries IP packets and no Ethernet frames`, {
-    rule: payload === 'IP' ? 'mechanism' : 'payload',
-    expected:
-      payload === 'IP' ? 'KERNEL, MEMIF, WIREGUARD or IPSEC at the other end' : 'payload IP',
-    found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
-    remedy: 'use VXLAN, which carries frames',
-    connectionId: id,
-  });
 }
 
 export function noSuchMechanism(wireId: string, kind: string): NsmError {

@@ -16,10 +16,6 @@ import { type VppAddress, vppAddress, vppPrefix } from '../../protocols/vpp/vpp-
 import type { Inventory } from './inventory.ts';
 import { ownTag, type Owner } from './tags.ts';
 
-/** Of an end without Ethernet headers. */
-export const carriesPackets = (end: { readonly kind: string; readonly mode?: string }): boolean =>
-  end.kind === 'wireguard' || end.kind === 'ipsec' || (end.kind === 'memif' && end.mode === 'ip');
-
 /** `heldIn`: a prefix for each interface, in the table of what is held. */
 const families = [
   {

@@ -2,13 +2,14 @@
 // changes over at one message. Frames are switched; where an end carries packets alone both ways are routed.
 // Invariant: what was before is put back by `undos`, whichever of the two it was.
 
+import { carriesPackets } from '../../protocols/netlink/check-wire.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { Vpp } from '../../protocols/ports/vpp.ts';
 import { allOnes } from '../../protocols/vpp/messages/enums.ts';
 import type { FoundEnd, Inventory } from './inventory.ts';
 import { type Operations, undoBudget } from './operations.ts';
-import { carriesPackets, type Routing } from './routing.ts';
+import type { Routing } from './routing.ts';
 import type { Trunk, Trunks } from './trunks.ts';
 import type { WirePart } from './wire-parts.ts';
 import { awaitSession } from './tunnel-session.ts';

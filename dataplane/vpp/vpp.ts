@@ -30,7 +30,7 @@ import { Operations } from './operations.ts';
 import type { PathOf } from './memif-socket.ts';
 import { MemifWatch } from './memif-watch.ts';
 import { probeVpp } from './probe.ts';
-import { checkIpsec, checkPackets } from './refusals.ts';
+import { checkIpsec } from './refusals.ts';
 import { type RememberedWire, restoreWires } from './restore.ts';
 import { Routing } from './routing.ts';
 import { addTunnelCounters } from './statistics.ts';
@@ -160,7 +160,6 @@ class VppDataplane implements Dataplane {
     const { pathOf, secrets } = this.#options;
     const [memif, wireguard] = [pathOf !== undefined, secrets !== undefined];
     checkWire(wire, { vlans: true, memif, wireguard, ipsec: this.#joinery.ike !== undefined });
-    checkPackets(wire);
     checkIpsec(wire);
     await this.#locks.hold([wire.id], async () => {
       await this.#options.ends.ensure(wire, budget, {

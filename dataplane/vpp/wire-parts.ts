@@ -2,6 +2,7 @@
 // its own, or a pipe into a VLAN.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
+import { carriesPackets } from '../../protocols/netlink/check-wire.ts';
 import type {
   IpsecEnd,
   MemifEnd,
@@ -18,7 +19,6 @@ import type { FoundEnd, TunnelPlace } from './inventory.ts';
 import { tunnelMark } from './ipsec.ts';
 import { isSameSocket, memifSocketName, type PathOf } from './memif-socket.ts';
 import { noSuchMechanism } from './refusals.ts';
-import { carriesPackets } from './routing.ts';
 import {
   type EndTag,
   type Owner,

@@ -50,7 +50,7 @@ export interface DriverReach {
   readonly missing?: readonly string[];
 }
 
-/** Throws INVALID_ARGUMENT where no kernel could do it, UNIMPLEMENTED where this driver does not. */
+/** Throws INVALID_ARGUMENT where no kernel could do it, UNIMPLEMENTED where this driver does not, or nobody does. */
 export function checkWire(wire: Wire, can: DriverReach = {}): void {
   if (wire.id === '') throw refuse('id', 'a path segment id', 'nothing');
   const usesIpv6 = [wire.client, wire.endpoint].some(hasIpv6);
@@ -60,6 +60,35 @@ export function checkWire(wire: Wire, can: DriverReach = {}): void {
   }
   checkEnd(wire.client, can);
   checkEnd(wire.endpoint, can);
+  checkPackets(wire, can);
+}
+
+/** Of an end without Ethernet headers. */
+export const carriesPackets = (end: { readonly kind: string; readonly mode?: string }): boolean =>
+  end.kind === 'wireguard' || end.kind === 'ipsec' || (end.kind === 'memif' && end.mode === 'ip');
+
+const packetNames: Readonly<Record<string, string>> = {
+  wireguard: 'WireGuard',
+  ipsec: 'IPsec',
+  memif: 'a memif for payload IP',
+};
+
+/** What has no Ethernet headers carries IP, between ends that can be reached without asking for neighbours. */
+function checkPackets({ id, payload, client, endpoint }: Wire, can: DriverReach): void {
+  const ends = [client, endpoint];
+  const of = ends.find(carriesPackets);
+  if (of === undefined) return;
+  const other = ends.find((end) => !carriesPackets(end) && end.kind !== 'kernel');
+  if (payload === 'IP' && other === undefined) return;
+  const name = packetNames[of.kind] ?? of.kind;
+  const fitting = kindsOf(can).filter((kind) => kind !== 'vxlan' && kind !== 'vlan');
+  throw new NsmError('UNIMPLEMENTED', `${name} carries IP packets and no Ethernet frames`, {
+    rule: payload === 'IP' ? 'mechanism' : 'payload',
+    expected: payload === 'IP' ? `one of ${fitting.join(', ')} at the other end` : 'payload IP',
+    found: payload === 'IP' ? `${other?.kind}` : `payload ${payload}`,
+    remedy: 'use VXLAN, which carries frames',
+    connectionId: id,
+  });
 }
 
 /** Throws FAILED_PRECONDITION where an interface of a workload is not there and the wire says that none is made. */

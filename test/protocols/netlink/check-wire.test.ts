@@ -1,5 +1,5 @@
-// Protects the check of a wire before anything is touched: what a driver says it makes passes, and bad addresses, ports
-// and sockets of such ends are each one refusal.
+// Protects the check of a wire before anything is touched: what a driver says it makes passes, bad addresses, ports and
+// sockets of such ends are each one refusal, and so are frames through what has no Ethernet headers.
 
 import { describe, expect, it } from 'vitest';
 import { checkWire, type DriverReach } from '../../../protocols/netlink/check-wire.ts';
@@ -10,7 +10,7 @@ import type {
   WireEnd,
   WireguardEnd,
 } from '../../../protocols/ports/dataplane.ts';
-import { localWire } from '../../sandbox/wires.ts';
+import { localWire, tunnel } from '../../sandbox/wires.ts';
 
 const everything: DriverReach = {
   vlans: true,
@@ -46,6 +46,7 @@ const memif: MemifEnd = {
 };
 const wireTo = (endpoint: WireEnd): Wire => ({
   ...localWire({ client: 'inode://4/1', endpoint: 'inode://4/2' }, 1),
+  payload: 'IP',
   endpoint,
 });
 
@@ -83,4 +84,43 @@ it.each([
       details: expect.objectContaining({ rule }),
     }),
   );
+});
+
+describe.each([
+  ['WireGuard', wireguard],
+  ['IPsec', ipsec],
+  ['a memif for payload IP', memif],
+] as const)('%s', (name, end) => {
+  const refusal = (details: Record<string, unknown>) =>
+    expect.objectContaining({
+      code: 'UNIMPLEMENTED',
+      message: `${name} carries IP packets and no Ethernet frames`,
+      details: expect.objectContaining(details),
+    });
+
+  it('carries no Ethernet frames', () => {
+    expect(() => checkWire({ ...wireTo(end), payload: 'ETHERNET' }, everything)).toThrow(
+      refusal({ rule: 'payload', expected: 'payload IP', found: 'payload ETHERNET' }),
+    );
+  });
+
+  it('meets no end that has frames, and is told what it meets here', () => {
+    const client = tunnel({ ...addresses, vni: 7 });
+    expect(() => checkWire({ ...wireTo(end), client }, everything)).toThrow(
+      refusal({
+        rule: 'mechanism',
+        expected: 'one of kernel, memif, wireguard, ipsec at the other end',
+        found: 'vxlan',
+      }),
+    );
+    expect(() => checkWire({ ...wireTo(end), client }, { [end.kind]: true })).toThrow(
+      refusal({ expected: `one of kernel, ${end.kind} at the other end` }),
+    );
+  });
+
+  it('meets its like', () => {
+    for (const client of [wireguard, ipsec, memif]) {
+      checkWire({ ...wireTo(end), client }, everything);
+    }
+  });
 });
