@@ -4,14 +4,15 @@
 // Invariants: what this side proves itself by is the same in every refresh and every life; VNIs follow NSM's parity rule
 // and are unique on the node.
 
-import { requireAddress } from '../../protocols/ipam/address.ts';
+import { parseAddress, requireAddress } from '../../protocols/ipam/address.ts';
 import { NsmError } from '../../protocols/errors.ts';
-import type { Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
+import type { Connection, Mechanism } from '../../protocols/nsm/gen/connection_pb.ts';
 import { ipsecMechanism, ipsecPort, readIpsec } from '../../protocols/nsm/ipsec-mechanism.ts';
 import type { KeyedTunnel } from '../../protocols/nsm/keyed-tunnel.ts';
 import { kernelMechanism } from '../../protocols/nsm/kernel-mechanism.ts';
 import { mechanismOrder } from '../../protocols/nsm/mechanism-order.ts';
 import {
+  carriesPackets,
   type MechanismClass,
   mechanismClass,
   mechanismClassFor,
@@ -66,12 +67,22 @@ export interface MechanismSetup {
 
 /** What the data plane makes of a class, preferred ones first. */
 function usable(setup: MechanismSetup, cls: MechanismClass, payload: string): readonly string[] {
-  const { dataplane, capabilities, tunnelKeys: keys } = setup;
-  return mechanismOrder(dataplane.kind, cls, payload).filter((type) => {
-    if (type === mechanismType.wireguard && keys === undefined) return false;
-    if (type === mechanismType.ipsec && keys?.ipsecCertificate === undefined) return false;
-    return capabilities.mechanisms.includes(type);
-  });
+  const { dataplane, capabilities } = setup;
+  return mechanismOrder(dataplane.kind, cls, payload).filter(
+    (type) => capabilities.mechanisms.includes(type) && unfit(setup, type) === undefined,
+  );
+}
+
+/** Why a mechanism that the data plane makes is none of this forwarder; undefined where it is one. */
+function unfit({ tunnelKeys: keys, tunnelIp }: MechanismSetup, type: string): string | undefined {
+  const { wireguard, ipsec } = mechanismType;
+  const hasNoKey =
+    (type === wireguard && keys === undefined) ||
+    (type === ipsec && keys?.ipsecCertificate === undefined);
+  if (hasNoKey) return 'this forwarder has no key for it';
+  // As the only data plane that makes it says: VPP's IKEv2 sends no checksums there.
+  const isIpv6 = parseAddress(tunnelIp)?.family === 6;
+  return type === ipsec && isIpv6 ? `not over IPv6, and NSM_TUNNEL_IP is ${tunnelIp}` : undefined;
 }
 
 /** The mechanism towards the client, its parameters completed. Throws UNIMPLEMENTED where none is supported. */
@@ -119,7 +130,7 @@ function whyNot(setup: MechanismSetup, type: string, payload: string): string | 
   const isOrdered = [local, remote].some((cls) =>
     mechanismOrder(setup.dataplane.kind, cls, payload).includes(type),
   );
-  return isOrdered ? 'this forwarder has no key for it' : `not for payload ${payload || 'IP'}`;
+  return isOrdered ? unfit(setup, type) : `not for payload ${payload || 'IP'}`;
 }
 
 /** Makes the socket that the client is to connect to, in the client's own namespace. */
@@ -227,7 +238,7 @@ export function onwardOffer(setup: MechanismSetup, next: OnwardStep): OnwardOffe
   const { url, name } = next.endpoint;
   const { previous, reselect, connection } = next.request;
   const cls = mechanismClassFor(url, setup.node);
-  const types = usable(setup, cls, connection.payload);
+  const types = usable(setup, cls, connection.payload).filter((type) => meets(connection, type));
   if (types.length === 0) throw nothingToOffer(setup, cls, next);
   const preferences = orderByPriority(
     types.map((type) => offerOf(setup, type, next)),
@@ -239,6 +250,13 @@ export function onwardOffer(setup: MechanismSetup, next: OnwardStep): OnwardOffe
   const offered = preferences.find(({ type }) => type === agreed?.type);
   const goesOn = !reselect && isSame && agreed !== undefined && offered !== undefined;
   return { preferences, mechanism: goesOn ? withOwnKey(agreed, offered) : undefined };
+}
+
+/** Whether the data plane joins such an end to the client's: one without Ethernet headers and one that has frames it does not. */
+function meets({ mechanism, payload }: Connection, type: string): boolean {
+  const client = mechanism?.type ?? mechanismType.kernel;
+  if ([client, type].includes(mechanismType.kernel)) return true;
+  return carriesPackets(client, payload) === carriesPackets(type, payload);
 }
 
 function offerOf(
@@ -285,11 +303,15 @@ function nothingToOffer(
   cls: MechanismClass,
   { request, endpoint }: OnwardStep,
 ): NsmError {
-  const payload = request.connection.payload;
+  const { connection } = request;
+  const { mechanism, payload } = connection;
+  const types = mechanismOrder(dataplane.kind, cls, payload);
+  const fitting = types.filter((type) => meets(connection, type));
+  const beside = fitting.length === types.length ? '' : `, to a client with ${mechanism?.type}`;
   return new NsmError('UNIMPLEMENTED', `no mechanism leads from here to ${endpoint.name}`, {
     hop: name,
-    rule: `${cls} mechanisms for payload ${payload}`,
-    expected: `one of ${mechanismOrder(dataplane.kind, cls, payload).join(', ')}`,
+    rule: `${cls} mechanisms for payload ${payload || 'IP'}${beside}`,
+    expected: `one of ${fitting.join(', ') || 'none'}`,
     found: `${capabilities.mechanisms.join(', ') || 'none'}, by the data plane ${dataplane.kind}`,
     remedy: 'the log of the forwarder says at its start what is missing',
     connectionId: request.connection.id,

@@ -34,6 +34,12 @@ const tunnels: readonly string[] = [
 export const isTunnel = (mechanism: Mechanism | undefined): boolean =>
   tunnels.includes(mechanism?.type ?? '');
 
+/** Whether what it carries for this payload has no Ethernet headers. */
+export function carriesPackets(type: string, carried: string): boolean {
+  const { wireguard, ipsec, memif } = mechanismType;
+  return type === wireguard || type === ipsec || (type === memif && carried !== payload.ethernet);
+}
+
 /** Whether it ends in a workload of this node, in a network namespace that may end. */
 export const isWorkloadEnd = (mechanism: Mechanism | undefined): boolean =>
   mechanism?.type === mechanismType.kernel || mechanism?.type === mechanismType.memif;

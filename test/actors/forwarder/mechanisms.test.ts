@@ -14,7 +14,7 @@ import type { HopRequest } from '../../../actors/connection/hop.ts';
 import type { Connection, Mechanism } from '../../../protocols/nsm/gen/connection_pb.ts';
 import { kernelMechanism } from '../../../protocols/nsm/kernel-mechanism.ts';
 import { memifMechanism } from '../../../protocols/nsm/memif-mechanism.ts';
-import { withParameters } from '../../../protocols/nsm/mechanism.ts';
+import { makeMechanism, withParameters } from '../../../protocols/nsm/mechanism.ts';
 import { vxlanMechanism } from '../../../protocols/nsm/vxlan-mechanism.ts';
 import { wireguardMechanism } from '../../../protocols/nsm/wireguard-mechanism.ts';
 import { createMemoryJournal } from '../../../transports/journal/memory-journal.ts';
@@ -114,7 +114,35 @@ describe('what a forwarder offers', () => {
     const overIpv6 = offered(remote, { tunnelIp: '2001:db8::1' }).map(
       ({ parameters }) => parameters['MTU'],
     );
-    expect(overIpv6).toEqual(['1420', '1399', '1426', undefined]);
+    expect(overIpv6).toEqual(['1420', '1426', undefined]);
+  });
+
+  it('is no IPsec where its tunnels begin at an IPv6 address: VPP makes it over IPv4 alone', () => {
+    const overIpv6 = offered(remote, { tunnelIp: '2001:db8::1' });
+    expect(typesOf(overIpv6)).toEqual(['WIREGUARD', 'VXLAN', 'VLAN']);
+  });
+
+  it.each([
+    ['KERNEL', local, ['MEMIF', 'KERNEL']],
+    ['KERNEL', remote, ['WIREGUARD', 'IPSEC', 'VXLAN', 'VLAN']],
+    ['MEMIF', local, ['MEMIF', 'KERNEL']],
+    ['MEMIF', remote, ['WIREGUARD', 'IPSEC']],
+    ['WIREGUARD', local, ['MEMIF', 'KERNEL']],
+    ['WIREGUARD', remote, ['WIREGUARD', 'IPSEC']],
+    ['VXLAN', local, ['KERNEL']],
+    ['VXLAN', remote, ['VXLAN', 'VLAN']],
+  ])('meets a client with %s for payload IP towards %s: %j', (type, url, types) => {
+    const mechanism = makeMechanism('LOCAL', type);
+    expect(typesOf(offered(url, {}, { mechanism }))).toEqual(types);
+  });
+
+  it('meets every client for Ethernet frames', () => {
+    const client = (type: string) => ({
+      mechanism: makeMechanism('LOCAL', type),
+      payload: 'ETHERNET',
+    });
+    expect(typesOf(offered(remote, {}, client('MEMIF')))).toEqual(['VXLAN', 'VLAN']);
+    expect(typesOf(offered(local, {}, client('VXLAN')))).toEqual(['MEMIF', 'KERNEL']);
   });
 
   it('over Open vSwitch says that frames can be tagged', () => {
@@ -132,6 +160,17 @@ describe('what a forwarder offers', () => {
           hop: 'forwarder',
           expected: 'one of WIREGUARD, IPSEC, VXLAN, VLAN',
           found: 'KERNEL, by the data plane simulated',
+        }),
+      }),
+    );
+    const beside = { mechanism: makeMechanism('LOCAL', 'MEMIF') };
+    expect(() => offered(remote, only('KERNEL', 'MEMIF', 'VXLAN'), beside)).toThrow(
+      expect.objectContaining({
+        code: 'UNIMPLEMENTED',
+        details: expect.objectContaining({
+          rule: 'REMOTE mechanisms for payload IP, to a client with MEMIF',
+          expected: 'one of WIREGUARD, IPSEC',
+          found: 'KERNEL, MEMIF, VXLAN, by the data plane simulated',
         }),
       }),
     );
@@ -239,6 +278,14 @@ describe('what a forwarder agrees on with whoever asks', () => {
     expect(() => agree([wireguardOffer()], { tunnelKeys: undefined })).toThrow(
       expect.objectContaining({
         details: expect.objectContaining({ found: 'WIREGUARD (this forwarder has no key for it)' }),
+      }),
+    );
+    const ipsec = { ...wireguardOffer(), type: 'IPSEC' };
+    expect(() => agree([ipsec], { tunnelIp: '2001:db8::1' })).toThrow(
+      expect.objectContaining({
+        details: expect.objectContaining({
+          found: 'IPSEC (not over IPv6, and NSM_TUNNEL_IP is 2001:db8::1)',
+        }),
       }),
     );
   });
