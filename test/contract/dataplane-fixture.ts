@@ -1,7 +1,9 @@
 // What a data plane's contract suites need of a node: drivers on it, workloads' namespaces, faults, and a person who
 // does harm from outside.
 
-import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
+import type { Dataplane, VxlanEnd, Wire, WireguardEnd } from '../../protocols/ports/dataplane.ts';
+import type { TunnelKeys } from '../../protocols/ports/tunnel-keys.ts';
+import { tunnel } from '../sandbox/wires.ts';
 
 /** An interface as the workload sees it. */
 export interface SeenInterface {
@@ -9,6 +11,8 @@ export interface SeenInterface {
   readonly macAddress: string;
   readonly addresses: readonly string[];
   readonly mtu: number;
+  /** Absent where nobody looks. */
+  readonly asksNeighbors?: boolean;
 }
 
 export interface TestNamespace {
@@ -49,6 +53,8 @@ export interface DataplaneFixture {
   readonly tunnelIp: string;
   /** Where they may lead to, for a data plane that makes no tunnel to itself. */
   readonly remoteTunnelIp?: string;
+  /** Of the tunnels that need keys; absent where it makes none. */
+  readonly tunnelKeys?: Pick<TunnelKeys, 'wireguardPublicKey'>;
   close(): Promise<void>;
 }
 
@@ -63,3 +69,27 @@ export const harms = [
   'unfiltered',
 ] as const;
 export type Harm = (typeof harms)[number];
+
+export type TunnelKind = 'vxlan' | 'wireguard';
+
+/** One for each number, which another node need not answer. */
+export function tunnelFrom(
+  { tunnelIp: localIp, remoteTunnelIp: remoteIp = localIp, tunnelKeys }: DataplaneFixture,
+  kind: TunnelKind,
+  number: number,
+): VxlanEnd | WireguardEnd {
+  const place = { localIp, remoteIp };
+  if (kind === 'vxlan')
+    return tunnel({ ...place, localPort: 4788, remotePort: 4789, vni: 9 + number });
+  if (tunnelKeys === undefined) throw new Error('this data plane was given no keys');
+  const keyName = `own ${number}`;
+  return {
+    kind,
+    ...place,
+    localPort: 61_000 + number,
+    remotePort: 62_000 + number,
+    keyName,
+    publicKey: tunnelKeys.wireguardPublicKey(keyName),
+    peerPublicKey: tunnelKeys.wireguardPublicKey(`peer ${number}`),
+  };
+}

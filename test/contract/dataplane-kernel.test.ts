@@ -5,7 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { createKernelDataplane } from '../../dataplane/kernel/kernel.ts';
 import { createWireEnds } from '../../dataplane/kernel/wire-ends.ts';
 import type { Dataplane, Wire } from '../../protocols/ports/dataplane.ts';
+import { createMemoryJournal } from '../../transports/journal/memory-journal.ts';
 import { createNetlink } from '../../transports/netlink/netlink.ts';
+import { openTunnelKeys } from '../../transports/tunnel-keys/tunnel-keys.ts';
 import { createInFlightClock } from '../sandbox/in-flight-clock.ts';
 import { createSandbox, whyNoNamespaces } from '../sandbox/namespaces.ts';
 import { eventually } from '../sandbox/eventually.ts';
@@ -13,10 +15,12 @@ import { tablesIn } from '../sandbox/mesh-traces.ts';
 import { harmWire, type KernelHarm } from '../sandbox/harm-wire.ts';
 import { faultyNetlink } from '../sandbox/netlink-faults.ts';
 import { createPlannedFaults } from '../sandbox/planned-faults.ts';
+import { whyNoWireguard } from '../sandbox/wireguard.ts';
 import { localWire, tunnel } from '../sandbox/wires.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
 import { type CarryingFixture, dataplaneInFlightContract } from './dataplane-in-flight.ts';
+import { dataplaneRemoteContract } from './dataplane-remote.ts';
 import { dataplaneTakeOverContract } from './dataplane-take-over.ts';
 import { nodeFixture } from './node-fixture.ts';
 
@@ -39,12 +43,14 @@ async function makeFixture(crossConnect: 'redirect' | 'bridge'): Promise<KernelF
   const common = nodeFixture(sandbox, real);
   const clock = createInFlightClock();
   const drivers: Dataplane[] = [];
+  const secrets = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: false });
   return {
     ...common,
     clock,
+    tunnelKeys: secrets,
     driver({ installation = 'ours', forwarder = 'first', tagVersion = 1 } = {}) {
       const owner = { installation, forwarder, tagVersion };
-      const driver = createKernelDataplane({ netlink, clock, ...owner, crossConnect });
+      const driver = createKernelDataplane({ netlink, clock, ...owner, crossConnect, secrets });
       drivers.push(driver);
       return driver;
     },
@@ -158,6 +164,8 @@ function filterAfterHarm(): void {
 
 const reason = whyNoNamespaces();
 if (reason !== undefined) console.warn(`skipped, needs network namespaces: ${reason}`);
+const noWireguard = await whyNoWireguard();
+if (noWireguard !== undefined) console.warn(`skipped, needs WireGuard: ${noWireguard}`);
 describe.skipIf(reason !== undefined)('the kernel', () => {
   dataplaneContract('kernel, redirect', () => makeFixture('redirect'), { wireCount: 60 });
   dataplaneContract('kernel, bridge', () => makeFixture('bridge'), { wireCount: 30 });
@@ -167,6 +175,11 @@ describe.skipIf(reason !== undefined)('the kernel', () => {
   dataplaneInFlightContract('kernel, bridge', () => makeFixture('bridge'));
   dataplaneTakeOverContract('kernel, redirect', () => makeFixture('redirect'));
   dataplaneTakeOverContract('kernel, bridge', () => makeFixture('bridge'));
+  dataplaneRemoteContract('kernel, redirect', () => makeFixture('redirect'), 'vxlan');
+  describe.skipIf(noWireguard !== undefined)(
+    noWireguard === undefined ? 'encrypted' : `encrypted, skipped: ${noWireguard}`,
+    () => dataplaneRemoteContract('kernel, redirect', () => makeFixture('redirect'), 'wireguard'),
+  );
   redirectsHarmed();
   filterAfterHarm();
   takenFromSwitch();

@@ -2,13 +2,17 @@
 
 import { createSimulatedDataplane } from '../../dataplane/simulated/simulated.ts';
 import { SimulatedWorld } from '../../dataplane/simulated/simulated-world.ts';
+import { createMemoryJournal } from '../../transports/journal/memory-journal.ts';
 import { systemClock } from '../../transports/process/system-clock.ts';
+import { openTunnelKeys } from '../../transports/tunnel-keys/tunnel-keys.ts';
 import { dataplaneContract } from './dataplane.ts';
 import { dataplaneDamageContract } from './dataplane-damage.ts';
+import { dataplaneRemoteContract } from './dataplane-remote.ts';
 import { dataplaneTakeOverContract } from './dataplane-take-over.ts';
 import type { DataplaneFixture } from './dataplane-fixture.ts';
 
 async function makeFixture(): Promise<DataplaneFixture> {
+  const tunnelKeys = await openTunnelKeys({ journal: createMemoryJournal(), ipsec: false });
   const world = new SimulatedWorld();
   let plan: { kind: 'fail' | 'crash'; left: number } | undefined;
   let hasStruck = false;
@@ -24,6 +28,7 @@ async function makeFixture(): Promise<DataplaneFixture> {
       createSimulatedDataplane({
         world,
         tagVersion,
+        mechanisms: ['KERNEL', 'VXLAN', 'WIREGUARD'],
         clock: systemClock,
         installation,
         forwarder,
@@ -59,6 +64,7 @@ async function makeFixture(): Promise<DataplaneFixture> {
     },
     deleteInterface: async ({ url }, name) => world.deleteInterface(url, name),
     tunnelIp: '127.0.0.1',
+    tunnelKeys,
     close: async () => {},
   };
 }
@@ -66,3 +72,5 @@ async function makeFixture(): Promise<DataplaneFixture> {
 dataplaneContract('simulated', makeFixture, { wireCount: 1000 });
 dataplaneDamageContract('simulated', makeFixture);
 dataplaneTakeOverContract('simulated', makeFixture);
+dataplaneRemoteContract('simulated', makeFixture, 'vxlan');
+dataplaneRemoteContract('simulated', makeFixture, 'wireguard');

@@ -59,8 +59,14 @@ export function nodeFixture(sandbox: Sandbox, netlink: Netlink): NodeFixture {
       const own = found.filter(({ index, prefix }) => {
         return index === link.index && !prefix.startsWith('fe80');
       });
-      const { index, macAddress, mtu } = link;
-      return { index, macAddress, mtu, addresses: own.map(({ prefix }) => prefix).sort() };
+      const { index, macAddress, mtu, asksNeighbors } = link;
+      return {
+        index,
+        macAddress,
+        mtu,
+        asksNeighbors,
+        addresses: own.map(({ prefix }) => prefix).sort(),
+      };
     },
     async setInterfaceUp({ url }, name, isUp) {
       const message = changeLinkByName(name, { isUp });
