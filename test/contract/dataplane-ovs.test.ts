@@ -1,4 +1,5 @@
-// Protects the Open vSwitch data plane's promises, over a real ovsdb-server and ovs-vswitchd with the datapath in user space.
+// Protects the Open vSwitch data plane's promises, over a real ovsdb-server and ovs-vswitchd with the datapath that a
+// forwarder takes here.
 
 import { describe } from 'vitest';
 import { whyNoOvs } from '../sandbox/ovs.ts';

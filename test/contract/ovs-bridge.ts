@@ -103,12 +103,12 @@ export function addPort(name: string, requestedPort: number, owner: string): Ovs
   ];
 }
 
-const bridgeOperations: readonly OvsdbOperation[] = [
+const bridgeOperations = (datapathType: string): readonly OvsdbOperation[] => [
   insert('Interface', { name: bridge, type: 'internal' }, 'interface'),
   insert('Port', { name: bridge, interfaces: namedUuid('interface') }, 'port'),
   insert(
     'Bridge',
-    { name: bridge, datapath_type: 'netdev', fail_mode: 'secure', ports: namedUuid('port') },
+    { name: bridge, datapath_type: datapathType, fail_mode: 'secure', ports: namedUuid('port') },
     'bridge',
   ),
   mutate('Open_vSwitch', [], [['bridges', 'insert', setOf(namedUuid('bridge'))]]),
@@ -138,7 +138,7 @@ export async function startBridge(): Promise<OvsFixture> {
   };
   try {
     await database.transact([insert('Open_vSwitch', {})], budget);
-    await apply(bridgeOperations);
+    await apply(bridgeOperations(ovs.datapathType));
     await flows.features(budget);
   } catch (error) {
     await close();

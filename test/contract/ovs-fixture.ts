@@ -131,7 +131,7 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
         insert('Port', { name: foreignBridge, interfaces: namedUuid('interface') }, 'port'),
         insert(
           'Bridge',
-          { name: foreignBridge, datapath_type: 'netdev', ports: namedUuid('port') },
+          { name: foreignBridge, datapath_type: ovs.datapathType, ports: namedUuid('port') },
           'bridge',
         ),
         mutate('Open_vSwitch', [], [['bridges', 'insert', setOf(namedUuid('bridge'))]]),
@@ -167,7 +167,7 @@ export async function ovsFixture(): Promise<OvsNodeFixture> {
         ...owner,
         clock,
         bridge,
-        datapathType: 'netdev',
+        datapathType: ovs.datapathType,
         ends: createWireEnds({ netlink, clock, ...owner }),
         database: faultyOvsdb(own.database, faults),
         openFlow: faultyOpenFlow(own.openFlow, faults),

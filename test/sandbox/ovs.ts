@@ -1,11 +1,15 @@
-// Open vSwitch for tests: its own database, folder and network namespace, the user-space datapath, no service. Needs
-// Debian's openvswitch-switch, found on PATH or by VWIRE_OVSDB_SERVER, VWIRE_OVS_VSWITCHD and VWIRE_OVSDB_TOOL; the
-// schema by VWIRE_OVS_SCHEMA or beside the programs.
+// Open vSwitch for tests: its own database, folder and network namespace, no service, and the datapath that a forwarder
+// takes here: the kernel's where it is there, unless VWIRE_TEST_OVS_DATAPATH=netdev. Needs Debian's openvswitch-switch,
+// found on PATH or by VWIRE_OVSDB_SERVER, VWIRE_OVS_VSWITCHD and VWIRE_OVSDB_TOOL; the schema by VWIRE_OVS_SCHEMA or
+// beside the programs.
 // Invariant: after `close` none of its processes, files and namespaces is left.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findFamily } from '../../dataplane/kernel/probe.ts';
+import type { DatapathType } from '../../dataplane/ovs/switch.ts';
+import { createNetlink } from '../../transports/netlink/netlink.ts';
 import type { NetworkNamespace } from '../../transports/netlink/network-namespace.ts';
 import { spawnInNamespace } from '../../transports/netlink/spawn-in-namespace.ts';
 import {
@@ -21,6 +25,8 @@ export interface OvsSandbox {
   readonly databaseSocket: string;
   readonly node: NetworkNamespace;
   readonly sandbox: Sandbox;
+  /** Of the bridges that are made for a test. */
+  readonly datapathType: DatapathType;
   bridgeSocket(bridge: string): string;
   startDatabase(): Promise<void>;
   startSwitch(): Promise<void>;
@@ -56,7 +62,9 @@ export async function startOvs(options: {
     if (options.sandbox === undefined) await sandbox.close();
     rmSync(folder, { recursive: true, force: true });
   };
+  let datapathType: DatapathType;
   try {
+    datapathType = await datapathTypeIn(node);
     await ovs.start('database');
     if (options.withSwitch) await ovs.start('switch');
   } catch (error) {
@@ -67,10 +75,22 @@ export async function startOvs(options: {
     databaseSocket: ovs.databaseSocket,
     node,
     sandbox,
+    datapathType,
     bridgeSocket: (bridge) => ovs.bridgeSocket(bridge),
     startDatabase: () => ovs.start('database'),
     startSwitch: () => ovs.start('switch'),
     signal: (program, signal) => ovs.signal(program, signal),
     close,
   };
+}
+
+async function datapathTypeIn(node: NetworkNamespace): Promise<DatapathType> {
+  if (process.env['VWIRE_TEST_OVS_DATAPATH'] === 'netdev') return 'netdev';
+  const netlink = createNetlink({ namespace: node.url });
+  try {
+    const module = await findFamily(netlink, 'ovs_datapath', { timeoutMs: 10_000 });
+    return module === undefined ? 'netdev' : 'system';
+  } finally {
+    await netlink.close();
+  }
 }

@@ -1,5 +1,5 @@
-// A node for the tests of the Open vSwitch data plane that need packets: its switch, a driver, and the underlay on a
-// bridge of its own, as a datapath in user space needs it.
+// A node for the tests of the Open vSwitch data plane that need packets: its switch, a driver, and, where the datapath is
+// in user space and needs it, the underlay on a bridge of its own.
 
 import { createWireEnds } from '../../../dataplane/kernel/wire-ends.ts';
 import type { EgressNetworks } from '../../../dataplane/ovs/egress.ts';
@@ -29,7 +29,7 @@ export interface OvsNode {
   readonly driver: () => Dataplane;
   /** Bundles of flows that its drivers have sent. */
   readonly bundleCount: () => number;
-  /** Puts the link named `underlay` on a bridge, which takes over its addresses. */
+  /** Puts the link named `underlay` on a bridge, which takes over its addresses; the kernel's datapath needs none. */
   holdUnderlay(addresses: readonly string[]): Promise<void>;
   close(): Promise<void>;
 }
@@ -62,7 +62,7 @@ export async function ovsNode(
       clock: systemClock,
       bridge,
       networks,
-      datapathType: 'netdev',
+      datapathType: ovs.datapathType,
       ends: createWireEnds({ netlink, clock: systemClock, ...owner }),
       database,
       openFlow,
@@ -81,8 +81,10 @@ export async function ovsNode(
     driver,
     bundleCount: () => bundles,
     dataplane: driver(),
-    holdUnderlay: (addresses) =>
-      holdUnderlay(netlink, { namespace, addresses }, ovs.databaseSocket),
+    async holdUnderlay(addresses) {
+      if (ovs.datapathType === 'system') return;
+      await holdUnderlay(netlink, { namespace, addresses }, ovs.databaseSocket);
+    },
     async close() {
       for (const close of closes) await close();
       await netlink.close();
