@@ -58,6 +58,7 @@ const ends: readonly (readonly [string, MemifEnd | WireguardEnd, MemifEnd | Wire
 
 const wireTo = (endpoint: Wire['endpoint'], number = 1): Wire => ({
   ...localWire(places, number),
+  payload: 'IP',
   endpoint,
 });
 
