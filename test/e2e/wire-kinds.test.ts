@@ -81,7 +81,9 @@ describeMesh('a wire', (mesh) => {
     expect(others).toEqual([]);
     expect(own).toMatchObject({ name: 'nsm-1', isUp: true });
     expect(own?.addresses).toEqual([...(report.addresses ?? [])].sort());
-    const tunnels = (await linksOf(netlink, near.namespace.url)).filter((each) => each.vxlan);
+    const tunnels = (await linksOf(netlink, near.namespace.url)).filter(
+      ({ vxlan, kind: linkKind }) => vxlan !== undefined || linkKind === 'wireguard',
+    );
     expect(tunnels).toHaveLength(kind.isRemote ? 1 : 0);
 
     const hosts = (cidrs: readonly string[] = []) => cidrs.map((cidr) => cidr.split('/')[0] ?? '');
