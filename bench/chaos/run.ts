@@ -20,7 +20,7 @@ const roundsDefault = 5;
 const usage = `npm run chaos -- [options]: each fault in turn under 1,000 packets a second each way, and what it cost
   --case name   only this one; may be repeated
   --rounds n    each so often; default ${roundsDefault}, and 1 with --quick
-  --quick       a minute of it all
+  --quick       one case of each kind, about a minute
   --previous d  a compiled tree of the release to change from, or VWIRE_PREVIOUS; without either the one in package.json
                 is made from the history, and where there is none, the cases that need it are skipped
   --resume f    keeps the rows in that file, and takes from it what it has: a long run in several sittings

@@ -23,6 +23,11 @@ import { endpointEnd } from '../../sandbox/wires.ts';
 import { type VppNode, vppNode } from './vpp-node.ts';
 
 const budget = { timeoutMs: 20_000 };
+/** As a title, the payload and the mode: frames, or packets without Ethernet headers. */
+const modes = [
+  ['frames', 'ETHERNET', 'ethernet'],
+  ['packets alone', 'IP', 'ip'],
+] as const;
 const reason = whyNoVppNode();
 const name = '@/tmp/memif/1/memif.socket';
 
@@ -44,11 +49,7 @@ describe.skipIf(reason !== undefined)(`memif over VPP ${reason ?? ''}`, () => {
   });
 
   /** A workload with a VPP of its own that has this address at its end of a memif. */
-  async function workload(
-    role: number,
-    address: string,
-    mode: number = memifMode.ethernet,
-  ): Promise<NetworkNamespace> {
+  async function workload(role: number, address: string, mode: number): Promise<NetworkNamespace> {
     const started = await startVppNode({ sandbox });
     const vpp = createVppClient({ socketPath: started.vpp.apiSocket, host: unixHost });
     closes.push(async () => {
@@ -62,7 +63,7 @@ describe.skipIf(reason !== undefined)(`memif over VPP ${reason ?? ''}`, () => {
   const shared = (
     place: NetworkNamespace,
     role: MemifEnd['role'],
-    mode: MemifEnd['mode'] = 'ethernet',
+    mode: MemifEnd['mode'],
   ): MemifEnd => ({
     kind: 'memif',
     socket: { kind: 'abstract', name, netns: place.url },
@@ -89,86 +90,54 @@ describe.skipIf(reason !== undefined)(`memif over VPP ${reason ?? ''}`, () => {
       ).toMatchObject({ received: 5 }),
     );
 
-  test('a client with shared memory reaches an Endpoint in the kernel, and another one after a retarget', async () => {
-    const client = await workload(memifRole.slave, '10.77.0.1/24');
-    const [first, second] = [sandbox.namespace(), sandbox.namespace()];
-    const wire: Wire = {
-      id: 'shared',
-      payload: 'ETHERNET',
-      mtu: 1500,
-      client: shared(client, 'master'),
-      endpoint: kernelEnd(first),
-    };
-    await node.dataplane.ensure(wire, budget);
-    await reaches(first);
-    await node.dataplane.ensure({ ...wire, endpoint: kernelEnd(second) }, budget);
-    await reaches(second);
-    const restarted = node.driver();
-    expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
-    // Whoever made the wire puts it back, so nobody else may take it away meanwhile.
-    await restarted.close();
-    await node.vpp.signal('SIGKILL');
-    await node.vpp.start();
-    await reaches(second);
-    await node.dataplane.remove([wire.id], budget);
-    expect(await node.dataplane.list(budget)).toEqual([]);
-  }, 60_000);
+  test.each(modes)(
+    'a client with shared memory of %s reaches an Endpoint in the kernel, and another one after a retarget',
+    async (_, payload, mode) => {
+      const client = await workload(memifRole.slave, '10.77.0.1/24', memifMode[mode]);
+      const [first, second] = [sandbox.namespace(), sandbox.namespace()];
+      const wire: Wire = {
+        id: 'shared',
+        payload,
+        mtu: 1500,
+        client: shared(client, 'master', mode),
+        endpoint: kernelEnd(first),
+      };
+      await node.dataplane.ensure(wire, budget);
+      await reaches(first);
+      await node.dataplane.ensure({ ...wire, endpoint: kernelEnd(second) }, budget);
+      await reaches(second);
+      const restarted = node.driver();
+      expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
+      // Whoever made the wire puts it back, so nobody else may take it away meanwhile.
+      await restarted.close();
+      await node.vpp.signal('SIGKILL');
+      await node.vpp.start();
+      await reaches(second);
+      await node.dataplane.remove([wire.id], budget);
+      expect(await node.dataplane.list(budget)).toEqual([]);
+    },
+    60_000,
+  );
 
-  test('an Endpoint with shared memory is reached by a client in the kernel', async () => {
-    const endpoint = await workload(memifRole.master, '10.77.0.1/24');
-    const client = sandbox.namespace();
-    const wire: Wire = {
-      id: 'shared',
-      payload: 'ETHERNET',
-      mtu: 1500,
-      client: kernelEnd(client),
-      endpoint: shared(endpoint, 'slave'),
-    };
-    await node.dataplane.ensure(wire, budget);
-    await reaches(client);
-    await node.dataplane.remove([wire.id], budget);
-    expect(await node.dataplane.list(budget)).toEqual([]);
-  }, 60_000);
-
-  test('a client whose shared memory has packets without Ethernet headers reaches an Endpoint in the kernel', async () => {
-    const client = await workload(memifRole.slave, '10.77.0.1/24', memifMode.ip);
-    const [first, second] = [sandbox.namespace(), sandbox.namespace()];
-    const wire: Wire = {
-      id: 'packets',
-      payload: 'IP',
-      mtu: 1500,
-      client: shared(client, 'master', 'ip'),
-      endpoint: kernelEnd(first),
-    };
-    await node.dataplane.ensure(wire, budget);
-    await reaches(first);
-    await node.dataplane.ensure({ ...wire, endpoint: kernelEnd(second) }, budget);
-    await reaches(second);
-    const restarted = node.driver();
-    expect(await restarted.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
-    await restarted.close();
-    await node.vpp.signal('SIGKILL');
-    await node.vpp.start();
-    await reaches(second);
-    await node.dataplane.remove([wire.id], budget);
-    expect(await node.dataplane.list(budget)).toEqual([]);
-  }, 60_000);
-
-  test('an Endpoint whose shared memory has packets alone is reached by a client in the kernel', async () => {
-    const endpoint = await workload(memifRole.master, '10.77.0.1/24', memifMode.ip);
-    const client = sandbox.namespace();
-    const wire: Wire = {
-      id: 'packets',
-      payload: 'IP',
-      mtu: 1500,
-      client: kernelEnd(client),
-      endpoint: shared(endpoint, 'slave', 'ip'),
-    };
-    await node.dataplane.ensure(wire, budget);
-    await reaches(client);
-    await node.dataplane.remove([wire.id], budget);
-    expect(await node.dataplane.list(budget)).toEqual([]);
-  }, 60_000);
+  test.each(modes)(
+    'an Endpoint with shared memory of %s is reached by a client in the kernel',
+    async (_, payload, mode) => {
+      const endpoint = await workload(memifRole.master, '10.77.0.1/24', memifMode[mode]);
+      const client = sandbox.namespace();
+      const wire: Wire = {
+        id: 'shared',
+        payload,
+        mtu: 1500,
+        client: kernelEnd(client),
+        endpoint: shared(endpoint, 'slave', mode),
+      };
+      await node.dataplane.ensure(wire, budget);
+      await reaches(client);
+      await node.dataplane.remove([wire.id], budget);
+      expect(await node.dataplane.list(budget)).toEqual([]);
+    },
+    60_000,
+  );
 });
 
 async function makeMemif(
