@@ -132,10 +132,17 @@ class Watch implements DamageWatch {
 
   /** Compares what is watched with what is there, as if each difference had been an event. */
   async #afterLostEvents(): Promise<void> {
-    const { wires, inventory, list } = this.#setup;
+    const { wires, locks, inventory, list } = this.#setup;
+    const watched = wires.watchedLinks();
     const links = [...(await inventory()).byWire.values()].flat();
     const byIndex = new Map(links.map(({ link }) => [link.index, link]));
-    for (const index of wires.watchedIndexes()) {
+    for (const [index, before] of watched) {
+      // What was made or has changed since the look began was seen as it is no more.
+      if (wires.watched(index) !== before) continue;
+      if (locks.isHeld(before.wireId)) {
+        this.#suspect(before.wireId);
+        continue;
+      }
       const link = byIndex.get(index);
       const kind = link === undefined ? 'gone' : link.isRunning ? 'running' : 'notRunning';
       this.onEvent({ kind, index });

@@ -19,7 +19,7 @@ export interface WatchedLink {
   readonly wireId: string;
   readonly tag: Tag;
   readonly name: string;
-  isDown: boolean;
+  readonly isDown: boolean;
 }
 
 /** What an event means: news, or that the wire has to be looked at. */
@@ -124,8 +124,9 @@ export class WireTable {
     return this.#watched.get(index);
   }
 
-  watchedIndexes(): number[] {
-    return [...this.#watched.keys()];
+  /** Every link that is watched now, by its index: one that is made or changes later is another object. */
+  watchedLinks(): ReadonlyMap<number, WatchedLink> {
+    return new Map(this.#watched);
   }
 
   /** What a link event means, if it is about a wire and news. */
@@ -149,7 +150,7 @@ export class WireTable {
       case 'notRunning': {
         const isDown = event.kind === 'notRunning';
         if (side === undefined || link.isDown === isDown) return undefined;
-        link.isDown = isDown;
+        this.#watched.set(event.index, { ...link, isDown });
         return { news: { kind: isDown ? 'linkDown' : 'linkUp', wireId, side } };
       }
     }

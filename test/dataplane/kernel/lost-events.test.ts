@@ -4,6 +4,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { createKernelDataplane } from '../../../dataplane/kernel/kernel.ts';
+import { changeLinkByName } from '../../../protocols/netlink/link.ts';
 import type { DataplaneEvent } from '../../../protocols/ports/dataplane.ts';
 import type { LinkEvent, Netlink } from '../../../protocols/ports/netlink.ts';
 import { createNetlink } from '../../../transports/netlink/netlink.ts';
@@ -30,6 +31,45 @@ function deafNetlink(inner: Netlink): Netlink & { readonly lose: () => void } {
     lose: () => tell({ kind: 'lost' }),
   };
 }
+
+/** Hears everything; the first look after `lose` is told what it found only once `answer` is called. */
+function slowNetlink(inner: Netlink) {
+  let tell: (event: LinkEvent) => void = () => {};
+  let hasLooked: (() => void) | undefined;
+  let answer: () => void = () => {};
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const netlink: Netlink = {
+    async execute(program, limits) {
+      const looked = hasLooked;
+      hasLooked = undefined;
+      const found = await inner.execute(program, limits);
+      if (looked === undefined) return found;
+      looked();
+      await answered;
+      return found;
+    },
+    watchLinks(scope, listener) {
+      tell = listener;
+      return inner.watchLinks(scope, (event) => {
+        if (event.kind !== 'lost') listener(event);
+      });
+    },
+    close: () => inner.close(),
+  };
+  const lose = () =>
+    new Promise<void>((resolve) => {
+      hasLooked = resolve;
+      tell({ kind: 'lost' });
+    });
+  return { netlink, lose, answer };
+}
+
+const setInterface = (isUp: boolean) => ({
+  message: changeLinkByName('nsm-1', { isUp }),
+  what: `set nsm-1 ${isUp ? 'up' : 'down'}`,
+});
 
 const reason = whyNoNamespaces();
 
@@ -87,6 +127,34 @@ describe.skipIf(reason !== undefined)(`events that were lost ${reason ?? ''}`, (
       budget,
     );
     expect(await driver.list(budget)).toEqual([]);
+    await driver.close();
+    await netlink.close();
+    await sandbox.close();
+  });
+
+  test('are no reason to tell of a link what it was before', async () => {
+    const sandbox = createSandbox();
+    const node = sandbox.namespace();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const { netlink, lose, answer } = slowNetlink(createNetlink({ namespace: node.url }));
+    const owner = { installation: 'ours', forwarder: 'slow' };
+    const driver = createKernelDataplane({ netlink, clock: systemClock, ...owner });
+    const heard: DataplaneEvent['kind'][] = [];
+    const hasHeard = (...kinds: DataplaneEvent['kind'][]) =>
+      eventually(`heard of ${kinds.join(', ')}`, 10_000, () => expect(heard).toEqual(kinds));
+    driver.watch(({ kind }) => heard.push(kind));
+    const wire = localWire({ client: client.url, endpoint: endpoint.url }, 1);
+    await driver.ensure(wire, budget);
+    await sandbox.program(client, [setInterface(false)]);
+    await hasHeard('linkDown');
+    await lose();
+    await sandbox.program(client, [setInterface(true)]);
+    await hasHeard('linkDown', 'linkUp');
+    answer();
+    // Whatever follows from the look is over before this one.
+    expect(await driver.list(budget)).toMatchObject([{ id: wire.id, complete: true }]);
+    expect(heard).toEqual(['linkDown', 'linkUp']);
+    await driver.remove([wire.id], budget);
     await driver.close();
     await netlink.close();
     await sandbox.close();
