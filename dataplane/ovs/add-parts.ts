@@ -26,9 +26,9 @@ export interface Join extends Joinery {
 export type Undos = (() => Promise<unknown>)[];
 
 /**
- * Adds what is missing, and waits until the switch has it. `meanwhile` begins when the database has it and is told which
- * numbers there will be: the switch keeps to what it is asked for where nobody else is faster, and hears of flows in the
- * turn in which it adds the ports.
+ * Adds what is missing, and waits until the switch has it. `meanwhile` begins as soon as that is asked for and is told
+ * which numbers there will be: the switch keeps to what it is asked for where nobody else is faster, and a flow may name
+ * a port that is still to come.
  */
 export async function addParts(
   join: Join,
@@ -36,23 +36,33 @@ export async function addParts(
   meanwhile: (numberOf: NumberOf) => Promise<void>,
 ): Promise<void> {
   const { rows, switch: bridge, wire, budget } = join;
-  const { requested, configuration } = await join.shared.hold(tunnelsOf(join), async () => {
-    const { operations, usesAdded, ...adding } = partsToAdd(join, undos);
-    const names = [...adding.requested.keys()];
+  const added = await join.shared.hold(tunnelsOf(join), async () => {
+    const { operations, usesAdded, requested } = partsToAdd(join, undos);
+    const names = [...requested.keys()];
     undos.push(() => takeBack(join, names, usesAdded));
-    return { ...adding, configuration: await bridge.begin(operations, budget) };
+    const expected: NumberOf = (name) => {
+      // A tunnel that another wire is making has not got its number yet.
+      const { number, requested: asked } = rows.named(name) ?? {};
+      return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
+    };
+    const begun = bridge.begin(operations, budget);
+    // In the next turn, so that the database is at work already.
+    const other = Promise.allSettled([Promise.resolve().then(() => meanwhile(expected))]);
+    const [configuration] = await Promise.allSettled([begun]);
+    return { names, configuration, other };
   });
-  const expected: NumberOf = (name) => {
-    // A tunnel that another wire is making has not got its number yet.
-    const { number, requested: asked } = rows.named(name) ?? {};
-    return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
-  };
-  const both = [meanwhile(expected), bridge.applied(configuration, budget)];
+  const { configuration, other, names } = added;
+  const applied = async () => bridge.applied(valueOf(configuration), budget);
   // Neither may go on while what was done is taken back.
-  for (const outcome of await Promise.allSettled(both)) {
-    if (outcome.status === 'rejected') throw outcome.reason;
+  for (const outcome of [...(await Promise.allSettled([applied()])), ...(await other)]) {
+    valueOf(outcome);
   }
-  for (const name of requested.keys()) checkOpened(rows, name, wire);
+  for (const name of names) checkOpened(rows, name, wire);
+}
+
+function valueOf<Value>(outcome: PromiseSettledResult<Value>): Value {
+  if (outcome.status === 'rejected') throw outcome.reason;
+  return outcome.value;
 }
 
 /** By name the numbers that are asked for. */

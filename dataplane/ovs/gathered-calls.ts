@@ -3,7 +3,7 @@
 // Invariants: in the order of asking; whoever is refused is refused alone; nobody waits longer than they allow.
 
 import { asNsmError, NsmError } from '../../protocols/errors.ts';
-import type { Clock } from '../../protocols/ports/clock.ts';
+import type { Clock, Timer } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
 
 export interface GatheredCallsOptions<Part, Answer> {
@@ -22,6 +22,8 @@ interface Asked<Part, Answer> {
   readonly parts: readonly Part[];
   readonly budget: Budget;
   readonly deadlineMs: number;
+  /** Of whoever waits for others or with them; who is sent alone leaves that to `send`. */
+  timer: Timer | undefined;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -42,27 +44,34 @@ export class GatheredCalls<Part, Answer> {
   ask(parts: readonly Part[], budget: Budget): Promise<Answer> {
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
-      const timer = clock.after(budget.timeoutMs, () => {
-        const isWaiting = this.#waiting.includes(asked);
-        this.#waiting = this.#waiting.filter((each) => each !== asked);
-        const found = isWaiting ? 'not sent' : 'sent, so that it may have happened';
-        reject(this.#gaveUp('DEADLINE_EXCEEDED', found, budget));
-      });
       const asked: Asked<Part, Answer> = {
         parts,
         budget,
         deadlineMs: clock.nowMs() + budget.timeoutMs,
+        timer: undefined,
         resolve(answer) {
-          timer.cancel();
+          asked.timer?.cancel();
           resolve(answer);
         },
         reject(error) {
-          timer.cancel();
+          asked.timer?.cancel();
           reject(error);
         },
       };
       this.#waiting.push(asked);
-      if (!this.#isSending) void this.#sendAll();
+      if (this.#isSending) this.#watch(asked);
+      else void this.#sendAll();
+    });
+  }
+
+  #watch(asked: Asked<Part, Answer>): void {
+    const { clock } = this.#options;
+    const { budget, deadlineMs, reject } = asked;
+    asked.timer ??= clock.after(deadlineMs - clock.nowMs(), () => {
+      const isWaiting = this.#waiting.includes(asked);
+      this.#waiting = this.#waiting.filter((each) => each !== asked);
+      const found = isWaiting ? 'not sent' : 'sent, so that it may have happened';
+      reject(this.#gaveUp('DEADLINE_EXCEEDED', found, budget));
     });
   }
 
@@ -95,6 +104,7 @@ export class GatheredCalls<Part, Answer> {
     if (only === undefined) return;
     const leftMs =
       Math.max(...group.map(({ deadlineMs }) => deadlineMs)) - this.#options.clock.nowMs();
+    if (others.length > 0) this.#watch(only);
     // Where one of several gives up, the others go on.
     const budget =
       others.length === 0 ? { ...only.budget, timeoutMs: leftMs } : { timeoutMs: leftMs };

@@ -1,9 +1,10 @@
 // Transactions on ports and tunnels of this owner's bridge: pure. A port goes with its interface as soon as the bridge
 // no longer names it.
 
-import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
+import type { OvsdbOperation, Where } from '../../protocols/ovs/ovsdb-operations.ts';
 import { insert, mutate, update } from '../../protocols/ovs/ovsdb-operations.ts';
-import { mapOf, namedUuid, setOf, uuid } from '../../protocols/ovs/ovsdb-values.ts';
+import type { OvsdbAtom } from '../../protocols/ovs/ovsdb-values.ts';
+import { atomsOf, mapOf, namedUuid, setOf, uuid } from '../../protocols/ovs/ovsdb-values.ts';
 import type { Owner, PatchNames, PortEnd, TunnelPlace, TunnelUse } from './tags.ts';
 import { farIds, ownerIds, portIds, useEntry } from './tags.ts';
 
@@ -46,6 +47,39 @@ function addInterface(
       [['ports', 'insert', setOf(namedUuid(portName))]],
     ),
   ];
+}
+
+/** Each bridge gets its new ports by one mutation: the database copies the set of all its ports for every one. */
+export function addedTogether(operations: readonly OvsdbOperation[]): OvsdbOperation[] {
+  const others: OvsdbOperation[] = [];
+  const byBridge = new Map<string, PortsAdded>();
+  for (const operation of operations) {
+    const added = portsAdded(operation);
+    if (added === undefined) {
+      others.push(operation);
+      continue;
+    }
+    const key = JSON.stringify(added.where);
+    const before = byBridge.get(key)?.ports ?? [];
+    byBridge.set(key, { ...added, ports: [...before, ...added.ports] });
+  }
+  const mutations = [...byBridge.values()].map(({ where, ports }) =>
+    mutate('Bridge', where, [['ports', 'insert', setOf(...ports)]]),
+  );
+  return [...others, ...mutations];
+}
+
+interface PortsAdded {
+  readonly where: Where;
+  readonly ports: readonly OvsdbAtom[];
+}
+
+/** Undefined for what does anything else. */
+function portsAdded(operation: OvsdbOperation): PortsAdded | undefined {
+  if (operation.op !== 'mutate' || operation.mutations.length !== 1) return undefined;
+  const [column, mutator, value] = operation.mutations[0] ?? [];
+  if (column !== 'ports' || mutator !== 'insert') return undefined;
+  return { where: operation.where, ports: atomsOf(value) };
 }
 
 /** Tells the rows of one transaction apart: letters, digits and underscores. */

@@ -33,6 +33,7 @@ export interface PortRow {
 
 export interface BridgeRow {
   readonly uuid: string;
+  readonly name: string;
   readonly ids: ExternalIds;
   readonly datapathType: string;
   readonly failMode: string | undefined;
@@ -74,7 +75,7 @@ export class SwitchRows {
   readonly #byWire = new Map<string, Set<string>>();
   readonly #portIds = new Map<string, string>();
   readonly #portTags = new Map<string, number>();
-  readonly #bridges = new Map<string, OvsdbRow>();
+  readonly #bridges = new Map<string, BridgeRow>();
   readonly #numbers = new PortNumbers();
   readonly #waiting = new Set<() => void>();
   readonly #stop: () => void;
@@ -107,15 +108,8 @@ export class SwitchRows {
   }
 
   bridgeNamed(name: string): BridgeRow | undefined {
-    const found = [...this.#bridges].find(([, row]) => row['name'] === name);
-    if (found === undefined) return undefined;
-    const [uuid, row] = found;
-    return {
-      uuid,
-      ids: entriesOf(row['external_ids']),
-      datapathType: textOf(row['datapath_type']) ?? '',
-      failMode: textOf(row['fail_mode']),
-    };
+    for (const bridge of this.#bridges.values()) if (bridge.name === name) return bridge;
+    return undefined;
   }
 
   portId(name: string): string | undefined {
@@ -240,12 +234,13 @@ export class SwitchRows {
   }
 
   #applyBridge(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
-    const isOurs = [this.#bridges.get(uuid), row].some(
-      (each) => each?.['name'] === this.#options.bridge,
-    );
-    if (row === undefined) this.#bridges.delete(uuid);
-    else this.#bridges.set(uuid, row);
-    if (isOurs && row === undefined) for (const id of this.#byWire.keys()) changed.add(id);
+    if (row !== undefined) {
+      this.#bridges.set(uuid, bridgeRow(uuid, row));
+      return;
+    }
+    const isOurs = this.#bridges.get(uuid)?.name === this.#options.bridge;
+    this.#bridges.delete(uuid);
+    if (isOurs) for (const id of this.#byWire.keys()) changed.add(id);
   }
 
   #applyInterface(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
@@ -275,6 +270,7 @@ export class SwitchRows {
     const ids = entriesOf(row['external_ids']);
     if (!isOwnedBy(this.#options.owner, ids)) return undefined;
     const number = numberOf(row['ofport']);
+    const end = readPortEnd(ids);
     return {
       uuid,
       name: textOf(row['name']) ?? '',
@@ -283,12 +279,20 @@ export class SwitchRows {
       error: textOf(row['error']),
       type: textOf(row['type']) ?? '',
       options: entriesOf(row['options']),
-      end: readPortEnd(ids),
-      uses: readTunnelUses(ids),
+      end,
+      uses: end === undefined ? readTunnelUses(ids) : [],
       farEndOf: readFarEndOf(ids),
     };
   }
 }
+
+const bridgeRow = (uuid: string, row: OvsdbRow): BridgeRow => ({
+  uuid,
+  name: textOf(row['name']) ?? '',
+  ids: entriesOf(row['external_ids']),
+  datapathType: textOf(row['datapath_type']) ?? '',
+  failMode: textOf(row['fail_mode']),
+});
 
 const numbersOf = (row: OvsdbRow): number[] =>
   [numberOf(row['ofport']), numberOf(row['ofport_request'])].flatMap((each) => each ?? []);
@@ -300,14 +304,16 @@ function wiresOf(row: PortRow | undefined): readonly string[] {
 }
 
 /** A tunnel that got or lost one more user is no news for the others. */
-function changedWires(before: PortRow | undefined, now: PortRow | undefined): Iterable<string> {
-  const isSame =
-    before !== undefined &&
-    now !== undefined &&
-    before.number === now.number &&
-    JSON.stringify([before.name, before.error, before.type, [...before.options]]) ===
-      JSON.stringify([now.name, now.error, now.type, [...now.options]]);
-  const [old, present] = [new Set(wiresOf(before)), new Set(wiresOf(now))];
-  if (!isSame || now.uses.length === 0) return new Set([...old, ...present]);
-  return [...old].filter((id) => !present.has(id));
+function changedWires(before: PortRow | undefined, now: PortRow | undefined): readonly string[] {
+  const [old, present] = [wiresOf(before), wiresOf(now)];
+  if (before === undefined || now === undefined || now.uses.length === 0 || !isSame(before, now)) {
+    return [...old, ...present];
+  }
+  const left = new Set(present);
+  return old.filter((id) => !left.has(id));
 }
+
+const isSame = (before: PortRow, now: PortRow): boolean =>
+  before.number === now.number &&
+  JSON.stringify([before.name, before.error, before.type, [...before.options]]) ===
+    JSON.stringify([now.name, now.error, now.type, [...now.options]]);

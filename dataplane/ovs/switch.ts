@@ -14,7 +14,7 @@ import type { Budget } from '../../protocols/ports/dataplane.ts';
 import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
 import { GatheredCalls } from './gathered-calls.ts';
 import type { BridgeAddress } from './port-operations.ts';
-import { addBridge, isDrop } from './port-operations.ts';
+import { addBridge, addedTogether, isDrop } from './port-operations.ts';
 import type { SwitchRows } from './switch-rows.ts';
 import type { Owner } from './tags.ts';
 import { describeOwner, isOwnedBy, ownerCookie, ownerCookieMask, tagVersionOf } from './tags.ts';
@@ -189,7 +189,7 @@ export class Switch {
   async #transact(operations: readonly OvsdbOperation[], budget: Budget): Promise<number> {
     const results = await this.#options.database.transact(
       [
-        ...operations,
+        ...addedTogether(operations),
         mutate('Open_vSwitch', [], [['next_cfg', '+=', 1]]),
         select('Open_vSwitch', [], ['next_cfg']),
       ],

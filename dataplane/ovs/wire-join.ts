@@ -37,17 +37,23 @@ export async function joinWire(
   };
   try {
     await putRight(join);
-    const leaving = await joinParts(join, undos);
+    const { isWhole, leaving } = await joinParts(join, undos);
     const isReplacing = leaving.length > 0;
-    return { isReplacing, undo, settle: () => settle(join, leaving) };
+    return { isReplacing, undo, settle: async () => (isWhole ? undefined : settle(join, leaving)) };
   } catch (error) {
     await undo();
     throw error;
   }
 }
 
-/** Returns what has to be done about flows when the ends that are replaced go. */
-async function joinParts(join: Join, undos: Undos): Promise<SwitchOver['leaving']> {
+interface JoinedParts {
+  /** Nothing was there before, and everything is as it was asked for. */
+  readonly isWhole: boolean;
+  /** What has to be done about flows when the ends that are replaced go. */
+  readonly leaving: SwitchOver['leaving'];
+}
+
+async function joinParts(join: Join, undos: Undos): Promise<JoinedParts> {
   const { rows, owner, wire, parts } = join;
   const { ports, tunnels } = rows.of(wire.id);
   let made: FlowEnds | undefined;
@@ -58,7 +64,8 @@ async function joinParts(join: Join, undos: Undos): Promise<SwitchOver['leaving'
     await makeFlows(join, made, undos);
   });
   const wanted = flowEndsOf(owner, wire, parts, givenNumbers(rows, wire.id));
-  return isSame(made, wanted) ? [] : switchOver(join, wanted, undos);
+  if (isSame(made, wanted)) return { isWhole: true, leaving: [] };
+  return { isWhole: false, leaving: await switchOver(join, wanted, undos) };
 }
 
 const isSame = (made: FlowEnds | undefined, wanted: FlowEnds): boolean =>
@@ -103,6 +110,7 @@ async function putRight(join: Join): Promise<void> {
       repairs.push(...repairTunnel(row.uuid, part.place));
     }
   }
+  if (stale.length === 0 && repairs.length === 0) return;
   await join.switch.apply([...dropPortsNamed(join, stale), ...repairs], join.budget);
 }
 

@@ -16,6 +16,7 @@ import {
   type WirePolicy,
 } from '../ports/dataplane.ts';
 
+const encoder = new TextEncoder();
 /** IFNAMSIZ of linux/if.h less the closing NUL. */
 const interfaceNameLengthMax = 15;
 /** ETH_MIN_MTU, and the least that IPv6 works with (RFC 8200). */
@@ -227,7 +228,7 @@ function checkPorts(rule: string, ports: PortRange | undefined): void {
 
 /** The rules of dev_valid_name() in the kernel, and a word on the length that people run into. */
 export function checkInterfaceName(name: string): void {
-  const length = new TextEncoder().encode(name).length;
+  const length = encoder.encode(name).length;
   if (length > interfaceNameLengthMax) {
     throw refuse(
       'interface name',

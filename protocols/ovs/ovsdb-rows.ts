@@ -56,11 +56,11 @@ function malformedUpdate(expected: string, found: unknown): NsmError {
   });
 }
 
-function entries(value: unknown): [string, unknown][] {
+function asObject(value: unknown): Loose {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw malformedUpdate('an object', value);
   }
-  return Object.entries(value);
+  return value as Loose;
 }
 
 /** NOT_FOUND where the schema lacks a table or column. */
@@ -134,12 +134,12 @@ class View implements RowView {
     read: (view: TableView, update: Loose, before: OvsdbRow | undefined) => OvsdbRow | undefined,
   ): RowChange[] {
     const changes: RowChange[] = [];
-    for (const [table, rows] of entries(updates)) {
+    for (const [table, rows] of Object.entries(asObject(updates))) {
       const view = this.#tables.get(table);
       if (view === undefined) throw malformedUpdate('a monitored table', table);
-      for (const [uuid, update] of entries(rows)) {
+      for (const [uuid, update] of Object.entries(asObject(rows))) {
         const before = view.rows.get(uuid);
-        const row = read(view, Object.fromEntries(entries(update)), before);
+        const row = read(view, asObject(update), before);
         const change = this.#store(view, { table, uuid }, row);
         if (change !== undefined) changes.push(change);
       }

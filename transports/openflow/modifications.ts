@@ -9,7 +9,7 @@ import type { FlowMod } from '../../protocols/ovs/flow.ts';
 import { bundleFlag } from '../../protocols/ovs/openflow-constants.ts';
 import { switchRefusal } from '../../protocols/ovs/openflow-errors.ts';
 import type { BundleControlKind, MessageBody } from '../../protocols/ovs/openflow-messages.ts';
-import type { OpenFlowSession } from './openflow-session.ts';
+import type { AnswerListener, OpenFlowSession, OutgoingRequest } from './openflow-session.ts';
 
 /** Stops listening, and takes back what is not done yet. */
 export type Abandon = () => void;
@@ -21,24 +21,30 @@ function describeMod(mods: readonly FlowMod[], index: number): string {
   return `${place}: ${mod.command} in table ${mod.table}, priority ${mod.priority}, cookie 0x${mod.cookie.toString(16)}`;
 }
 
-/** Sends what makes up a request and keeps the first refusal of any part of it. */
+/** Sends what makes up a request, together, and keeps the first refusal of any part of it. */
 class Batch {
   readonly #session: OpenFlowSession;
   readonly #xids: number[] = [];
+  #parts: OutgoingRequest[] = [];
   #refusal: NsmError | undefined;
 
   constructor(session: OpenFlowSession) {
     this.#session = session;
   }
 
-  /** `onAnswer` hears answers that are no refusals. */
-  send(body: MessageBody, what: () => string, onAnswer: () => void = () => {}): void {
-    const xid = this.#session.send(body, (message) => {
+  /** `hear` is told of answers that are no refusals. */
+  add(body: MessageBody, what: () => string, hear: () => void = () => {}): void {
+    const onAnswer: AnswerListener = (message) => {
       if (message.kind === 'error') this.#refusal ??= switchRefusal(message.error, what());
       if (message.kind === 'error' && !isRequestOfItsOwn(body)) return;
-      onAnswer();
-    });
-    this.#xids.push(xid);
+      hear();
+    };
+    this.#parts.push({ body, onAnswer });
+  }
+
+  send(): void {
+    this.#xids.push(...this.#session.sendAll(this.#parts));
+    this.#parts = [];
   }
 
   /** What was refused so far. */
@@ -70,13 +76,14 @@ export function sendEach(
 ): Abandon {
   const batch = new Batch(session);
   for (const [index, mod] of mods.entries()) {
-    batch.send({ kind: 'flowMod', mod }, () => describeMod(mods, index));
+    batch.add({ kind: 'flowMod', mod }, () => describeMod(mods, index));
   }
-  batch.send(
+  batch.add(
     { kind: 'barrierRequest' },
     () => 'a barrier',
     () => batch.end(outcome),
   );
+  batch.send();
   return () => batch.forget();
 }
 
@@ -94,11 +101,11 @@ export function sendBundle(
     ({ kind: 'bundleControl', bundleId, control: kind, flags }) as const;
   let isCommitted = false;
   const discard = (): void => void session.send(control('discardRequest'));
-  batch.send(control('openRequest'), () => 'the opening of a bundle');
+  batch.add(control('openRequest'), () => 'the opening of a bundle');
   for (const [index, mod] of mods.entries()) {
-    batch.send({ kind: 'bundleAdd', bundleId, flags, mod }, () => describeMod(mods, index));
+    batch.add({ kind: 'bundleAdd', bundleId, flags, mod }, () => describeMod(mods, index));
   }
-  batch.send(
+  batch.add(
     { kind: 'barrierRequest' },
     () => 'a barrier',
     () => {
@@ -110,9 +117,11 @@ export function sendBundle(
       isCommitted = true;
       // What only the commit finds wrong comes as an error of the part, then as one of the commit.
       const what = (): string => `the commit of ${mods.length} flow modifications`;
-      batch.send(control('commitRequest'), what, () => batch.end(outcome));
+      batch.add(control('commitRequest'), what, () => batch.end(outcome));
+      batch.send();
     },
   );
+  batch.send();
   return () => {
     batch.forget();
     if (!isCommitted) discard();

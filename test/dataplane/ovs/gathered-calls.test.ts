@@ -109,6 +109,29 @@ describe('calls to the switch', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  test('whoever shares a call waits no longer than it allows, and one alone leaves that to the call', async () => {
+    const { clock, calls, sent, end } = stage();
+    const alone = calls.ask(['a'], budget);
+    await settle();
+    expect(clock.pendingTimers).toBe(0);
+    expect(sent[0]?.budget.timeoutMs).toBe(1_000);
+    await end('first');
+    await alone;
+    const impatient = calls.ask(['b'], { timeoutMs: 100 });
+    const patient = calls.ask(['c'], budget);
+    const told = expect(impatient).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      details: { found: 'sent, so that it may have happened' },
+    });
+    await settle();
+    expect(sent[1]?.budget.timeoutMs).toBe(1_000);
+    await clock.advance(100);
+    await told;
+    await end('second');
+    expect(await patient).toBe('second');
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   test('whoever gives up while waiting is not sent', async () => {
     const { calls, partsSent, end } = stage();
     const first = calls.ask(['a'], budget);

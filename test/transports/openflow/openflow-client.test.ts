@@ -7,6 +7,7 @@ import { addFlow, allFlows, fromPort, output } from '../../../protocols/ovs/flow
 import type { MessageBody, OpenFlowMessage } from '../../../protocols/ovs/openflow-messages.ts';
 import { decodeMessage, encodeMessage } from '../../../protocols/ovs/openflow-messages.ts';
 import { createFrameSplitter } from '../../../protocols/ovs/openflow-frames.ts';
+import type { StreamHost } from '../../../protocols/ports/byte-stream.ts';
 import type { OpenFlow, OpenFlowEvent } from '../../../protocols/ports/ovs.ts';
 import type { OpenFlowClientOptions } from '../../../transports/openflow/openflow-client.ts';
 import { createOpenFlowClient } from '../../../transports/openflow/openflow-client.ts';
@@ -120,6 +121,30 @@ test('errors reach the request that caused them, of many at once', async () => {
       });
     }
   }
+});
+
+test('all parts of a change go in one write, since the switch takes a turn for what it finds waiting', async () => {
+  const fake = await startSwitch(barriers);
+  const writes: number[] = [];
+  const host: StreamHost = {
+    ...unixHost,
+    openStream(path, events) {
+      const stream = unixHost.openStream(path, events);
+      const send = (bytes: Uint8Array): void => {
+        writes.push(bytes.length);
+        stream.send(bytes);
+      };
+      return { send, queuedBytes: 0, destroy: () => stream.destroy() };
+    },
+  };
+  const client = createOpenFlowClient({ socketPath: fake.peer.path, host });
+  open.push(client);
+  await client.features(budget);
+  writes.length = 0;
+  await client.program([flow(1n), flow(2n), flow(3n)], budget);
+  expect(writes).toHaveLength(1);
+  const kinds = fake.received.map(({ kind }) => kind).slice(-4);
+  expect(kinds).toEqual(['flowMod', 'flowMod', 'flowMod', 'barrierRequest']);
 });
 
 test('a part that the switch refuses keeps a bundle from being committed', async () => {
