@@ -19,6 +19,8 @@ export interface FlowKeeperSetup {
   readonly switch: Switch;
   readonly rows: SwitchRows;
   readonly locks: WireLocks;
+  /** As in `Joinery`. */
+  readonly making: ReadonlySet<bigint>;
 }
 
 export interface FlowKeeper {
@@ -27,7 +29,7 @@ export interface FlowKeeper {
 }
 
 export function createFlowKeeper(setup: FlowKeeperSetup): FlowKeeper {
-  const { owner, rows, locks } = setup;
+  const { owner, rows, locks, making } = setup;
   const bridge = setup.switch;
 
   const isReadable = (id: string): boolean =>
@@ -51,8 +53,8 @@ export function createFlowKeeper(setup: FlowKeeperSetup): FlowKeeper {
       }
     }
     if (isAll) {
-      // A wire has its rows before its flows, and after them: flows without rows are nobody's.
-      const cookies = new Set(rows.wireIds().map((id) => wireCookie(owner, id)));
+      // A wire that is not being made has rows for as long as it has flows: flows without rows are nobody's.
+      const cookies = new Set([...making, ...rows.wireIds().map((id) => wireCookie(owner, id))]);
       for (const [cookie, orphans] of found) {
         if (!cookies.has(cookie)) changes.push(...flowChanges(orphans, []));
       }

@@ -78,7 +78,14 @@ class OvsDataplane implements Dataplane {
     });
     const ownSwitch = new Switch({ ...options, rows, owner: options });
     const shared = createWireLocks();
-    this.#joinery = { owner: options, switch: ownSwitch, rows, networks, shared };
+    this.#joinery = {
+      owner: options,
+      switch: ownSwitch,
+      rows,
+      networks,
+      shared,
+      making: new Set(),
+    };
     this.#keeper = createFlowKeeper({ ...this.#joinery, locks: this.#locks });
     this.#suspicion = createSuspicion({
       owner: options,

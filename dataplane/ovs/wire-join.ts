@@ -1,6 +1,6 @@
 // Joining the ends of one wire: their ports and tunnels, then the switch-over in one bundle, then away with what was
-// before; a wire that is new gets its flows while the switch adds its ports, and needs no bundle. NSM concept: the cross
-// connect of forwarder-ovs.
+// before; a wire that is new gets its flows beside its ports, and needs no bundle. NSM concept: the cross connect of
+// forwarder-ovs.
 // Invariants: until the bundle the old way is whole; what an end replaces keeps its port until the new one is joined; a
 // failure takes back what was done here and no more. The wire's lock is held.
 
@@ -54,15 +54,21 @@ interface JoinedParts {
 }
 
 async function joinParts(join: Join, undos: Undos): Promise<JoinedParts> {
-  const { rows, owner, wire, parts } = join;
+  const { rows, owner, wire, parts, making } = join;
   const { ports, tunnels } = rows.of(wire.id);
   let made: FlowEnds | undefined;
   const isNew = ports.length === 0 && tunnels.length === 0;
-  await addParts(join, undos, async (numberOf) => {
-    if (!isNew) return;
-    made = flowEndsOf(owner, wire, parts, numberOf);
-    await makeFlows(join, made, undos);
-  });
+  const cookie = wireCookie(owner, wire.id);
+  if (isNew) making.add(cookie);
+  try {
+    await addParts(join, undos, async (numberOf) => {
+      if (!isNew) return;
+      made = flowEndsOf(owner, wire, parts, numberOf);
+      await makeFlows(join, made, undos);
+    });
+  } finally {
+    making.delete(cookie);
+  }
   const wanted = flowEndsOf(owner, wire, parts, givenNumbers(rows, wire.id));
   if (isSame(made, wanted)) return { isWhole: true, leaving: [] };
   return { isWhole: false, leaving: await switchOver(join, wanted, undos) };

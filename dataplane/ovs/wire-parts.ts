@@ -27,6 +27,8 @@ export interface Joinery {
   readonly networks: EgressNetworks;
   /** One change at a time of who uses a tunnel, or of a bridge that wires share. */
   readonly shared: WireLocks;
+  /** Cookies of wires that are being made: their flows may be there before their rows. */
+  readonly making: Set<bigint>;
 }
 
 export interface PortPart {
