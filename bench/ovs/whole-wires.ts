@@ -13,7 +13,9 @@ import { budget, type Stage, suite, timedFromRest } from './stage.ts';
 const wiresAtOnce = 30;
 const others = 100;
 const roundsBefore = 40;
-const roundsAlone = 30;
+/** A few milliseconds each, on a machine that has other things to do now and then. */
+const roundsAlone = 90;
+const roundsBeside = 30;
 const roundsAtOnce = 10;
 const forks = 'an ovs-vsctl and an ovs-ofctl for each wire';
 const barePorts = 'its two ports in one transaction, and nothing else';
@@ -56,16 +58,15 @@ export async function wholeWires(stage: Stage, progress: Progress): Promise<read
     rounds: roundsAtOnce,
     report: (round) => progress(`${wiresAtOnce} wires at once, round ${round} of ${roundsAtOnce}`),
   });
-  const timesOfOne = async (what: string): Promise<TimesOfOne> => {
-    const rounds = roundsAlone;
+  const timesOfOne = async (what: string, rounds: number): Promise<TimesOfOne> => {
     const report = (round: number) => progress(`a wire ${what}, round ${round} of ${rounds}`);
     const series = { wires: made.slice(0, 1), rounds, report };
     const forked = await times(ways.native, ways.forked, series);
     return { forked, bare: await timesBesideBare(stage, { pairs, ways }, series) };
   };
-  const alone = await timesOfOne('alone');
+  const alone = await timesOfOne('alone', roundsAlone);
   await ways.native.make(range(wiresAtOnce, others));
-  const crowded = await timesOfOne(`beside ${others}`);
+  const crowded = await timesOfOne(`beside ${others}`, roundsBeside);
   return [
     ...figuresOfOne('ports and flows of a wire alone, until applied', alone, 10),
     ...figuresOfOne(`the same beside ${others} wires that are there`, crowded),
