@@ -36,7 +36,7 @@ export async function addParts(
   meanwhile: (numberOf: NumberOf) => Promise<void>,
 ): Promise<void> {
   const { rows, switch: bridge, wire, budget } = join;
-  const added = await join.shared.hold(tunnelsOf(join), async () => {
+  const { names, both } = await join.shared.hold(tunnelsOf(join), async () => {
     const { operations, usesAdded, requested } = partsToAdd(join, undos);
     const names = [...requested.keys()];
     undos.push(() => takeBack(join, names, usesAdded));
@@ -46,23 +46,18 @@ export async function addParts(
       return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
     };
     const begun = bridge.begin(operations, budget);
-    // In the next turn, so that the database is at work already.
-    const other = Promise.allSettled([Promise.resolve().then(() => meanwhile(expected))]);
-    const [configuration] = await Promise.allSettled([begun]);
-    return { names, configuration, other };
+    const both = Promise.allSettled([
+      begun.then((configuration) => bridge.applied(configuration, budget)),
+      // In the next turn, so that the database is at work already.
+      Promise.resolve().then(() => meanwhile(expected)),
+    ]);
+    // Whoever holds the tunnels next finds their rows; a failure is seen below.
+    await begun.catch(() => {});
+    return { names, both };
   });
-  const { configuration, other, names } = added;
-  const applied = async () => bridge.applied(valueOf(configuration), budget);
   // Neither may go on while what was done is taken back.
-  for (const outcome of [...(await Promise.allSettled([applied()])), ...(await other)]) {
-    valueOf(outcome);
-  }
+  for (const outcome of await both) if (outcome.status === 'rejected') throw outcome.reason;
   for (const name of names) checkOpened(rows, name, wire);
-}
-
-function valueOf<Value>(outcome: PromiseSettledResult<Value>): Value {
-  if (outcome.status === 'rejected') throw outcome.reason;
-  return outcome.value;
 }
 
 /** By name the numbers that are asked for. */
