@@ -10,7 +10,7 @@ import {
   State,
 } from '../../protocols/nsm/gen/connection_pb.ts';
 import { withoutFarEnd } from '../../protocols/nsm/far-end.ts';
-import { isPassedBy } from '../../protocols/nsm/path.ts';
+import { isPassedBy, withKnownBehind } from '../../protocols/nsm/path.ts';
 import type { ActorContext, Behavior, ReplyTo } from '../runtime/api.ts';
 import { supervision } from '../runtime/supervision.ts';
 import {
@@ -196,8 +196,9 @@ async function build(
   const keeping = setup.keeper && {
     keeping: refreshedFor(closeAtMs - context.clock.nowMs()),
   };
-  const connection = await withTokens(message.connection, call, setup.tokens);
   const previous = state.phase === 'established' ? state.intent : undefined;
+  const asked = withKnownBehind(message.connection, previous?.connection);
+  const connection = await withTokens(asked, call, setup.tokens);
   const reselect = isReselect(connection);
   setup.expect(setup.id);
   const result = await setup.hop.request({

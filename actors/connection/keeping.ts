@@ -5,6 +5,7 @@
 // Invariants: news of the bus are no evidence; a refresh ends the keeping, and so does a next hop that has closed it.
 
 import { ConnectionEventType } from '../../protocols/nsm/gen/connection_pb.ts';
+import { isOfNextHop } from '../../protocols/nsm/monitor-selector.ts';
 import type { Log } from '../../protocols/ports/log.ts';
 import type { ActorContext } from '../runtime/api.ts';
 import type { Intent } from './connection-table.ts';
@@ -127,7 +128,6 @@ export function isClosedBehind(
   { connection, keeping }: Intent,
   { entry, event }: NextHopNews,
 ): boolean {
-  const index = connection.path?.index ?? 0;
-  const isOurs = entry.path?.pathSegments[index]?.id === connection.id;
-  return event === ConnectionEventType.DELETE && isOurs && (keeping?.periods ?? 0) > 0;
+  const isKept = (keeping?.periods ?? 0) > 0;
+  return event === ConnectionEventType.DELETE && isKept && isOfNextHop(connection, entry);
 }

@@ -41,6 +41,19 @@ function isWanted(wanted: PathSegment, found: PathSegment | undefined): boolean 
 const comparison = { unknown: true, registry: createRegistry() };
 
 /**
+ * Whether the next hop said `entry` of the connection that it holds behind `stored` now. After a reselect it may still
+ * speak of the one that was left, which went through the same segment of this hop.
+ */
+export function isOfNextHop(stored: Connection, entry: Connection): boolean {
+  const index = stored.path?.index ?? 0;
+  const { path } = entry;
+  if (path === undefined || path.pathSegments[index]?.id !== stored.id) return false;
+  const next = stored.path?.pathSegments[index + 1];
+  if (next !== undefined && path.pathSegments[index + 1]?.id !== next.id) return false;
+  return path.index === index || path.index === index + 1;
+}
+
+/**
  * This hop's new view after the next hop said `entry`; undefined where the entry is about another connection or says
  * nothing new. Path, context and state come from the entry, index and everything else from `stored`; a deletion
  * becomes DOWN, since DELETE is only said by the hop on which Close ran. An entry of an initial transfer counts only
@@ -54,8 +67,7 @@ export function viewOfNextHopEvent(
 ): Connection | undefined {
   const index = stored.path?.index ?? 0;
   const path = entry.path;
-  if (path === undefined || path.pathSegments[index]?.id !== stored.id) return undefined;
-  if (path.index !== index && path.index !== index + 1) return undefined;
+  if (path === undefined || !isOfNextHop(stored, entry)) return undefined;
   const state = deleted ? State.DOWN : entry.state;
   if (isInitialTransfer && state === stored.state) return undefined;
   const view: Connection = { ...stored, path: { ...path, index }, state };

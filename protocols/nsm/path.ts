@@ -111,6 +111,23 @@ export function trimPath(connection: Connection): Connection {
   };
 }
 
+/**
+ * The connection with the segments behind its own as `known`, the same connection as this hop last answered it, has
+ * them. A caller that has not had that answer names hops that the connection has left, or none.
+ */
+export function withKnownBehind(connection: Connection, known: Connection | undefined): Connection {
+  const { path } = connection;
+  if (path === undefined || known?.path === undefined) return connection;
+  const own = path.index;
+  const behind = known.path.pathSegments.slice(own + 1);
+  const said = path.pathSegments.slice(own + 1);
+  if (said.length === behind.length && said.every(({ id }, at) => id === behind[at]?.id)) {
+    return connection;
+  }
+  const pathSegments = [...path.pathSegments.slice(0, own + 1), ...behind];
+  return { ...connection, path: { ...path, pathSegments } };
+}
+
 /** The segment at the index. Throws INVALID_ARGUMENT where the path has none. */
 export function ownSegment(connection: Connection): PathSegment {
   const path = connection.path ?? create(PathSchema);

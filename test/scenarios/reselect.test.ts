@@ -100,6 +100,32 @@ describe.each(places)('reselect, $where', ({ nodes }) => {
     if (known !== undefined) await mesh.run(mesh.close(near.managerUrl, known));
   });
 
+  it('whose answer was lost and is repeated holds one connection of the Endpoint, with its addresses', async () => {
+    await start(nodes);
+    const first = await mesh.run(mesh.request(near.managerUrl, mesh.firstRequest('hand-0')));
+    const spare = await mesh.addEndpoint(far, 'spare', { cidr: '172.16.1.0/24' });
+    await mesh.cutOff(nse);
+    const ask = () =>
+      mesh.run(
+        mesh.request(
+          near.managerUrl,
+          mesh.refreshOf({
+            ...first,
+            networkServiceEndpointName: '',
+            state: State.RESELECT_REQUESTED,
+          }),
+        ),
+      );
+    const lost = await ask();
+    const again = await ask();
+    expect(endpointOf(again)).toBe('spare');
+    expect(again.context?.ipContext).toEqual(lost.context?.ipContext);
+    expect(Object.keys(await mesh.connectionsAt(spare.url))).toEqual([
+      lost.path?.pathSegments.at(-1)?.id,
+    ]);
+    await mesh.run(mesh.close(near.managerUrl, again));
+  });
+
   it('that finds no other Endpoint leaves what works, at every hop, and says nothing of it', async () => {
     let refuses = false;
     await start(nodes);

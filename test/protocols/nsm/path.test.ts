@@ -17,6 +17,7 @@ import {
   replacedSegment,
   trimPath,
   validatePath,
+  withKnownBehind,
   withSegment,
 } from '../../../protocols/nsm/path.ts';
 import { connectionOf, countingIds } from './samples.ts';
@@ -188,6 +189,25 @@ describe('a round trip over the path', () => {
     expect(trimPath(connectionOf(['a', 'b', 'c'], 1)).path?.pathSegments).toHaveLength(2);
     const whole = connectionOf(['a', 'b'], 1);
     expect(trimPath(whole)).toBe(whole);
+  });
+
+  it('puts behind the own segment what this hop knows, and leaves a caller that knows it alone', () => {
+    const known = connectionOf(['a', 'b', 'c', 'd'], 1);
+    const other = withSegment(known, 2, { name: 'left', id: 'gone' });
+    const asked = [other, trimPath(known), connectionOf(['a', 'b', 'c', 'd', 'e'], 1)];
+    for (const each of asked) {
+      const mended = withKnownBehind(withSegment(each, 0, { token: 'new' }), known);
+      expect(mended.path?.pathSegments.map(({ id }) => id)).toEqual([
+        'id-0',
+        'id-1',
+        'id-2',
+        'id-3',
+      ]);
+      expect(mended.path?.pathSegments[0]?.token).toBe('new');
+    }
+    const fresh = withSegment(known, 3, { token: 'new' });
+    expect(withKnownBehind(fresh, known)).toBe(fresh);
+    expect(withKnownBehind(other, undefined)).toBe(other);
   });
 
   it('refuses an answer that has lost its caller', () => {

@@ -103,6 +103,9 @@ describe('an event of the next hop', () => {
     const far = { ...connectionOf(['nsc', 'nsmgr', 'fwd', 'nse'], 3), state: State.DOWN };
     expect(viewOfNextHopEvent(stored, far, false)).toBeUndefined();
     expect(viewOfNextHopEvent(stored, entryOf({ path: undefined }), true)).toBeUndefined();
+    // Of the Endpoint that a reselect has left.
+    const left = withSegment(entryOf({}), 2, { id: 'left' });
+    expect(viewOfNextHopEvent(stored, left, true)).toBeUndefined();
   });
 
   it('changes path, context and state, and leaves the rest as this hop sees it', () => {
