@@ -31,6 +31,8 @@ export class Part {
   readonly #ground: Ground;
   readonly #setup: PartSetup;
   #role: RunningRole | undefined;
+  /** Waits for it to stop. */
+  #onStopped: (() => void) | undefined;
   #lives = 0;
 
   constructor(ground: Ground, setup: PartSetup) {
@@ -93,7 +95,7 @@ export class Part {
     this.life?.kill(ending);
   }
 
-  /** Ends it as SIGTERM does, then calls back. */
+  /** Ends it as SIGTERM does, then calls back, also where it is killed before it has ended. */
   stop(onStopped: () => void = () => {}): void {
     const { life } = this;
     this.isWanted = false;
@@ -109,6 +111,7 @@ export class Part {
     }
     this.#ground.trace.add(`stop ${this.name}`);
     this.#role = undefined;
+    this.#onStopped = onStopped;
     this.isServing = false;
     const late = this.#ground.time.after(stopMsMax, () => {
       if (life.isAlive) this.#ground.fail('stops in time', `${this.name} does not stop`);
@@ -123,7 +126,7 @@ export class Part {
         if (!life.isAlive) return;
         this.#checkEmpty(life);
         life.exit();
-        onStopped();
+        this.#hasStopped();
       },
       (error: unknown) => {
         late.cancel();
@@ -149,5 +152,12 @@ export class Part {
     this.#role = undefined;
     this.isServing = false;
     this.#setup.onKilled?.();
+    this.#hasStopped();
+  }
+
+  #hasStopped(): void {
+    const onStopped = this.#onStopped;
+    this.#onStopped = undefined;
+    onStopped?.();
   }
 }
