@@ -26,7 +26,7 @@ export interface Join extends Joinery {
 export type Undos = (() => Promise<unknown>)[];
 
 /**
- * Adds what is missing, and waits until the switch has it. `meanwhile` begins as soon as that is asked for and is told
+ * Adds what is missing, and waits until the switch has opened it. `meanwhile` begins as soon as that is asked for and is told
  * which numbers there will be: the switch keeps to what it is asked for where nobody else is faster, and a flow may name
  * a port that is still to come.
  */
@@ -46,8 +46,9 @@ export async function addParts(
       return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
     };
     const begun = bridge.begin(operations, budget);
+    const all = join.parts.map(({ name }) => name);
     const both = Promise.allSettled([
-      begun.then((configuration) => bridge.applied(configuration, budget)),
+      begun.then((configuration) => bridge.opened(all, configuration, budget)),
       // In the next turn, so that the database is at work already.
       Promise.resolve().then(() => meanwhile(expected)),
     ]);

@@ -77,6 +77,8 @@ export class SwitchRows {
   readonly #portTags = new Map<string, number>();
   readonly #bridges = new Map<string, BridgeRow>();
   readonly #numbers = new PortNumbers();
+  /** Numbers of interfaces that the database does not have yet. */
+  readonly #opened = new Map<string, number>();
   readonly #waiting = new Set<() => void>();
   readonly #stop: () => void;
   #configuration = 0;
@@ -137,6 +139,21 @@ export class SwitchRows {
     };
   }
 
+  /** By name the numbers that the switch has given; the database hears of them later. */
+  opened(ports: ReadonlyMap<string, number>): void {
+    for (const [name, number] of ports) {
+      const row = this.#ports.get(this.#names.get(name) ?? '');
+      if (row === undefined || row.number !== undefined) continue;
+      this.#opened.set(row.uuid, number);
+      this.#ports.set(row.uuid, { ...row, number });
+      this.#numbers.set(
+        row.uuid,
+        [number, row.requested].flatMap((each) => each ?? []),
+      );
+    }
+    this.#lookAgain();
+  }
+
   wireIds(): string[] {
     return [...this.#byWire.keys()];
   }
@@ -194,6 +211,7 @@ export class SwitchRows {
       const { rows } = event;
       for (const map of [this.#ports, this.#names, this.#byWire, this.#portIds, this.#portTags])
         map.clear();
+      this.#opened.clear();
       this.#bridges.clear();
       this.#numbers.clear();
       this.#state = 'known';
@@ -203,6 +221,10 @@ export class SwitchRows {
       for (const change of event.changes) this.#apply(change, changed);
     }
     if (changed.size > 0) this.#options.onChange(changed);
+    this.#lookAgain();
+  }
+
+  #lookAgain(): void {
     for (const look of this.#waiting) look();
   }
 
@@ -245,6 +267,7 @@ export class SwitchRows {
 
   #applyInterface(uuid: string, row: OvsdbRow | undefined, changed: Set<string>): void {
     const before = this.#ports.get(uuid);
+    if (row === undefined || numberOf(row['ofport']) !== undefined) this.#opened.delete(uuid);
     const now = row === undefined ? undefined : this.#portRow(uuid, row);
     this.#numbers.set(uuid, row === undefined ? [] : numbersOf(row));
     for (const id of wiresOf(before)) {
@@ -269,7 +292,7 @@ export class SwitchRows {
   #portRow(uuid: string, row: OvsdbRow): PortRow | undefined {
     const ids = entriesOf(row['external_ids']);
     if (!isOwnedBy(this.#options.owner, ids)) return undefined;
-    const number = numberOf(row['ofport']);
+    const number = numberOf(row['ofport']) ?? this.#opened.get(uuid);
     const end = readPortEnd(ids);
     return {
       uuid,
@@ -303,10 +326,10 @@ function wiresOf(row: PortRow | undefined): readonly string[] {
   return row.end === undefined ? row.uses.map(({ wireId }) => wireId) : [row.end.wireId];
 }
 
-/** A tunnel that got or lost one more user is no news for the others. */
+/** A number that was known already is no news, nor for the others that a tunnel got or lost one more user. */
 function changedWires(before: PortRow | undefined, now: PortRow | undefined): readonly string[] {
   const [old, present] = [wiresOf(before), wiresOf(now)];
-  if (before === undefined || now === undefined || now.uses.length === 0 || !isSame(before, now)) {
+  if (before === undefined || now === undefined || !isSame(before, now)) {
     return [...old, ...present];
   }
   const left = new Set(present);
@@ -315,5 +338,5 @@ function changedWires(before: PortRow | undefined, now: PortRow | undefined): re
 
 const isSame = (before: PortRow, now: PortRow): boolean =>
   before.number === now.number &&
-  JSON.stringify([before.name, before.error, before.type, [...before.options]]) ===
-    JSON.stringify([now.name, now.error, now.type, [...now.options]]);
+  JSON.stringify([before.name, before.error, before.type, [...before.options], before.end]) ===
+    JSON.stringify([now.name, now.error, now.type, [...now.options], now.end]);

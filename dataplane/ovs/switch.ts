@@ -11,7 +11,7 @@ import { mutate, select } from '../../protocols/ovs/ovsdb-operations.ts';
 import { numberOf } from '../../protocols/ovs/ovsdb-values.ts';
 import type { Clock } from '../../protocols/ports/clock.ts';
 import type { Budget } from '../../protocols/ports/dataplane.ts';
-import type { OpenFlow, Ovsdb } from '../../protocols/ports/ovs.ts';
+import type { OpenFlow, OpenFlowEvent, Ovsdb } from '../../protocols/ports/ovs.ts';
 import { GatheredCalls } from './gathered-calls.ts';
 import type { BridgeAddress } from './port-operations.ts';
 import { addBridge, addedTogether, isDrop } from './port-operations.ts';
@@ -61,6 +61,11 @@ export class Switch {
   readonly #looks;
   #making: Promise<void> | undefined;
   #isAway = false;
+  /** By name the ports that the switch has told of since it answered a barrier. */
+  readonly #told = new Map<string, number>();
+  /** Who waits for ports to be opened. */
+  #opening = 0;
+  #asksBarrier = false;
   /** Ends with the connection to the switch. */
   #presence = new AbortController();
 
@@ -95,13 +100,41 @@ export class Switch {
       send: (cookies: readonly bigint[], budget) => this.#flowsOfAll(cookies, budget),
       partsMax: flowsMax,
     });
-    openFlow.watch((event) => {
-      if (event.kind === 'connected') this.#isAway = false;
-      if (event.kind !== 'lost') return;
-      this.#isAway = true;
-      this.#presence.abort();
-      this.#presence = new AbortController();
-    });
+    openFlow.watch((event) => this.#onEvent(event));
+  }
+
+  #onEvent(event: OpenFlowEvent): void {
+    switch (event.kind) {
+      case 'connected':
+        this.#isAway = false;
+        return;
+      case 'lost':
+        this.#isAway = true;
+        this.#told.clear();
+        this.#presence.abort();
+        this.#presence = new AbortController();
+        return;
+      case 'portStatus':
+        if (event.reason === 'added') this.#told.set(event.port.name, event.port.number);
+        else if (event.reason === 'deleted') this.#told.delete(event.port.name);
+        this.#askBarrier();
+        return;
+      case 'barrier':
+        this.#asksBarrier = false;
+        if (this.#told.size > 0) this.#options.rows.opened(this.#told);
+        this.#told.clear();
+        return;
+      // The data plane's affair, which knows whose it was.
+      case 'flowRemoved':
+    }
+  }
+
+  /** At the first port of several: the switch hears it when it has told of the others as well. */
+  #askBarrier(): void {
+    if (this.#opening === 0 || this.#told.size === 0 || this.#asksBarrier) return;
+    this.#asksBarrier = true;
+    // Without an answer the database says it.
+    this.#options.openFlow.barrier(digestionBudget).catch(() => (this.#asksBarrier = false));
   }
 
   /** False while the switch is away; then it has no flows either. */
@@ -163,6 +196,24 @@ export class Switch {
     const { rows } = this.#options;
     const isApplied = (): boolean => rows.configuration >= configuration;
     await rows.until(`configuration ${configuration}`, budget, isApplied);
+  }
+
+  /**
+   * As `applied`, or as soon as the switch has opened all of these ports: it tells of each when it has it, and answers the
+   * next barrier when packets take it, long before it has told the database.
+   */
+  async opened(names: readonly string[], configuration: number, budget: Budget): Promise<void> {
+    const { rows } = this.#options;
+    const isOpened = (): boolean =>
+      rows.configuration >= configuration ||
+      names.every((name) => rows.named(name)?.number !== undefined);
+    this.#opening += 1;
+    this.#askBarrier();
+    try {
+      await rows.until(`configuration ${configuration}`, budget, isOpened);
+    } finally {
+      this.#opening -= 1;
+    }
   }
 
   async flowsOf(cookie: bigint, budget: Budget): Promise<readonly FlowStatistics[]> {

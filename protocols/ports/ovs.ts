@@ -48,6 +48,8 @@ export type OpenFlowEvent =
       readonly reason: 'added' | 'deleted' | 'modified';
       readonly port: SwitchPort;
     }
+  /** A barrier was answered: packets take what was asked before it, and what the switch has told of before this. */
+  | { readonly kind: 'barrier' }
   /** Only of flows with `flowModFlag.sendFlowRemoved`. */
   | { readonly kind: 'flowRemoved'; readonly removed: FlowRemoved };
 

@@ -206,13 +206,21 @@ describe.skipIf(reason !== undefined)('a running Open vSwitch', () => {
     await fixture.flows.commit([deleteFlowsByCookie(8n)], budget);
   });
 
+  test('a barrier is told of once it is answered, before whoever asked for it goes on', async () => {
+    const kinds: OpenFlowEvent['kind'][] = [];
+    const stop = fixture.flows.watch(({ kind }) => kinds.push(kind));
+    await fixture.flows.barrier(budget);
+    expect(kinds).toEqual(['barrier']);
+    stop();
+  });
+
   test('a flow that asks for it is told of when it goes', async () => {
     const events: OpenFlowEvent[] = [];
     const stop = fixture.flows.watch((event) => events.push(event));
     await fixture.flows.program([{ ...flow(11n, 11), flags: flowModFlag.sendFlowRemoved }], budget);
     await fixture.flows.program([deleteFlowsByCookie(11n)], budget);
     await eventually('a removed flow', 5000, () =>
-      expect(events).toMatchObject([
+      expect(events.filter(({ kind }) => kind !== 'barrier')).toMatchObject([
         { kind: 'flowRemoved', removed: { cookie: 11n, reason: 'deleted' } },
       ]),
     );

@@ -110,7 +110,11 @@ export class OpenFlowSession {
       this.#events.onEvent({ kind: 'portStatus', reason: message.reason, port: message.port });
     } else if (message.kind === 'flowRemoved') {
       this.#events.onEvent({ kind: 'flowRemoved', removed: message.removed });
-    } else this.#answered(message);
+    } else {
+      // First, so that who waits for the answer finds it done.
+      if (message.kind === 'barrierReply') this.#events.onEvent({ kind: 'barrier' });
+      this.#answered(message);
+    }
   }
 
   #answered(message: OpenFlowMessage): void {

@@ -3,7 +3,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { dropPorts } from '../../../dataplane/ovs/port-operations.ts';
 import { select } from '../../../protocols/ovs/ovsdb-operations.ts';
+import { uuidsOf } from '../../../protocols/ovs/ovsdb-values.ts';
 import type { Wire } from '../../../protocols/ports/dataplane.ts';
 import { ping } from '../../../transports/icmp/ping.ts';
 import type { NetworkNamespace } from '../../../transports/netlink/network-namespace.ts';
@@ -22,7 +24,7 @@ import {
   tunnel,
   wireAddresses,
 } from '../../sandbox/wires.ts';
-import { type OvsNode, ovsNode } from './ovs-node.ts';
+import { bridge, type OvsNode, ovsNode } from './ovs-node.ts';
 
 const budget = { timeoutMs: 20_000 };
 const reason = whyNoOvs();
@@ -72,6 +74,28 @@ describe.skipIf(reason !== undefined)(`Open vSwitch wires end to end ${reason ??
     const statistics = (await dataplane.statistics([wire.id], budget)).get(wire.id);
     expect(statistics?.client?.txPackets).toBeGreaterThanOrEqual(80n);
     expect(statistics?.endpoint?.rxBytes).toBeGreaterThan(BigInt(2 * transferBytes));
+  });
+
+  test('the first packet after a wire is made passes, each of sixty times', async () => {
+    const { dataplane, ovs } = await node();
+    const [client, endpoint] = [sandbox.namespace(), sandbox.namespace()];
+    const wire = localWire({ client: client.url, endpoint: endpoint.url }, 1);
+    const destination = wireAddresses(1).endpoint;
+    await dataplane.ensure(wire, budget);
+    // From now on both know their neighbour, and nothing but its ports has to be made again.
+    expect(await echo(client, destination)).toMatchObject({ received: 20 });
+    const database = createOvsdbClient({ socketPath: ovs.databaseSocket, host: unixHost });
+    for (let round = 0; round < 60; round += 1) {
+      const [ports] = await database.transact([select('Port', [['name', '!=', bridge]])], budget);
+      const ids = ports?.rows.flatMap((row) => uuidsOf(row['_uuid'] ?? 0)) ?? [];
+      await database.transact(dropPorts(ids), budget);
+      await eventually('the ports are gone', 10_000, async () =>
+        expect(await dataplane.inspect(wire.id, budget)).toHaveLength(2),
+      );
+      await dataplane.ensure(wire, budget);
+      expect(await echo(client, destination, 1)).toMatchObject({ received: 1 });
+    }
+    await database.close();
   });
 
   test.each([
