@@ -12,7 +12,10 @@ export function createWireLocks(): WireLocks {
     isHeld: (id) => tails.has(id),
     hold(ids, action) {
       const earlier = ids.flatMap((id) => tails.get(id) ?? []);
-      const turn = Promise.allSettled(earlier).then(() => action());
+      const isFree = earlier.length === 0;
+      const turn = isFree
+        ? Promise.resolve().then(action)
+        : Promise.allSettled(earlier).then(action);
       // The tail never rejects: its failure belongs to the caller of that action alone.
       const tail = turn.then(
         () => {},

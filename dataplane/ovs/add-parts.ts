@@ -28,15 +28,15 @@ export type Undos = (() => Promise<unknown>)[];
 /**
  * Adds what is missing, and waits until the switch has opened it. `meanwhile` begins as soon as that is asked for and is told
  * which numbers there will be: the switch keeps to what it is asked for where nobody else is faster, and a flow may name
- * a port that is still to come.
+ * a port that is still to come. False where a port has got another number than `meanwhile` was told.
  */
 export async function addParts(
   join: Join,
   undos: Undos,
   meanwhile: (numberOf: NumberOf) => Promise<void>,
-): Promise<void> {
+): Promise<boolean> {
   const { rows, switch: bridge, wire, budget } = join;
-  const { names, both } = await join.shared.hold(tunnelsOf(join), async () => {
+  const { names, expected, both } = await join.shared.hold(tunnelsOf(join), async () => {
     const { operations, usesAdded, requested } = partsToAdd(join, undos);
     const names = [...requested.keys()];
     undos.push(() => takeBack(join, names, usesAdded));
@@ -54,11 +54,12 @@ export async function addParts(
     ]);
     // Whoever holds the tunnels next finds their rows; a failure is seen below.
     await begun.catch(() => {});
-    return { names, both };
+    return { names, expected, both };
   });
   // Neither may go on while what was done is taken back.
   for (const outcome of await both) if (outcome.status === 'rejected') throw outcome.reason;
   for (const name of names) checkOpened(rows, name, wire);
+  return join.parts.every(({ name }) => rows.named(name)?.number === expected(name));
 }
 
 /** By name the numbers that are asked for. */

@@ -102,21 +102,19 @@ export class GatheredCalls<Part, Answer> {
   async #send(group: readonly Asked<Part, Answer>[]): Promise<void> {
     const [only, ...others] = group;
     if (only === undefined) return;
-    const leftMs =
-      Math.max(...group.map(({ deadlineMs }) => deadlineMs)) - this.#options.clock.nowMs();
-    if (others.length > 0) this.#watch(only);
+    const isAlone = others.length === 0;
+    const lastMs = isAlone ? only.deadlineMs : Math.max(...group.map((each) => each.deadlineMs));
+    const timeoutMs = lastMs - this.#options.clock.nowMs();
+    if (!isAlone) this.#watch(only);
     // Where one of several gives up, the others go on.
-    const budget =
-      others.length === 0 ? { ...only.budget, timeoutMs: leftMs } : { timeoutMs: leftMs };
+    const budget = isAlone ? { ...only.budget, timeoutMs } : { timeoutMs };
+    const parts = isAlone ? only.parts : group.flatMap((each) => each.parts);
     try {
-      const answer = await this.#options.send(
-        group.flatMap(({ parts }) => parts),
-        budget,
-      );
+      const answer = await this.#options.send(parts, budget);
       for (const { resolve } of group) resolve(answer);
       await this.#options.digested?.(answer);
     } catch (error) {
-      if (others.length === 0 || uncertain.includes(asNsmError(error).code)) {
+      if (isAlone || uncertain.includes(asNsmError(error).code)) {
         for (const { reject } of group) reject(error);
         return;
       }

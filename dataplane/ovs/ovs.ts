@@ -108,12 +108,12 @@ class OvsDataplane implements Dataplane {
 
   async ensure(wire: Wire, budget: Budget): Promise<void> {
     checkWire(wire, { vlans: true, taggedFrames: true, missing: unmadeLines });
-    await this.#joinery.switch.address(budget);
-    const needsChecksums = this.#joinery.switch.datapathType === 'netdev';
     await this.#locks.hold([wire.id], async () => {
+      const at = await this.#joinery.switch.address(budget);
+      const needsChecksums = this.#joinery.switch.datapathType === 'netdev';
       await this.#options.ends.ensure(wire, budget, {
         needsChecksums,
-        join: (links) => joinWire(this.#joinery, wire, links, budget),
+        join: (links) => joinWire({ ...this.#joinery, at, wire, budget }, links),
       });
       this.#suspicion.ensured(wire.id);
     });

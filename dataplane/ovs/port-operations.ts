@@ -3,7 +3,7 @@
 
 import type { OvsdbOperation, Where } from '../../protocols/ovs/ovsdb-operations.ts';
 import { insert, mutate, update } from '../../protocols/ovs/ovsdb-operations.ts';
-import type { OvsdbAtom } from '../../protocols/ovs/ovsdb-values.ts';
+import type { OvsdbAtom, OvsdbMap, OvsdbValue } from '../../protocols/ovs/ovsdb-values.ts';
 import { atomsOf, mapOf, namedUuid, setOf, uuid } from '../../protocols/ovs/ovsdb-values.ts';
 import type { Owner, PatchNames, PortEnd, TunnelPlace, TunnelUse } from './tags.ts';
 import { farIds, ownerIds, portIds, useEntry } from './tags.ts';
@@ -18,7 +18,7 @@ interface NewInterface {
   readonly name: string;
   /** Absent: the switch's choice. */
   readonly requested?: number;
-  readonly ids: Readonly<Record<string, string>>;
+  readonly ids: OvsdbMap;
   readonly type?: string;
   readonly options?: Readonly<Record<string, string>>;
   /** Makes it an access port of this VLAN. */
@@ -29,18 +29,20 @@ function addInterface(
   { bridge }: BridgeAddress,
   { name, requested, ids, type, options, tag }: NewInterface,
 ): OvsdbOperation[] {
-  const [interfaceName, portName] = [rowName('interface', name), rowName('port', name)];
-  const row = {
-    name,
-    ...(type === undefined ? {} : { type }),
-    ...(options === undefined ? {} : { options: mapOf(options) }),
-    ...(requested === undefined ? {} : { ofport_request: requested }),
-    external_ids: mapOf(ids),
-  };
-  const access = tag === undefined ? {} : { tag, vlan_mode: 'access' };
+  const interfaceName = rowName('interface', name);
+  const portName = rowName('port', name);
+  const row: Record<string, OvsdbValue> = { name, external_ids: ids };
+  if (type !== undefined) row['type'] = type;
+  if (options !== undefined) row['options'] = mapOf(options);
+  if (requested !== undefined) row['ofport_request'] = requested;
+  const port: Record<string, OvsdbValue> = { name, interfaces: namedUuid(interfaceName) };
+  if (tag !== undefined) {
+    port['tag'] = tag;
+    port['vlan_mode'] = 'access';
+  }
   return [
     insert('Interface', row, interfaceName),
-    insert('Port', { name, interfaces: namedUuid(interfaceName), ...access }, portName),
+    insert('Port', port, portName),
     mutate(
       'Bridge',
       [['_uuid', '==', uuid(bridge)]],
@@ -51,40 +53,46 @@ function addInterface(
 
 /** Each bridge gets its new ports by one mutation: the database copies the set of all its ports for every one. */
 export function addedTogether(operations: readonly OvsdbOperation[]): OvsdbOperation[] {
-  const others: OvsdbOperation[] = [];
-  const byBridge = new Map<string, PortsAdded>();
+  const together: OvsdbOperation[] = [];
+  const byBridge = new Map<string, { readonly where: Where; readonly ports: OvsdbAtom[] }>();
   for (const operation of operations) {
-    const added = portsAdded(operation);
-    if (added === undefined) {
-      others.push(operation);
+    const ports = portsAdded(operation);
+    if (ports === undefined || !('where' in operation)) {
+      together.push(operation);
       continue;
     }
-    const key = JSON.stringify(added.where);
-    const before = byBridge.get(key)?.ports ?? [];
-    byBridge.set(key, { ...added, ports: [...before, ...added.ports] });
+    const { where } = operation;
+    const bridge = String(where[0]?.[2]);
+    const known = byBridge.get(bridge);
+    if (known === undefined) byBridge.set(bridge, { where, ports: [...ports] });
+    else known.ports.push(...ports);
   }
-  const mutations = [...byBridge.values()].map(({ where, ports }) =>
-    mutate('Bridge', where, [['ports', 'insert', setOf(...ports)]]),
-  );
-  return [...others, ...mutations];
-}
-
-interface PortsAdded {
-  readonly where: Where;
-  readonly ports: readonly OvsdbAtom[];
+  for (const { where, ports } of byBridge.values()) {
+    together.push(mutate('Bridge', where, [['ports', 'insert', ['set', ports]]]));
+  }
+  return together;
 }
 
 /** Undefined for what does anything else. */
-function portsAdded(operation: OvsdbOperation): PortsAdded | undefined {
+function portsAdded(operation: OvsdbOperation): readonly OvsdbAtom[] | undefined {
   if (operation.op !== 'mutate' || operation.mutations.length !== 1) return undefined;
-  const [column, mutator, value] = operation.mutations[0] ?? [];
-  if (column !== 'ports' || mutator !== 'insert') return undefined;
-  return { where: operation.where, ports: atomsOf(value) };
+  const [mutation] = operation.mutations;
+  if (mutation?.[0] !== 'ports' || mutation[1] !== 'insert') return undefined;
+  return atomsOf(mutation[2]);
 }
 
 /** Tells the rows of one transaction apart: letters, digits and underscores. */
-const rowName = (kind: string, name: string): string =>
-  `${kind}_${name.replace(/[^A-Za-z0-9]/g, (other) => `_${other.codePointAt(0) ?? 0}_`)}`;
+function rowName(kind: string, name: string): string {
+  let text = `${kind}_`;
+  for (let at = 0; at < name.length; at += 1) {
+    const unit = name.charCodeAt(at);
+    const isDigit = unit >= 0x30 && unit <= 0x39;
+    // Letters in lower case differ from those in upper case by this bit.
+    const isLetter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a;
+    text += isDigit || isLetter ? name.charAt(at) : `_${unit}_`;
+  }
+  return text;
+}
 
 export function addPort(
   at: BridgeAddress,
@@ -115,7 +123,7 @@ export function addTunnel(
   return addInterface(at, {
     name,
     requested,
-    ids: { ...ownerIds(at.owner), [key]: value },
+    ids: mapOf({ ...ownerIds(at.owner), [key]: value }),
     type: 'vxlan',
     options: tunnelOptions(place),
   });
@@ -134,7 +142,7 @@ export function repairTunnel(row: string, place: TunnelPlace): OvsdbOperation[] 
 /** The tag of a wire's port, written anew. */
 export function tagPort({ owner }: BridgeAddress, row: string, end: PortEnd): OvsdbOperation[] {
   const where = [['_uuid', '==', uuid(row)] as const];
-  return [update('Interface', where, { external_ids: mapOf(portIds(owner, end)) })];
+  return [update('Interface', where, { external_ids: portIds(owner, end) })];
 }
 
 /** Adds a use or writes it anew. */
@@ -180,7 +188,7 @@ export function addFarEnd(
     { owner, bridge },
     {
       name: names.far,
-      ids: farIds(owner, wireId),
+      ids: mapOf(farIds(owner, wireId)),
       type: 'patch',
       options: { peer: names.near },
       tag: vlanId,
@@ -190,7 +198,7 @@ export function addFarEnd(
 
 /** A link of the node on a bridge: the way out of the node. */
 export function addUplink(at: BridgeAddress, name: string): OvsdbOperation[] {
-  return addInterface(at, { name, ids: ownerIds(at.owner) });
+  return addInterface(at, { name, ids: mapOf(ownerIds(at.owner)) });
 }
 
 /** `secure`: without flows of its own, nothing passes that no wire lets through. `standalone`: it learns. */

@@ -34,6 +34,12 @@ export interface SwitchOptions {
 /** In the kernel (module openvswitch), or in user space. */
 export type DatapathType = 'system' | 'netdev';
 
+/** Has the switch say when it has applied what stands before it. */
+const nextConfiguration: readonly OvsdbOperation[] = [
+  mutate('Open_vSwitch', [], [['next_cfg', '+=', 1]]),
+  select('Open_vSwitch', [], ['next_cfg']),
+];
+
 /** A switch that is there has greeted long before. */
 const greetingTimeoutMs = 2_000;
 
@@ -239,11 +245,7 @@ export class Switch {
 
   async #transact(operations: readonly OvsdbOperation[], budget: Budget): Promise<number> {
     const results = await this.#options.database.transact(
-      [
-        ...addedTogether(operations),
-        mutate('Open_vSwitch', [], [['next_cfg', '+=', 1]]),
-        select('Open_vSwitch', [], ['next_cfg']),
-      ],
+      [...addedTogether(operations), ...nextConfiguration],
       budget,
     );
     return numberOf(results.at(-1)?.rows[0]?.['next_cfg']) ?? 0;

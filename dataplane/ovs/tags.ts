@@ -5,7 +5,7 @@
 
 import { formats } from '../../protocols/formats.ts';
 import { hashText } from '../../protocols/nsm/derived-mac.ts';
-import type { OvsdbAtom } from '../../protocols/ovs/ovsdb-values.ts';
+import type { OvsdbAtom, OvsdbMap } from '../../protocols/ovs/ovsdb-values.ts';
 import type { VlanEnd, VxlanEnd } from '../../protocols/ports/dataplane.ts';
 
 export interface Owner {
@@ -75,16 +75,18 @@ export function describeOwner(ids: ExternalIds): string {
   return `of forwarder ${String(ids.get(key.forwarder))} of installation ${String(installation)}`;
 }
 
-export function portIds(owner: Owner, end: PortEnd): Record<string, string> {
-  return {
-    ...ownerIds(owner),
-    [key.version]: String(end.version),
-    [key.wire]: end.wireId,
-    [key.side]: end.side,
-    [key.link]: String(end.link),
-    [key.state]: end.isJoined ? 'joined' : 'made',
-    ...(end.vlanId === undefined ? {} : { [key.vlan]: String(end.vlanId) }),
-  };
+export function portIds(owner: Owner, end: PortEnd): OvsdbMap {
+  const pairs: [string, string][] = [
+    [key.installation, owner.installation],
+    [key.forwarder, owner.forwarder],
+    [key.version, String(end.version)],
+    [key.wire, end.wireId],
+    [key.side, end.side],
+    [key.link, String(end.link)],
+    [key.state, end.isJoined ? 'joined' : 'made'],
+  ];
+  if (end.vlanId !== undefined) pairs.push([key.vlan, String(end.vlanId)]);
+  return ['map', pairs];
 }
 
 export function farIds(owner: Owner, wireId: string): Record<string, string> {

@@ -6,7 +6,6 @@
 
 import { addFlow, deleteFlowsByCookie } from '../../protocols/ovs/flow-builders.ts';
 import type { OvsdbOperation } from '../../protocols/ovs/ovsdb-operations.ts';
-import type { Budget, Wire } from '../../protocols/ports/dataplane.ts';
 import type { Joined, NodeLinks } from '../../protocols/ports/wire-ends.ts';
 import { addParts, type Join, tunnelsOf, undoBudget, type Undos } from './add-parts.ts';
 import { dropPortsNamed, leaveTunnels } from './drop-parts.ts';
@@ -20,16 +19,9 @@ import { isTunnelTo } from './wire-judgement.ts';
 import type { Joinery, PortPart, WirePart } from './wire-parts.ts';
 import { flowEndsOf, givenNumbers, partsOf, sideOf } from './wire-parts.ts';
 
-export async function joinWire(
-  joinery: Joinery,
-  wire: Wire,
-  links: NodeLinks,
-  budget: Budget,
-): Promise<Joined> {
-  const at = await joinery.switch.address(budget);
-  checkVersion(joinery, wire.id);
-  const parts = await partsOf(joinery, wire, links, budget);
-  const join: Join = { ...joinery, at, wire, parts, budget };
+export async function joinWire(asked: Omit<Join, 'parts'>, links: NodeLinks): Promise<Joined> {
+  checkVersion(asked, asked.wire.id);
+  const join: Join = { ...asked, parts: await partsOf(asked, asked.wire, links, asked.budget) };
   const undos: Undos = [];
   const undo = async (): Promise<void> => {
     // What could not be taken back is in the rows, and the next operation starts from those.
@@ -56,26 +48,20 @@ interface JoinedParts {
 async function joinParts(join: Join, undos: Undos): Promise<JoinedParts> {
   const { rows, owner, wire, parts, making } = join;
   const { ports, tunnels } = rows.of(wire.id);
-  let made: FlowEnds | undefined;
   const isNew = ports.length === 0 && tunnels.length === 0;
   const cookie = wireCookie(owner, wire.id);
   if (isNew) making.add(cookie);
   try {
-    await addParts(join, undos, async (numberOf) => {
-      if (!isNew) return;
-      made = flowEndsOf(owner, wire, parts, numberOf);
-      await makeFlows(join, made, undos);
+    const isAsTold = await addParts(join, undos, async (numberOf) => {
+      if (isNew) await makeFlows(join, flowEndsOf(owner, wire, parts, numberOf), undos);
     });
+    if (isNew && isAsTold) return { isWhole: true, leaving: [] };
   } finally {
     making.delete(cookie);
   }
   const wanted = flowEndsOf(owner, wire, parts, givenNumbers(rows, wire.id));
-  if (isSame(made, wanted)) return { isWhole: true, leaving: [] };
   return { isWhole: false, leaving: await switchOver(join, wanted, undos) };
 }
-
-const isSame = (made: FlowEnds | undefined, wanted: FlowEnds): boolean =>
-  JSON.stringify(made) === JSON.stringify(wanted);
 
 /** Of a wire that has nothing yet: what an earlier life left of it goes first. */
 async function makeFlows(

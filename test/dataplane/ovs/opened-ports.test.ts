@@ -7,7 +7,7 @@ import { Switch } from '../../../dataplane/ovs/switch.ts';
 import { SwitchRows } from '../../../dataplane/ovs/switch-rows.ts';
 import { portIds } from '../../../dataplane/ovs/tags.ts';
 import type { RowChange } from '../../../protocols/ovs/ovsdb-rows.ts';
-import { mapOf, type OvsdbRow } from '../../../protocols/ovs/ovsdb-values.ts';
+import type { OvsdbRow } from '../../../protocols/ovs/ovsdb-values.ts';
 import type { OpenFlow, OpenFlowEvent, Ovsdb, OvsdbEvent } from '../../../protocols/ports/ovs.ts';
 import { createManualClock } from '../../sandbox/manual-clock.ts';
 
@@ -58,7 +58,7 @@ function interfaceRow(side: 'client' | 'endpoint', number?: number, before?: Ovs
     ofport: number ?? ['set', []],
     error: ['set', []],
     options: ['map', []],
-    external_ids: mapOf(portIds(owner, { ...end, side })),
+    external_ids: portIds(owner, { ...end, side }),
   };
   const place = { table: 'Interface', uuid: `uuid of ${side}`, row };
   if (before === undefined) return { kind: 'inserted', ...place };
