@@ -49,15 +49,13 @@ async function joinParts(join: Join, undos: Undos): Promise<JoinedParts> {
   const { rows, owner, wire, parts, making } = join;
   const { ports, tunnels } = rows.of(wire.id);
   const isNew = ports.length === 0 && tunnels.length === 0;
-  const cookie = wireCookie(owner, wire.id);
-  if (isNew) making.add(cookie);
   try {
     const isAsTold = await addParts(join, undos, async (numberOf) => {
       if (isNew) await makeFlows(join, flowEndsOf(owner, wire, parts, numberOf), undos);
     });
     if (isNew && isAsTold) return { isWhole: true, leaving: [] };
   } finally {
-    making.delete(cookie);
+    making.delete(wireCookie(owner, wire.id));
   }
   const wanted = flowEndsOf(owner, wire, parts, givenNumbers(rows, wire.id));
   return { isWhole: false, leaving: await switchOver(join, wanted, undos) };
@@ -65,11 +63,12 @@ async function joinParts(join: Join, undos: Undos): Promise<JoinedParts> {
 
 /** Of a wire that has nothing yet: what an earlier life left of it goes first. */
 async function makeFlows(
-  { switch: bridge, owner, wire, budget }: Join,
+  { switch: bridge, owner, wire, budget, making }: Join,
   ends: FlowEnds,
   undos: Undos,
 ): Promise<void> {
   const cookie = wireCookie(owner, wire.id);
+  making.add(cookie);
   const clear = deleteFlowsByCookie(cookie);
   undos.push(() => bridge.commit([clear], undoBudget));
   await bridge.program([clear, ...Object.values(wireFlows(cookie, ends)).map(addFlow)], budget);

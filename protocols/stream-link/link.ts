@@ -116,8 +116,9 @@ export class Link {
     const { host } = this.#options;
     return new Promise<Result>((resolve, reject) => {
       const { signal, timeoutMs } = spec.budget;
+      let timer: Timer | undefined;
       const end = (): boolean => {
-        timer.cancel();
+        timer?.cancel();
         signal?.removeEventListener('abort', cancel);
         return this.#calls.delete(pending);
       };
@@ -139,10 +140,12 @@ export class Link {
         },
         fail: (error) => outcome.reject(error),
       };
-      const timer = host.clock.after(timeoutMs, () => giveUp('DEADLINE_EXCEEDED'));
-      if (signal !== undefined) host.listenForAbort(signal, cancel);
       this.#calls.add(pending);
       if (this.#attempt?.readyMs !== undefined) this.#send(pending);
+      // What has its answer already needs none of these, and the peer is at work meanwhile.
+      if (!this.#calls.has(pending)) return;
+      timer = host.clock.after(timeoutMs, () => giveUp('DEADLINE_EXCEEDED'));
+      if (signal !== undefined) host.listenForAbort(signal, cancel);
     });
   }
 

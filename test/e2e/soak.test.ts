@@ -11,7 +11,7 @@ import { runSoak } from '../../bench/soak/run-soak.ts';
 import { whyNoNamespaces } from '../sandbox/namespaces.ts';
 
 const repository = join(import.meta.dirname, '../..');
-const operations = 100;
+const operations = 60;
 const reason = whyNoNamespaces();
 const note = reason === undefined ? '' : ` (needs network namespaces: ${reason})`;
 
