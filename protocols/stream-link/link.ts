@@ -80,6 +80,8 @@ export interface LinkOptions {
 interface PendingCall {
   readonly isRead: boolean;
   isSent: boolean;
+  /** Ends it at its deadline. */
+  timer: Timer | undefined;
   send(): void;
   fail(error: NsmError): void;
 }
@@ -116,9 +118,8 @@ export class Link {
     const { host } = this.#options;
     return new Promise<Result>((resolve, reject) => {
       const { signal, timeoutMs } = spec.budget;
-      let timer: Timer | undefined;
       const end = (): boolean => {
-        timer?.cancel();
+        pending.timer?.cancel();
         signal?.removeEventListener('abort', cancel);
         return this.#calls.delete(pending);
       };
@@ -134,6 +135,7 @@ export class Link {
       const pending: PendingCall = {
         isRead: spec.isRead === true,
         isSent: false,
+        timer: undefined,
         send: () => {
           pending.isSent = true;
           spec.start(outcome);
@@ -144,7 +146,7 @@ export class Link {
       if (this.#attempt?.readyMs !== undefined) this.#send(pending);
       // What has its answer already needs none of these, and the peer is at work meanwhile.
       if (!this.#calls.has(pending)) return;
-      timer = host.clock.after(timeoutMs, () => giveUp('DEADLINE_EXCEEDED'));
+      pending.timer = host.clock.after(timeoutMs, () => giveUp('DEADLINE_EXCEEDED'));
       if (signal !== undefined) host.listenForAbort(signal, cancel);
     });
   }
