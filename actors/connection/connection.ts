@@ -70,7 +70,8 @@ type Context = ActorContext<Message>;
 
 type ConnectionState =
   | { readonly phase: 'idle' }
-  | { readonly phase: 'established'; readonly intent: Intent }
+  /** Resumed: from the journal of an earlier life, which may have missed the last answers. */
+  | { readonly phase: 'established'; readonly intent: Intent; readonly isResumed?: boolean }
   | Closing
   | { readonly phase: 'closed' };
 
@@ -150,7 +151,7 @@ function resume(setup: ConnectionSetup, context: Context): ConnectionState {
   const { leaving, ...memory } = intent.memory;
   if (leaving !== undefined) setup.hop.resume?.(leaving);
   setup.follow(setup.id, memory);
-  return { phase: 'established', intent: { ...intent, memory } };
+  return { phase: 'established', intent: { ...intent, memory }, isResumed: true };
 }
 
 async function onRequest(
@@ -197,7 +198,8 @@ async function build(
     keeping: refreshedFor(closeAtMs - context.clock.nowMs()),
   };
   const previous = state.phase === 'established' ? state.intent : undefined;
-  const asked = withKnownBehind(message.connection, previous?.connection);
+  const isSure = state.phase === 'established' && state.isResumed !== true;
+  const asked = withKnownBehind(message.connection, isSure ? previous?.connection : undefined);
   const connection = await withTokens(asked, call, setup.tokens);
   const reselect = isReselect(connection);
   setup.expect(setup.id);
@@ -347,7 +349,7 @@ async function onExpired(
   if (kept.intent === undefined) return end(setup, context, state, kept.reason);
   armExpiry(context, kept.intent);
   await record(setup, kept.intent);
-  return { phase: 'established', intent: kept.intent };
+  return { ...state, intent: kept.intent };
 }
 
 /** Ends the connection on this hop's own account. */
@@ -441,7 +443,7 @@ async function withConnection(
   // First: what a client heals by does not wait for the disk of every hop on its way.
   setup.monitor.publish(ConnectionEventType.UPDATE, connection);
   await record(setup, intent);
-  return { phase: 'established', intent };
+  return { ...state, intent };
 }
 
 function armExpiry(context: Context, intent: Intent): void {
