@@ -36,30 +36,31 @@ export async function addParts(
   meanwhile: (numberOf: NumberOf) => Promise<void>,
 ): Promise<boolean> {
   const { rows, switch: bridge, wire, budget } = join;
-  const { names, expected, both } = await join.shared.hold(tunnelsOf(join), async () => {
+  const { names, told, both } = await join.shared.hold(tunnelsOf(join), async () => {
     const { operations, usesAdded, requested } = partsToAdd(join, undos);
     const names = [...requested.keys()];
     undos.push(() => takeBack(join, names, usesAdded));
-    const expected: NumberOf = (name) => {
-      // A tunnel that another wire is making has not got its number yet.
+    // Kept as it is told: a tunnel that another wire is making has not got its number yet, and may get another one.
+    const told = new Map<string, number | undefined>();
+    for (const { name } of join.parts) {
       const { number, requested: asked } = rows.named(name) ?? {};
-      return requested.get(name) ?? number ?? asked ?? givenNumbers(rows, wire.id)(name);
-    };
+      told.set(name, requested.get(name) ?? number ?? asked);
+    }
+    const expected: NumberOf = (name) => told.get(name) ?? givenNumbers(rows, wire.id)(name);
     const begun = bridge.begin(operations, budget);
-    const all = join.parts.map(({ name }) => name);
     const both = Promise.allSettled([
-      begun.then((configuration) => bridge.opened(all, configuration, budget)),
+      begun.then((configuration) => bridge.opened([...told.keys()], configuration, budget)),
       // In the next turn, so that the database is at work already.
       Promise.resolve().then(() => meanwhile(expected)),
     ]);
     // Whoever holds the tunnels next finds their rows; a failure is seen below.
     await begun.catch(() => {});
-    return { names, expected, both };
+    return { names, told, both };
   });
   // Neither may go on while what was done is taken back.
   for (const outcome of await both) if (outcome.status === 'rejected') throw outcome.reason;
   for (const name of names) checkOpened(rows, name, wire);
-  return join.parts.every(({ name }) => rows.named(name)?.number === expected(name));
+  return [...told].every(([name, number]) => rows.named(name)?.number === number);
 }
 
 /** By name the numbers that are asked for. */

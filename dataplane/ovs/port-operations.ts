@@ -1,6 +1,7 @@
 // Transactions on ports and tunnels of this owner's bridge: pure. A port goes with its interface as soon as the bridge
 // no longer names it.
 
+import { isLetterOrDigit } from '../../protocols/netlink/check-wire.ts';
 import type { OvsdbOperation, Where } from '../../protocols/ovs/ovsdb-operations.ts';
 import { insert, mutate, update } from '../../protocols/ovs/ovsdb-operations.ts';
 import type { OvsdbAtom, OvsdbMap, OvsdbValue } from '../../protocols/ovs/ovsdb-values.ts';
@@ -86,10 +87,7 @@ function rowName(kind: string, name: string): string {
   let text = `${kind}_`;
   for (let at = 0; at < name.length; at += 1) {
     const unit = name.charCodeAt(at);
-    const isDigit = unit >= 0x30 && unit <= 0x39;
-    // Letters in lower case differ from those in upper case by this bit.
-    const isLetter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a;
-    text += isDigit || isLetter ? name.charAt(at) : `_${unit}_`;
+    text += isLetterOrDigit(unit) ? name.charAt(at) : `_${unit}_`;
   }
   return text;
 }

@@ -231,12 +231,16 @@ function isPlainName(name: string): boolean {
   if (name.length === 0 || name.length > interfaceNameLengthMax) return false;
   for (let at = 0; at < name.length; at += 1) {
     const unit = name.charCodeAt(at);
-    const isDigit = unit >= 0x30 && unit <= 0x39;
-    // Letters in lower case differ from those in upper case by this bit.
-    const isLetter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a;
-    if (!isDigit && !isLetter && unit !== 0x2d && unit !== 0x5f) return false;
+    if (!isLetterOrDigit(unit) && unit !== 0x2d && unit !== 0x5f) return false;
   }
   return true;
+}
+
+/** Of ASCII. */
+export function isLetterOrDigit(unit: number): boolean {
+  // Letters in lower case differ from those in upper case by this bit.
+  const lower = unit | 0x20;
+  return (unit >= 0x30 && unit <= 0x39) || (lower >= 0x61 && lower <= 0x7a);
 }
 
 /** The rules of dev_valid_name() in the kernel, and a word on the length that people run into. */
